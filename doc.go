@@ -1,0 +1,2 @@
+// Package sam is Segment Anything in pure Go for digital pathology.
+package sam

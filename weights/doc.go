@@ -1,0 +1,3 @@
+// Package weights reads, names, binds and converts Segment Anything
+// checkpoints.
+package weights
