@@ -1,0 +1,4 @@
+package golden
+
+// Open reads a reference file from memory.
+var Open = open
