@@ -1,0 +1,82 @@
+package weights
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+)
+
+// Checkpoint is a set of named tensors: an open file, or weights in memory. It
+// does not change once made and may be used by any number of goroutines.
+type Checkpoint struct {
+	layout  Layout
+	names   []string // sorted
+	tensors map[string]*Tensor
+	file    *mapping // nil when in memory
+}
+
+// newCheckpoint takes tensors keyed by their name.
+func newCheckpoint(tensors map[string]*Tensor, layout Layout, file *mapping) *Checkpoint {
+	c := &Checkpoint{layout: layout, tensors: tensors, file: file}
+	for name := range tensors {
+		c.names = append(c.names, name)
+	}
+	sort.Strings(c.names)
+	return c
+}
+
+// Names returns the names of all tensors, sorted.
+func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
+
+// Shape returns the shape of a tensor, and false if there is none of that name.
+func (c *Checkpoint) Shape(name string) ([]int, bool) {
+	t, ok := c.tensors[name]
+	if !ok {
+		return nil, false
+	}
+	return slices.Clone(t.Shape), true
+}
+
+// Tensor returns the tensor of that name, or an error that wraps ErrMissing.
+// It reads no values.
+func (c *Checkpoint) Tensor(name string) (*Tensor, error) {
+	t, ok := c.tensors[name]
+	if !ok {
+		return nil, fmt.Errorf("weights: tensor %s: %w", name, ErrMissing)
+	}
+	return t, nil
+}
+
+// Layout returns which layout the file had before its names were normalised.
+func (c *Checkpoint) Layout() Layout { return c.layout }
+
+// Close releases the file. Slices that alias it must not be used afterwards.
+// Closing twice, or closing weights in memory, does nothing.
+func (c *Checkpoint) Close() error {
+	if c.file == nil {
+		return nil
+	}
+	if err := c.file.close(); err != nil {
+		return fmt.Errorf("weights: close: %w", err)
+	}
+	return nil
+}
+
+// TensorData is a tensor in memory: Data is row-major and as long as the
+// product of Shape.
+type TensorData struct {
+	Shape []int
+	Data  []float32
+}
+
+// FromTensors returns a checkpoint over tensors in memory, which it aliases.
+// Names are taken as they are. Data whose length does not fit its shape is
+// reported by Float32s.
+func FromTensors(tensors map[string]TensorData) *Checkpoint {
+	m := make(map[string]*Tensor, len(tensors))
+	for name, d := range tensors {
+		shape := slices.Clone(d.Shape)
+		m[name] = &Tensor{Name: name, Shape: shape, src: memSource{shape, d.Data}}
+	}
+	return newCheckpoint(m, Original, nil)
+}
