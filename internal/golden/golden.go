@@ -49,6 +49,7 @@ type File struct {
 	name  string
 	size  int
 	names []string
+	index index
 	r     *npz.Reader
 }
 
@@ -105,14 +106,17 @@ func open(name string, data []byte) (*File, error) {
 	if len(version) != 1 || version[0] != Version {
 		return nil, fmt.Errorf("golden: load %s: version %v, want %d; %s", name, version, Version, rebuild(name))
 	}
+	if err := f.decode("index", &f.index); err != nil {
+		return nil, err
+	}
 	return f, nil
 }
 
 // Bytesize returns the size of the file in bytes.
 func (f *File) Bytesize() int { return f.size }
 
-// Names returns the names of the stored arrays, sorted. The entries that
-// describe samples and masks (.sample, .masks) are among them.
+// Names returns the names of the stored arrays, sorted. "version", "index" and
+// "meta" are among them.
 func (f *File) Names() []string { return slices.Clone(f.names) }
 
 // Has tells whether the file holds an array of that name.
@@ -123,15 +127,18 @@ func (f *File) Has(name string) bool {
 
 // Meta decodes the file's JSON description into dst. Fields of the
 // description that dst lacks are an error, so that nothing is overlooked.
-func (f *File) Meta(dst any) error {
-	b, _, err := read[uint8](f, "meta")
+func (f *File) Meta(dst any) error { return f.decode("meta", dst) }
+
+// decode decodes the JSON stored under name into dst.
+func (f *File) decode(name string, dst any) error {
+	b, _, err := read[uint8](f, name)
 	if err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(dst); err != nil {
-		return fmt.Errorf("golden: read %s: meta: %w", f.name, err)
+		return fmt.Errorf("golden: read %s: %s: %w", f.name, name, err)
 	}
 	return nil
 }

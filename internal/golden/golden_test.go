@@ -178,7 +178,7 @@ func TestErrors(t *testing.T) {
 	f, err := golden.Load("counter")
 	require.NoError(t, err)
 	_, err = f.Float32s("absent")
-	assert.ErrorContains(t, err, "golden: read counter: absent: no such array, have meta uniform version")
+	assert.ErrorContains(t, err, "golden: read counter: absent: no such array, have index meta uniform version")
 	_, err = f.Bytes("uniform") // a float32 array
 	assert.ErrorContains(t, err, "golden: read counter: uniform")
 	_, err = f.Masks("uniform")

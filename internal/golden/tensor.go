@@ -1,8 +1,18 @@
 package golden
 
-import (
-	"fmt"
-)
+import "fmt"
+
+// index says which arrays of a file are samples and which are masks.
+type index struct {
+	Samples map[string]struct {
+		Stride int
+		Shape  []int
+	}
+	Masks map[string]struct {
+		N, H, W int
+		RowStep int `json:"row_step"`
+	}
+}
 
 // Tensor is a reference tensor. Data holds elements 0, Stride, 2*Stride, ...
 // of the row-major tensor of the given Shape; Stride 1 is the whole tensor.
@@ -42,19 +52,11 @@ func tensor[T float32 | uint8](f *File, name string) (*Tensor[T], error) {
 		return nil, err
 	}
 	t := &Tensor[T]{Name: f.name + ": " + name, Shape: shape, Stride: 1, Data: data}
-	if f.Has(name + ".sample") {
-		s, _, err := read[int64](f, name+".sample")
-		if err != nil {
-			return nil, err
+	if s, ok := f.index.Samples[name]; ok {
+		if s.Stride < 1 {
+			return nil, fmt.Errorf("golden: read %s: %s: sampled by stride %d", f.name, name, s.Stride)
 		}
-		if len(s) < 2 || s[0] < 1 {
-			return nil, fmt.Errorf("golden: read %s: %s.sample: %v, want a stride and a shape", f.name, name, s)
-		}
-		t.Stride = int(s[0])
-		t.Shape = make([]int, len(s)-1)
-		for i, d := range s[1:] {
-			t.Shape[i] = int(d)
-		}
+		t.Stride, t.Shape = s.Stride, s.Shape
 	}
 	if want := (t.Len() + t.Stride - 1) / t.Stride; len(data) != want {
 		return nil, fmt.Errorf("golden: read %s: %s: %d values, want %d of shape %v by stride %d", f.name, name, len(data), want, t.Shape, t.Stride)
@@ -77,14 +79,11 @@ func (f *File) Masks(name string) (*Masks, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := read[int64](f, name+".masks")
-	if err != nil {
-		return nil, err
+	s, ok := f.index.Masks[name]
+	if !ok || s.RowStep < 1 {
+		return nil, fmt.Errorf("golden: read %s: %s: not masks", f.name, name)
 	}
-	if len(s) != 4 || s[3] < 1 {
-		return nil, fmt.Errorf("golden: read %s: %s.masks: %v, want N, H, W and a row step", f.name, name, s)
-	}
-	m := &Masks{Name: f.name + ": " + name, N: int(s[0]), H: int(s[1]), W: int(s[2]), RowStep: int(s[3]), bits: bits}
+	m := &Masks{Name: f.name + ": " + name, N: s.N, H: s.H, W: s.W, RowStep: s.RowStep, bits: bits}
 	if want := (m.N*m.Rows()*m.W + 7) / 8; len(bits) != want {
 		return nil, fmt.Errorf("golden: read %s: %s: %d bytes, want %d", f.name, name, len(bits), want)
 	}

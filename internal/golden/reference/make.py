@@ -3,7 +3,8 @@
 
     python make.py --segment-anything PATH [--out ../testdata] WHAT...
 
-WHAT is any of: counter resample interpolate rle.
+WHAT is any of: counter resample interpolate rle small full (or one model at a
+time: full_b full_l full_h).
 PATH is a clone of github.com/facebookresearch/segment-anything at dca509f;
 leave it out if that package is installed.
 """
@@ -21,6 +22,11 @@ JOBS = {
     "resample": "pixels.resample",
     "interpolate": "pixels.interpolate",
     "rle": "pixels.rle",
+    "small": "models.small",
+    "full": "models.full",
+    "full_b": "models.full_b",
+    "full_l": "models.full_l",
+    "full_h": "models.full_h",
 }
 
 

@@ -16,6 +16,8 @@ class Store:
     def __init__(self, name, folder):
         self.path = os.path.join(folder, name + ".npz")
         self.arrays = {}
+        self.samples = {}
+        self.packed = {}
 
     def put(self, name, a):
         """Stores a whole array."""
@@ -26,8 +28,8 @@ class Store:
         """Stores a tensor, or about target values of it when it is larger.
 
         Value k of a sample is element k*stride of the flattened tensor. The
-        array <name>.sample holds [stride, shape...]. The stride shares no
-        factor with any dimension, so that samples meet every row and column.
+        file's index holds its stride and the tensor's shape. The stride shares
+        no factor with any dimension, so that samples meet every row and column.
         """
         a = np.ascontiguousarray(a)
         if a.size <= target:
@@ -36,19 +38,22 @@ class Store:
         while any(d > 1 and math.gcd(stride, d) > 1 for d in a.shape):
             stride += 1
         self.put(name, a.reshape(-1)[::stride])
-        self.put(name + ".sample", np.array([stride, *a.shape], np.int64))
+        self.samples[name] = dict(stride=stride, shape=a.shape)
 
     def masks(self, name, m, row_step=1):
         """Stores binary masks [N, H, W], every row_step-th row, eight pixels
-        to a byte, most significant bit first. <name>.masks is [N, H, W, row_step]."""
+        to a byte, most significant bit first. The file's index holds N, H, W
+        and the step."""
         n, h, w = m.shape
         self.put(name, np.packbits(m[:, ::row_step].reshape(-1)))
-        self.put(name + ".masks", np.array([n, h, w, row_step], np.int64))
+        self.packed[name] = dict(n=n, h=h, w=w, row_step=row_step)
 
     def close(self, meta):
-        """Writes the file with its version and its JSON description."""
+        """Writes the file with its version, its index of samples and masks, and
+        its description, both JSON."""
         self.put("version", np.array([VERSION], np.int64))
-        self.put("meta", np.frombuffer(json.dumps(meta).encode(), np.uint8))
+        for name, text in (("index", dict(samples=self.samples, masks=self.packed)), ("meta", meta)):
+            self.put(name, np.frombuffer(json.dumps(text).encode(), np.uint8))
         np.savez_compressed(self.path, **self.arrays)
         size = os.path.getsize(self.path)
         print(f"{os.path.basename(self.path)}: {len(self.arrays)} arrays, {size} bytes")
