@@ -1,0 +1,340 @@
+package resample
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+)
+
+// axis says which two input positions each output position of one axis lies
+// between, and with which weights.
+type axis struct {
+	i0, i1 []int32
+	w0, w1 []float32
+}
+
+// newAxis returns the first n of out positions over in positions.
+//
+// The source position is in/out*(i+0.5) - 0.5 in float32, negative ones
+// clamped to 0.
+//
+// Source: aten/src/ATen/native/UpSample.h, area_pixel_compute_source_index and
+// compute_source_index_and_lambda (PyTorch 2).
+func newAxis(in, out, n int) axis {
+	a := axis{
+		i0: make([]int32, n), i1: make([]int32, n),
+		w0: make([]float32, n), w1: make([]float32, n),
+	}
+	scale := float32(in) / float32(out)
+	for i := range n {
+		if in == out {
+			a.i0[i], a.i1[i], a.w0[i] = int32(i), int32(i), 1
+			continue
+		}
+		pos := max(float32(scale*(float32(i)+0.5))-0.5, 0)
+		i0 := min(int(pos), in-1)
+		w1 := min(max(pos-float32(i0), 0), 1)
+		a.i0[i], a.i1[i] = int32(i0), int32(min(i0+1, in-1))
+		a.w0[i], a.w1[i] = 1-w1, w1
+	}
+	return a
+}
+
+// interpolate writes dst[x0+i] for i in [0, len(dst)).
+func (a *axis) interpolate(dst, src []float32, x0 int) {
+	n := len(dst)
+	i0, i1, w0, w1 := a.i0[x0:x0+n], a.i1[x0:x0+n], a.w0[x0:x0+n], a.w1[x0:x0+n]
+	for i := range dst {
+		// The conversions forbid fused operations: the same bits everywhere.
+		dst[i] = float32(src[i0[i]]*w0[i]) + float32(src[i1[i]]*w1[i])
+	}
+}
+
+// blend writes a*wa + b*wb.
+func blend(dst, a, b []float32, wa, wb float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = float32(a[i]*wa) + float32(b[i]*wb)
+	}
+}
+
+// Plane returns src, [in.H, in.W], resized to out, [out.H, out.W], as
+// PyTorch's interpolate(size=out, mode="bilinear", align_corners=False) does
+// on the CPU.
+//
+// The result does not alias src. It differs from PyTorch's by the rounding of
+// the last operations only, about 1e-7 of the largest value, because PyTorch
+// fuses them where the processor can. It returns an error that wraps
+// [ErrSize] if a size is not positive or src is too short.
+func Plane(src []float32, in, out Size) ([]float32, error) {
+	if err := checkPlane(src, in); err != nil {
+		return nil, fmt.Errorf("resample: resize plane: %w", err)
+	}
+	if err := out.check("result"); err != nil {
+		return nil, fmt.Errorf("resample: resize plane: %w", err)
+	}
+	across, down := newAxis(in.W, out.W, out.W), newAxis(in.H, out.H, out.H)
+	dst := make([]float32, out.H*out.W)
+	cache := newRowCache(2, out.W)
+	for y := range out.H {
+		var r [2][]float32
+		for k, i := range [2]int32{down.i0[y], down.i1[y]} {
+			row, fresh := cache.row(int(i))
+			if fresh {
+				across.interpolate(row, src[int(i)*in.W:], 0)
+			}
+			r[k] = row
+		}
+		blend(dst[y*out.W:(y+1)*out.W], r[0], r[1], down.w0[y], down.w1[y])
+	}
+	return dst, nil
+}
+
+func checkPlane(src []float32, in Size) error {
+	if err := in.check("plane"); err != nil {
+		return err
+	}
+	if len(src) < in.H*in.W {
+		return fmt.Errorf("plane %v: %w: want %d values, got %d", in, ErrSize, in.H*in.W, len(src))
+	}
+	return nil
+}
+
+// rowCache keeps a few computed rows, the row number modulo their count.
+type rowCache struct {
+	buf  []float32
+	wide int
+	held []int
+}
+
+func newRowCache(rows, wide int) *rowCache {
+	c := &rowCache{buf: make([]float32, rows*wide), wide: wide, held: make([]int, rows)}
+	c.clear()
+	return c
+}
+
+func (c *rowCache) clear() {
+	for i := range c.held {
+		c.held[i] = -1
+	}
+}
+
+// row returns the slot of row i and whether the caller must fill it.
+func (c *rowCache) row(i int) (row []float32, fresh bool) {
+	s := i % len(c.held)
+	fresh = c.held[s] != i
+	c.held[s] = i
+	return c.buf[s*c.wide : (s+1)*c.wide : (s+1)*c.wide], fresh
+}
+
+// Upscaler turns low-resolution logits into logits at the picture's size, as
+// SAM's postprocess_masks does: bilinear to the network's square input frame,
+// crop of the padding, bilinear to the picture. The square plane between is
+// never held; only a few rows of it are.
+//
+// An Upscaler is immutable and serves any number of goroutines.
+//
+// Source: sam.py, Sam.postprocess_masks (segment-anything dca509f).
+type Upscaler struct {
+	low, input, picture Size
+	// low to the cropped frame, and the frame to the picture
+	across1, down1, across2, down2 axis
+	// xlo and xhi bound, for each column of low, the columns of the picture
+	// that depend on it: [xlo, xhi).
+	xlo, xhi []int32
+	scratch  sync.Pool
+}
+
+// NewUpscaler returns an Upscaler from logits of size low.
+//
+// frame is the side of the network's square input, input the part of it that
+// the picture covered (top left), picture the picture's own size. It returns
+// an error that wraps [ErrSize] if a size is not positive or input does not
+// fit into the frame.
+func NewUpscaler(low Size, frame int, input, picture Size) (*Upscaler, error) {
+	for _, c := range []struct {
+		name string
+		size Size
+	}{{"logits", low}, {"frame", Size{frame, frame}}, {"input", input}, {"picture", picture}} {
+		if err := c.size.check(c.name); err != nil {
+			return nil, fmt.Errorf("resample: upscale: %w", err)
+		}
+	}
+	if input.H > frame || input.W > frame {
+		return nil, fmt.Errorf("resample: upscale: input %v: %w: the frame is %d", input, ErrSize, frame)
+	}
+	u := &Upscaler{
+		low: low, input: input, picture: picture,
+		across1: newAxis(low.W, frame, input.W), down1: newAxis(low.H, frame, input.H),
+		across2: newAxis(input.W, picture.W, picture.W), down2: newAxis(input.H, picture.H, picture.H),
+		xlo: make([]int32, low.W), xhi: make([]int32, low.W),
+	}
+	for j := range u.xlo {
+		u.xlo[j] = int32(picture.W)
+	}
+	for x := range picture.W {
+		first := u.across1.i0[u.across2.i0[x]]
+		last := u.across1.i1[u.across2.i1[x]]
+		for j := first; j <= last; j++ {
+			u.xlo[j] = min(u.xlo[j], int32(x))
+			u.xhi[j] = int32(x) + 1
+		}
+	}
+	return u, nil
+}
+
+// Low returns the size of the logits that u takes.
+func (u *Upscaler) Low() Size { return u.low }
+
+// Picture returns the size of the logits that u makes.
+func (u *Upscaler) Picture() Size { return u.picture }
+
+// upscaleScratch is what one goroutine needs for a run of rows.
+type upscaleScratch struct {
+	low   *rowCache // rows of low at the input's width, three at a time
+	plane []float32 // one row of the input plane
+	rows  *rowCache // rows of the input plane at the picture's width, two at a time
+	out   []float32 // one row of the picture
+}
+
+// Rows calls f for the picture's rows y0 to y1-1, from top to bottom, with the
+// part of the row that can exceed floor: row holds the logits of columns x0 to
+// x0+len(row)-1, and every logit outside is at most floor. A row without such
+// a part is left out. With floor -Inf every row is given whole.
+//
+// low is [low.H, low.W] and is only read. row is valid until f returns. Rows
+// runs on the calling goroutine; a row's values do not depend on y0 and y1.
+// It returns an error that wraps [ErrSize] if low is too short or the rows lie
+// outside the picture.
+func (u *Upscaler) Rows(low []float32, y0, y1 int, floor float32, f func(y, x0 int, row []float32)) error {
+	if err := checkPlane(low, u.low); err != nil {
+		return fmt.Errorf("resample: upscale: %w", err)
+	}
+	if y0 < 0 || y1 > u.picture.H || y0 > y1 {
+		return fmt.Errorf("resample: upscale: rows %d to %d: %w: the picture has %d", y0, y1, ErrSize, u.picture.H)
+	}
+	s, _ := u.scratch.Get().(*upscaleScratch)
+	if s == nil {
+		s = &upscaleScratch{
+			low: newRowCache(3, u.input.W), plane: make([]float32, u.input.W),
+			rows: newRowCache(2, u.picture.W), out: make([]float32, u.picture.W),
+		}
+	}
+	defer u.scratch.Put(s)
+	s.low.clear()
+	s.rows.clear()
+
+	whole := math.IsInf(float64(floor), -1) || floor != floor
+	// The caches hold rows over the columns [cx0, cx1) of the picture; a row
+	// that needs more starts them afresh.
+	cx0, cx1 := 0, 0
+	for y := y0; y < y1; y++ {
+		p0, p1 := u.down2.i0[y], u.down2.i1[y]
+		x0, x1 := 0, u.picture.W
+		if !whole {
+			x0, x1 = u.active(low, int(u.down1.i0[p0]), int(u.down1.i1[p1]), floor)
+			if x0 >= x1 {
+				continue
+			}
+		}
+		if x0 < cx0 || x1 > cx1 {
+			cx0, cx1 = x0, x1
+			s.low.clear()
+			s.rows.clear()
+		}
+		a := u.planeRow(s, low, int(p0), cx0, cx1)
+		b := u.planeRow(s, low, int(p1), cx0, cx1)
+		out := s.out[:x1-x0]
+		blend(out, a[x0:x1], b[x0:x1], u.down2.w0[y], u.down2.w1[y])
+		f(y, x0, out)
+	}
+	return nil
+}
+
+// planeRow returns row p of the input plane at the picture's width; only
+// columns cx0 to cx1-1 are set.
+func (u *Upscaler) planeRow(s *upscaleScratch, low []float32, p, cx0, cx1 int) []float32 {
+	row, fresh := s.rows.row(p)
+	if !fresh {
+		return row
+	}
+	px0, px1 := int(u.across2.i0[cx0]), int(u.across2.i1[cx1-1])+1
+	var r [2][]float32
+	for k, i := range [2]int32{u.down1.i0[p], u.down1.i1[p]} {
+		l, fresh := s.low.row(int(i))
+		if fresh {
+			u.across1.interpolate(l[px0:px1], low[int(i)*u.low.W:], px0)
+		}
+		r[k] = l
+	}
+	blend(s.plane[px0:px1], r[0][px0:px1], r[1][px0:px1], u.down1.w0[p], u.down1.w1[p])
+	u.across2.interpolate(row[cx0:cx1], s.plane, cx0)
+	return row
+}
+
+// active returns the columns of the picture that can exceed floor, given that
+// they depend on rows r0 to r1 of low: [x0, x1).
+//
+// Interpolation is a convex combination, so nothing exceeds the largest value
+// it is made of but by rounding: four roundings of two steps, each below 2^-24
+// of the magnitude. 2^-20 of it is left as room.
+func (u *Upscaler) active(low []float32, r0, r1 int, floor float32) (x0, x1 int) {
+	x0, x1 = u.picture.W, 0
+	for r := r0; r <= r1; r++ {
+		row := low[r*u.low.W : (r+1)*u.low.W]
+		j := 0
+		for j < len(row) && below(row[j], floor) {
+			j++
+		}
+		if j == len(row) {
+			continue
+		}
+		k := len(row) - 1
+		for below(row[k], floor) {
+			k--
+		}
+		// Columns of low that no picture column depends on, the padding, have
+		// an empty interval.
+		for c := j; c <= k; c++ {
+			if u.xlo[c] < u.xhi[c] {
+				x0 = min(x0, int(u.xlo[c]))
+				break
+			}
+		}
+		for c := k; c >= j; c-- {
+			if u.xlo[c] < u.xhi[c] {
+				x1 = max(x1, int(u.xhi[c]))
+				break
+			}
+		}
+	}
+	return x0, x1
+}
+
+// below reports whether v and everything interpolated from such values stays
+// at or under floor. It is false for NaN.
+func below(v, floor float32) bool {
+	return v < floor && floor-v > max(-v, v)*(1.0/(1<<20))
+}
+
+// Logits writes the logits at the picture's size, [picture.H, picture.W], to
+// dst. low is [low.H, low.W]. It works on all cores and returns an error that
+// wraps [ErrSize] if a slice is too short.
+func (u *Upscaler) Logits(dst, low []float32) error {
+	if err := checkPlane(low, u.low); err != nil {
+		return fmt.Errorf("resample: upscale: %w", err)
+	}
+	h, w := u.picture.H, u.picture.W
+	if len(dst) < h*w {
+		return fmt.Errorf("resample: upscale to %v: %w: want %d values, got %d", u.picture, ErrSize, h*w, len(dst))
+	}
+	bands := min(32, max(1, h/32))
+	errs := make([]error, bands)
+	parallel(bands, func(b int) {
+		errs[b] = u.Rows(low, b*h/bands, (b+1)*h/bands, float32(math.Inf(-1)), func(y, _ int, row []float32) {
+			copy(dst[y*w:], row)
+		})
+	})
+	return errors.Join(errs...)
+}
