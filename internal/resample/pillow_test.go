@@ -9,55 +9,28 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/slidesam/sam/internal/golden"
 	"github.com/slidesam/sam/internal/resample"
 )
 
-// picture returns a picture whose byte i is the top byte of splitmix64(i), as
-// testdata/pillow.py makes it.
+// picture returns a counter-based picture.
 func picture(s resample.Size) resample.RGB {
-	pix := make([]byte, s.H*s.W*3)
-	for i := range pix {
-		z := uint64(i) + 0x9E3779B97F4A7C15
-		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-		z = (z ^ z>>27) * 0x94D049BB133111EB
-		z ^= z >> 31
-		pix[i] = byte(z >> 56)
-	}
-	return resample.RGB{Size: s, Pix: pix}
+	return resample.RGB{Size: s, Pix: golden.PictureRGB(golden.Size(s), 7)}
 }
 
-// The checksums come from testdata/pillow.py under Pillow 9.4.0.
 func TestBilinearHasPillowsBits(t *testing.T) {
-	for _, tt := range []struct {
-		in, out resample.Size
-		want    uint32
-	}{
-		{resample.Size{H: 1, W: 1}, resample.Size{H: 1, W: 1}, 0x53166060},
-		{resample.Size{H: 1, W: 1}, resample.Size{H: 1024, W: 1024}, 0x48234713},
-		{resample.Size{H: 1, W: 3}, resample.Size{H: 1, W: 2}, 0x4f828576},
-		{resample.Size{H: 5, W: 7}, resample.Size{H: 3, W: 4}, 0xc49dbc5f},
-		{resample.Size{H: 2, W: 2}, resample.Size{H: 3, W: 3}, 0xcf9ad044},
-		{resample.Size{H: 7, W: 5}, resample.Size{H: 7, W: 9}, 0xf3ec79dc},
-		{resample.Size{H: 7, W: 5}, resample.Size{H: 9, W: 5}, 0x75bd0a5a},
-		{resample.Size{H: 7, W: 5}, resample.Size{H: 7, W: 5}, 0xe59d60b1},
-		{resample.Size{H: 300, W: 500}, resample.Size{H: 614, W: 1024}, 0xc40170b5},
-		{resample.Size{H: 500, W: 300}, resample.Size{H: 1024, W: 614}, 0x81e6fbc6},
-		{resample.Size{H: 1000, W: 1000}, resample.Size{H: 1024, W: 1024}, 0x767fa5d1},
-		{resample.Size{H: 1200, W: 1600}, resample.Size{H: 768, W: 1024}, 0xd2853fee},
-		{resample.Size{H: 1484, W: 1380}, resample.Size{H: 1024, W: 952}, 0x8cbeafc5},
-		{resample.Size{H: 2967, W: 2220}, resample.Size{H: 1024, W: 766}, 0x0d3196bc},
-		{resample.Size{H: 3000, W: 17}, resample.Size{H: 1024, W: 6}, 0x0ef3aac3},
-		{resample.Size{H: 17, W: 3000}, resample.Size{H: 6, W: 1024}, 0x5fbd7188},
-		{resample.Size{H: 20000, W: 3}, resample.Size{H: 1024, W: 1}, 0xdfe02f55},
-		{resample.Size{H: 2, W: 30000}, resample.Size{H: 1, W: 1024}, 0x59c166e9},
-		{resample.Size{H: 1025, W: 1024}, resample.Size{H: 1024, W: 1023}, 0x8fa51656},
-		{resample.Size{H: 64, W: 4000}, resample.Size{H: 16, W: 1024}, 0xe13526d9},
-	} {
-		t.Run(fmt.Sprintf("%v to %v", tt.in, tt.out), func(t *testing.T) {
-			got, err := resample.Bilinear(nil, picture(tt.in), tt.out)
+	cases, err := golden.Resizes()
+	require.NoError(t, err)
+	require.NotEmpty(t, cases)
+	for _, c := range cases {
+		t.Run(fmt.Sprintf("%s %v to %v", c.Kind, c.Src, c.Dst), func(t *testing.T) {
+			in := resample.RGB{Size: resample.Size(c.Src), Pix: c.Input()}
+			got, err := resample.Bilinear(nil, in, resample.Size(c.Dst))
 			require.NoError(t, err)
-			require.Len(t, got, tt.out.H*tt.out.W*3)
-			assert.Equal(t, tt.want, crc32.ChecksumIEEE(got))
+			stored, err := c.Out.Pick(got)
+			require.NoError(t, err)
+			assert.Equal(t, c.Out.Data, stored)
+			assert.Equal(t, c.CRC, crc32.ChecksumIEEE(got))
 		})
 	}
 }

@@ -16,25 +16,27 @@ type axis struct {
 
 // newAxis returns the first n of out positions over in positions.
 //
-// The source position is in/out*(i+0.5) - 0.5 in float32, negative ones
-// clamped to 0.
+// The source position is scale*(i+0.5) - 0.5, negative ones clamped to 0, with
+// scale = in/out rounded to float32. As in PyTorch 1.13 the position itself is
+// not rounded to float32 before the weight is taken from it; PyTorch 2.15
+// rounds it, which moves positions near 1000 by up to 6e-5 pixels.
 //
 // Source: aten/src/ATen/native/UpSample.h, area_pixel_compute_source_index and
-// compute_source_index_and_lambda (PyTorch 2).
+// compute_source_index_and_lambda.
 func newAxis(in, out, n int) axis {
 	a := axis{
 		i0: make([]int32, n), i1: make([]int32, n),
 		w0: make([]float32, n), w1: make([]float32, n),
 	}
-	scale := float32(in) / float32(out)
+	scale := float64(float32(in) / float32(out))
 	for i := range n {
 		if in == out {
 			a.i0[i], a.i1[i], a.w0[i] = int32(i), int32(i), 1
 			continue
 		}
-		pos := max(float32(scale*(float32(i)+0.5))-0.5, 0)
+		pos := max(float64(scale*(float64(i)+0.5))-0.5, 0)
 		i0 := min(int(pos), in-1)
-		w1 := min(max(pos-float32(i0), 0), 1)
+		w1 := float32(min(max(pos-float64(i0), 0), 1))
 		a.i0[i], a.i1[i] = int32(i0), int32(min(i0+1, in-1))
 		a.w0[i], a.w1[i] = 1-w1, w1
 	}
@@ -196,6 +198,8 @@ type upscaleScratch struct {
 	plane []float32 // one row of the input plane
 	rows  *rowCache // rows of the input plane at the picture's width, two at a time
 	out   []float32 // one row of the picture
+	// The columns of each row of low that can exceed the floor.
+	first, last []int
 }
 
 // Rows calls f for the picture's rows y0 to y1-1, from top to bottom, with the
@@ -226,6 +230,9 @@ func (u *Upscaler) Rows(low []float32, y0, y1 int, floor float32, f func(y, x0 i
 	s.rows.clear()
 
 	whole := math.IsInf(float64(floor), -1) || floor != floor
+	if !whole && y0 < y1 {
+		s.hulls(low, u.low, int(u.down1.i0[u.down2.i0[y0]]), int(u.down1.i1[u.down2.i1[y1-1]]), floor)
+	}
 	// The caches hold rows over the columns [cx0, cx1) of the picture; a row
 	// that needs more starts them afresh.
 	cx0, cx1 := 0, 0
@@ -233,7 +240,7 @@ func (u *Upscaler) Rows(low []float32, y0, y1 int, floor float32, f func(y, x0 i
 		p0, p1 := u.down2.i0[y], u.down2.i1[y]
 		x0, x1 := 0, u.picture.W
 		if !whole {
-			x0, x1 = u.active(low, int(u.down1.i0[p0]), int(u.down1.i1[p1]), floor)
+			x0, x1 = u.active(s, int(u.down1.i0[p0]), int(u.down1.i1[p1]))
 			if x0 >= x1 {
 				continue
 			}
@@ -273,40 +280,44 @@ func (u *Upscaler) planeRow(s *upscaleScratch, low []float32, p, cx0, cx1 int) [
 	return row
 }
 
-// active returns the columns of the picture that can exceed floor, given that
-// they depend on rows r0 to r1 of low: [x0, x1).
+// hulls finds the columns of rows r0 to r1 of low that can exceed floor.
 //
 // Interpolation is a convex combination, so nothing exceeds the largest value
 // it is made of but by rounding: four roundings of two steps, each below 2^-24
-// of the magnitude. 2^-20 of it is left as room.
-func (u *Upscaler) active(low []float32, r0, r1 int, floor float32) (x0, x1 int) {
-	x0, x1 = u.picture.W, 0
+// of the magnitude. [below] leaves 2^-20 of it as room.
+func (s *upscaleScratch) hulls(low []float32, size Size, r0, r1 int, floor float32) {
+	if s.first == nil {
+		s.first, s.last = make([]int, size.H), make([]int, size.H)
+	}
 	for r := r0; r <= r1; r++ {
-		row := low[r*u.low.W : (r+1)*u.low.W]
-		j := 0
-		for j < len(row) && below(row[j], floor) {
+		row := low[r*size.W : (r+1)*size.W]
+		j, k := 0, len(row)-1
+		for j <= k && below(row[j], floor) {
 			j++
 		}
-		if j == len(row) {
-			continue
-		}
-		k := len(row) - 1
-		for below(row[k], floor) {
+		for k > j && below(row[k], floor) {
 			k--
 		}
+		s.first[r], s.last[r] = j, k
+	}
+}
+
+// active returns the columns of the picture that can exceed the floor, given
+// that they depend on rows r0 to r1 of low: [x0, x1).
+func (u *Upscaler) active(s *upscaleScratch, r0, r1 int) (x0, x1 int) {
+	x0, x1 = u.picture.W, 0
+	for r := r0; r <= r1; r++ {
 		// Columns of low that no picture column depends on, the padding, have
 		// an empty interval.
-		for c := j; c <= k; c++ {
-			if u.xlo[c] < u.xhi[c] {
-				x0 = min(x0, int(u.xlo[c]))
-				break
-			}
+		j, k := s.first[r], s.last[r]
+		for j <= k && u.xlo[j] >= u.xhi[j] {
+			j++
 		}
-		for c := k; c >= j; c-- {
-			if u.xlo[c] < u.xhi[c] {
-				x1 = max(x1, int(u.xhi[c]))
-				break
-			}
+		for k > j && u.xlo[k] >= u.xhi[k] {
+			k--
+		}
+		if j <= k {
+			x0, x1 = min(x0, int(u.xlo[j])), max(x1, int(u.xhi[k]))
 		}
 	}
 	return x0, x1
