@@ -1,0 +1,177 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// lengths covers three unrolled blocks of every implementation.
+const maxLength = 200
+
+func TestElementwise(t *testing.T) {
+	type op struct {
+		name     string
+		f        func(im *impl, dst, a, b []float32)
+		ref      func(a, b float64) float64
+		abs, rel float64
+	}
+	ops := []op{
+		{"add", func(im *impl, dst, a, b []float32) { im.add(dst, a, b) },
+			func(a, b float64) float64 { return a + b }, 0, 6e-8},
+		{"scale", func(im *impl, dst, a, _ []float32) { im.scale(dst, a, 0.37) },
+			func(a, _ float64) float64 { return a * float64(float32(0.37)) }, 0, 6e-8},
+		{"relu", func(im *impl, dst, a, _ []float32) { im.relu(dst, a) },
+			func(a, _ float64) float64 { return max(a, 0) }, 0, 0},
+		{"gelu", func(im *impl, dst, a, _ []float32) { im.gelu(dst, a) },
+			func(a, _ float64) float64 { return geluRef(a) }, geluAbs, 6e-8},
+		{"exp", func(im *impl, dst, a, _ []float32) { im.exp(dst, a) },
+			func(a, _ float64) float64 { return math.Exp(a) }, 0, expRel},
+	}
+	eachImpl(t, func(t *testing.T, im *impl) {
+		for _, op := range ops {
+			for n := range maxLength {
+				for off := range 8 {
+					r := newRand(n, off)
+					a, b := guarded(random(r, n), off), guarded(random(r, n), (off+3)%8)
+					want := make([]float64, n)
+					for i := range want {
+						want[i] = op.ref(float64(a[i]), float64(b[i]))
+					}
+					dst := newCanary(n, (off+5)%8)
+					op.f(im, dst.out, a, b)
+					dst.check(t, (off+5)%8, nil)
+					closeTo(t, want, dst.out, op.abs, op.rel)
+					op.f(im, a, a, b) // in place
+					sameBits(t, dst.out, a)
+				}
+			}
+		}
+	})
+}
+
+// The documented bounds.
+const (
+	geluAbs = 1e-7
+	expRel  = 2e-7
+)
+
+// TestGELURange walks over all arguments of interest and the ends.
+func TestGELURange(t *testing.T) {
+	var x []float32
+	for i := -40000; i <= 40000; i++ {
+		x = append(x, float32(i)/4000)
+	}
+	x = append(x, 0, 1e-30, -1e-30, 20, -20, 1000, -1000, 1e18, math.MaxFloat32, -1e18, -math.MaxFloat32,
+		float32(math.Inf(1)))
+	eachImpl(t, func(t *testing.T, im *impl) {
+		got, want := make([]float32, len(x)), make([]float64, len(x))
+		im.gelu(got, x)
+		for i, v := range x {
+			want[i] = geluRef(float64(v))
+		}
+		last := len(x) - 1
+		if !math.IsInf(float64(got[last]), 1) {
+			t.Fatalf("GELU(+Inf) = %v", got[last])
+		}
+		closeTo(t, want[:last], got[:last], geluAbs, 6e-8)
+		nan := []float32{float32(math.NaN())}
+		if im.gelu(nan, nan); nan[0] == nan[0] {
+			t.Fatalf("GELU(NaN) = %v", nan[0])
+		}
+	})
+}
+
+// TestExpRange walks over the range of normal results.
+func TestExpRange(t *testing.T) {
+	var x []float32
+	for i := -87300; i <= 88300; i++ {
+		x = append(x, float32(i)/1000)
+	}
+	eachImpl(t, func(t *testing.T, im *impl) {
+		got, want := make([]float32, len(x)), make([]float64, len(x))
+		im.exp(got, x)
+		for i, v := range x {
+			want[i] = math.Exp(float64(v))
+		}
+		closeTo(t, want, got, 0, expRel)
+		in := []float32{0, float32(math.Inf(-1)), -1000, float32(math.NaN())}
+		im.exp(in, in)
+		if in[0] != 1 || in[1] > 1.2e-38 || in[2] > 1.2e-38 || in[3] == in[3] {
+			t.Fatalf("exp of 0, -Inf, -1000, NaN: %v", in)
+		}
+	})
+}
+
+func TestElementwiseParallel(t *testing.T) {
+	n := 5*chunk + 77
+	r := newRand(9)
+	a, b := random(r, n), random(r, n)
+	want, got := make([]float32, n), make([]float32, n)
+	active.add(want, a, b)
+	Add(got, a, b)
+	sameBits(t, want, got)
+	active.relu(want, a)
+	ReLU(got, a)
+	sameBits(t, want, got)
+	active.gelu(want, a)
+	GELU(a, a)
+	sameBits(t, want, a)
+}
+
+func TestLayerNorm(t *testing.T) {
+	type shape struct{ rows, c int }
+	var shapes []shape
+	for c := 1; c <= maxLength; c++ {
+		shapes = append(shapes, shape{3, c})
+	}
+	shapes = append(shapes, shape{700, 256}, shape{5, 768}, shape{2, 1280}, shape{9000, 4}, shape{4, 2001})
+	eachImpl(t, func(t *testing.T, im *impl) {
+		for _, s := range shapes {
+			for _, mean := range []float32{0, 100} {
+				t.Run(fmt.Sprintf("rows=%d/c=%d/mean=%v", s.rows, s.c, mean), func(t *testing.T) {
+					off := s.c % 8
+					r := newRand(s.rows, s.c)
+					x := guarded(random(r, s.rows*s.c), off)
+					for i := range x {
+						x[i] += mean
+					}
+					gamma, beta := guarded(random(r, s.c), off), guarded(random(r, s.c), (off+1)%8)
+					const eps = 1e-6
+					want := make([]float64, s.rows*s.c)
+					for i := range s.rows {
+						row := x[i*s.c:][:s.c]
+						var mu, sq float64
+						for _, v := range row {
+							mu += float64(v) / float64(s.c)
+						}
+						for _, v := range row {
+							sq += (float64(v) - mu) * (float64(v) - mu) / float64(s.c)
+						}
+						for j, v := range row {
+							want[i*s.c+j] = (float64(v)-mu)/math.Sqrt(sq+eps)*float64(gamma[j]) + float64(beta[j])
+						}
+					}
+					dst := newCanary(s.rows*s.c, off)
+					layerNorm(im, dst.out, x, gamma, beta, s.rows, s.c, eps)
+					dst.check(t, off, nil)
+					// The mean is rounded to float32 before it is subtracted:
+					// an error of half a unit in its last place, 4e-6 at 100,
+					// divided by a deviation of 1 (few channels: less).
+					abs := 2e-6
+					if mean != 0 {
+						abs = 5e-5
+						if s.c < 8 {
+							return // the deviation may be anything
+						}
+					} else if s.c < 8 {
+						abs = 1e-3
+					}
+					closeTo(t, want, dst.out, abs, 1e-6)
+					layerNorm(im, x, x, gamma, beta, s.rows, s.c, eps)
+					sameBits(t, dst.out, x)
+				})
+			}
+		}
+	})
+}

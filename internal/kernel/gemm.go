@@ -1,0 +1,233 @@
+package kernel
+
+import "runtime"
+
+// Act is the activation applied to a product.
+type Act uint8
+
+// The activations.
+const (
+	ActNone Act = iota
+	ActReLU
+	ActGELU // the exact (erf) form
+)
+
+// Epilogue is what is done to a product before it is stored:
+//
+//	y = act(x·w + bias) + add
+//
+// Bias has N elements; Add is [m, N] with rows LdAdd apart. Either may be nil.
+// Add may be the destination itself, with the same row distance, but must not
+// overlap it otherwise.
+type Epilogue struct {
+	Bias  []float32
+	Act   Act
+	Add   []float32
+	LdAdd int
+}
+
+// Gemm sets dst [m, N] to the product of a [m, K] and the packed matrix,
+// followed by the epilogue. ldd and lda are the distances between rows. The
+// work is spread over the cores. dst must not overlap a.
+func Gemm(dst []float32, ldd int, a []float32, lda, m int, b *Packed, e Epilogue) {
+	needMatrix("gemm: a", len(a), m, b.K, lda)
+	t := newGemm(dst, ldd, m, b, e)
+	t.a, t.lda = a, lda
+	t.start()
+}
+
+// GemmSerial is Gemm on the calling goroutine alone, for callers that are
+// parallel themselves. It gives the same bits.
+func GemmSerial(dst []float32, ldd int, a []float32, lda, m int, b *Packed, e Epilogue) {
+	needMatrix("gemm: a", len(a), m, b.K, lda)
+	t := newGemm(dst, ldd, m, b, e)
+	t.a, t.lda = a, lda
+	t.block(0, m, 0, b.N)
+	t.free()
+}
+
+// Blocking. A task computes a few rows and usually all columns. Its rows of
+// a, packed, and the columns of b in hand stay in the second-level cache
+// together; a panel of a stays in the first.
+const (
+	blockRows  = 96   // rows of a task
+	tailRows   = 24   // rows of the last tasks, so that all cores end together
+	blockCols  = 256  // columns in hand at a time
+	superK     = 1536 // inner elements packed at a time
+	serialWork = 1 << 19
+)
+
+type gemmTask struct {
+	im   *impl
+	dst  []float32
+	ldd  int
+	m    int
+	b    *Packed
+	e    Epilogue
+	a    []float32
+	lda  int
+	conv *convShape // not nil: a is a picture, its rows are 3 x 3 neighbourhoods
+
+	shape      convShape
+	big, small int // tasks of blockRows and of tailRows rows
+	colTasks   int
+	colStep    int
+}
+
+var gemmTasks freeList[gemmTask]
+
+func newGemm(dst []float32, ldd, m int, b *Packed, e Epilogue) *gemmTask {
+	needMatrix("gemm: dst", len(dst), m, b.N, ldd)
+	if e.Bias != nil {
+		need("gemm: bias", len(e.Bias), b.N)
+	}
+	if e.Add != nil {
+		needMatrix("gemm: add", len(e.Add), m, b.N, e.LdAdd)
+	}
+	t := gemmTasks.get()
+	t.im, t.dst, t.ldd, t.m, t.b, t.e, t.conv = b.im, dst, ldd, m, b, e, nil
+	return t
+}
+
+func (t *gemmTask) free() {
+	*t = gemmTask{}
+	gemmTasks.put(t)
+}
+
+// start computes the whole product in parallel and frees the task.
+func (t *gemmTask) start() {
+	procs := runtime.GOMAXPROCS(0)
+	if t.m > 0 && (procs == 1 || t.m*t.b.N*t.b.K < serialWork) {
+		t.block(0, t.m, 0, t.b.N)
+		t.free()
+		return
+	}
+	tail := min(t.m, 2*procs*blockRows)
+	t.big = (t.m - tail) / blockRows
+	t.small = (t.m - t.big*blockRows + tailRows - 1) / tailRows
+	// Few rows: split the columns too.
+	t.colTasks, t.colStep = 1, t.b.N
+	if rows := t.big + t.small; rows > 0 && rows < 4*procs {
+		want := min((4*procs+rows-1)/rows, (t.b.N+t.im.nr-1)/t.im.nr)
+		t.colStep = (t.b.N/want + t.im.nr - 1) / t.im.nr * t.im.nr
+		t.colTasks = (t.b.N + t.colStep - 1) / t.colStep
+	}
+	run((t.big+t.small)*t.colTasks, t)
+	t.free()
+}
+
+func (t *gemmTask) run(i int) {
+	c0 := i % t.colTasks * t.colStep
+	c1 := min(c0+t.colStep, t.b.N)
+	i /= t.colTasks
+	if i < t.big {
+		t.block(i*blockRows, (i+1)*blockRows, c0, c1)
+		return
+	}
+	r0 := t.big*blockRows + (i-t.big)*tailRows
+	t.block(r0, min(r0+tailRows, t.m), c0, c1)
+}
+
+// block computes rows [r0, r1) and columns [c0, c1), c0 a multiple of nr.
+func (t *gemmTask) block(r0, r1, c0, c1 int) {
+	im, b := t.im, t.b
+	kSuper := min(b.K, superK/b.kc*b.kc)
+	cols := blockCols
+	if b.K > kSuper {
+		cols = c1 - c0 // partial sums of all columns wait for the next round
+	}
+	width := im.padded(min(cols, c1-c0))
+	rowsIn := min(blockRows, r1-r0)
+
+	s := arenas.get()
+	gather := 0
+	if t.conv != nil {
+		gather = im.mr * b.kc
+	}
+	s.reset(rowsIn*(kSuper+width) + im.mr*im.nr + gather)
+	ap := s.take(rowsIn * kSuper)
+	sums := s.take(rowsIn * width)
+	tmp := s.take(gather)
+
+	for ; r0 < r1; r0 += blockRows {
+		rows := min(blockRows, r1-r0)
+		for k0 := 0; k0 < b.K; k0 += kSuper {
+			k1 := min(k0+kSuper, b.K)
+			t.packRows(ap, tmp, r0, rows, k0, k1)
+			for j0 := c0; j0 < c1; j0 += cols {
+				j1 := min(j0+cols, c1)
+				t.panels(sums, width, ap, rows, k0, k1, j0, j1)
+				if k1 == b.K {
+					t.finish(sums, width, r0, rows, j0, j1)
+				}
+			}
+		}
+	}
+	arenas.put(s)
+}
+
+// packRows packs rows [r0, r0+rows) of a, inner elements [k0, k1): for each
+// block of kc elements the panels of mr rows, transposed.
+func (t *gemmTask) packRows(ap, tmp []float32, r0, rows, k0, k1 int) {
+	im := t.im
+	for ; k0 < k1; k0 += t.b.kc {
+		kc := min(t.b.kc, k1-k0)
+		for i := 0; i < rows; i += im.mr {
+			r := min(im.mr, rows-i)
+			if t.conv != nil {
+				t.conv.gather(tmp, t.a, r0+i, r, k0, kc)
+				im.transpose(ap[i*kc:], r, tmp, kc, r, kc)
+			} else {
+				im.transpose(ap[i*kc:], r, t.a[(r0+i)*t.lda+k0:], t.lda, r, kc)
+			}
+		}
+		ap = ap[rows*kc:]
+	}
+}
+
+// panels adds the inner elements [k0, k1) to the sums of columns [j0, j1);
+// k0 = 0 starts them.
+func (t *gemmTask) panels(sums []float32, ld int, ap []float32, rows, k0, k1, j0, j1 int) {
+	im, b := t.im, t.b
+	for ; k0 < k1; k0 += b.kc {
+		kc := min(b.kc, k1-k0)
+		acc := 1
+		if k0 == 0 {
+			acc = 0
+		}
+		for i := 0; i < rows; i += im.mr {
+			r := min(im.mr, rows-i)
+			a := ap[i*kc:]
+			c := sums[i*ld:]
+			for j := j0; j < j1; j += im.nr {
+				w := im.panelWidth(b.N - j)
+				im.tileOf(r, w)(kc, a, r, b.panel(k0, kc, j, w), c[j-j0:], ld, acc)
+			}
+		}
+		ap = ap[rows*kc:]
+	}
+}
+
+// finish applies the epilogue to finished sums and stores them.
+func (t *gemmTask) finish(sums []float32, ld, r0, rows, j0, j1 int) {
+	im, e := t.im, &t.e
+	n := j1 - j0
+	for i := range rows {
+		s := sums[i*ld:][:n]
+		if e.Bias != nil {
+			im.add(s, s, e.Bias[j0:j1])
+		}
+		switch e.Act {
+		case ActReLU:
+			im.relu(s, s)
+		case ActGELU:
+			im.gelu(s, s)
+		}
+		d := t.dst[(r0+i)*t.ldd+j0:][:n]
+		if e.Add != nil {
+			im.add(d, s, e.Add[(r0+i)*e.LdAdd+j0:][:n])
+		} else {
+			copy(d, s)
+		}
+	}
+}

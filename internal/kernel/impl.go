@@ -1,0 +1,106 @@
+package kernel
+
+// An impl is one implementation of the inner loops. The drivers above it
+// (blocking, packing, scheduling) are the same for all.
+//
+// A panel is a matrix of w columns stored without gaps, where w is nr or
+// half; its columns are the lanes of one or two vectors. Inner loops trust
+// their arguments: callers make sure that every slice is long enough.
+type impl struct {
+	name string
+
+	mr   int // most rows of a tile
+	nr   int // columns of a full panel
+	half int // columns of a narrow panel; a divisor of nr
+
+	// tile[v][r-1] computes r rows of a product with a panel of half (v = 0)
+	// or nr (v = 1) columns:
+	//
+	//	c[i*ldc+j] (+)= sum over p < k of a[p*lda+i] * b[p*w+j]
+	//
+	// with the sum started at zero and taken in order of p. It adds to c if
+	// acc is 1 and replaces it if acc is 0.
+	tile [2][]tileFunc
+
+	// transpose4 sets dst[j*ldd+i] = src[i*lds+j] for i < 4, j < n.
+	transpose4 func(dst []float32, ldd int, src []float32, lds, n int)
+
+	// biasMax adds relative positions to scores and keeps the maximum:
+	// for y < rows, x < cols:
+	//
+	//	s[y*cols+x] += rw[x] + rh[y];  m = max(m, s[y*cols+x])
+	//
+	// where each element is a row of w lanes.
+	biasMax func(s, rw, rh, m []float32, rows, cols, w int)
+
+	// maxRows sets m = max(m, s[i]) over n rows of w lanes.
+	maxRows func(s, m []float32, n, w int)
+
+	// expSum sets s[i] = exp(s[i]-m) and adds the sum over i to l, over n
+	// rows of w lanes.
+	expSum func(s, m, l []float32, n, w int)
+
+	// mulRows sets o[i] *= c over n rows of w lanes.
+	mulRows func(o, c []float32, n, w int)
+
+	add       func(dst, a, b []float32)
+	scale     func(dst, x []float32, a float32)
+	relu      func(dst, x []float32)
+	gelu      func(dst, x []float32)
+	exp       func(dst, x []float32)
+	layerNorm func(dst, x, gamma, beta []float32, rows, c int, eps float32)
+
+	// fma runs n rounds of independent fused multiply-adds and returns the
+	// floating-point operations done.
+	fma func(n int) int
+}
+
+type tileFunc func(k int, a []float32, lda int, b, c []float32, ldc, acc int)
+
+// active is the implementation in use; it is set before main starts.
+var active = choose()
+
+// Name returns the name of the implementation in use: "generic", "avx2",
+// "avx512" or "neon".
+func Name() string { return active.name }
+
+// panels calls f for each panel of n columns: full ones and, where it is
+// enough for what is left, a narrow one. w is the panel's width, used the
+// number of its columns that exist.
+func (im *impl) panelWidth(left int) int {
+	if left <= im.half {
+		return im.half
+	}
+	return im.nr
+}
+
+// padded returns the width of n columns rounded up to whole panels.
+func (im *impl) padded(n int) int {
+	full := n / im.nr * im.nr
+	if full == n {
+		return n
+	}
+	return full + im.panelWidth(n-full)
+}
+
+// tileOf returns the tile function for r rows and w columns.
+func (im *impl) tileOf(r, w int) tileFunc {
+	if w == im.nr {
+		return im.tile[1][r-1]
+	}
+	return im.tile[0][r-1]
+}
+
+// transpose sets dst[j*ldd+i] = src[i*lds+j] for i < rows, j < cols.
+func (im *impl) transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	i := 0
+	for ; i+4 <= rows; i += 4 {
+		im.transpose4(dst[i:], ldd, src[i*lds:], lds, cols)
+	}
+	for ; i < rows; i++ {
+		row := src[i*lds:][:cols]
+		for j, v := range row {
+			dst[j*ldd+i] = v
+		}
+	}
+}

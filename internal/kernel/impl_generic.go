@@ -1,0 +1,150 @@
+package kernel
+
+import "math"
+
+// generic is the portable implementation. Products are rounded before they
+// are added (no fused multiply-add), so that it gives the same bits on every
+// machine.
+var generic = impl{
+	name: "generic",
+	mr:   4, nr: 4, half: 2,
+	tile: [2][]tileFunc{
+		{tileGeneric(1, 2), tileGeneric(2, 2), tileGeneric(3, 2), tile4x2Generic},
+		{tileGeneric(1, 4), tileGeneric(2, 4), tileGeneric(3, 4), tile4x4Generic},
+	},
+	transpose4: transpose4Generic,
+	biasMax:    biasMaxGeneric,
+	maxRows:    maxRowsGeneric,
+	expSum:     expSumGeneric,
+	mulRows:    mulRowsGeneric,
+	add:        addGeneric,
+	scale:      scaleGeneric,
+	relu:       reluGeneric,
+	gelu:       geluGeneric,
+	exp:        expGeneric,
+	layerNorm:  layerNormGeneric,
+	fma:        fmaGeneric,
+}
+
+func transpose4Generic(dst []float32, ldd int, src []float32, lds, n int) {
+	s0, s1, s2, s3 := src[:n], src[lds:][:n], src[2*lds:][:n], src[3*lds:][:n]
+	for j := range n {
+		d := dst[j*ldd:][:4]
+		d[0], d[1], d[2], d[3] = s0[j], s1[j], s2[j], s3[j]
+	}
+}
+
+func biasMaxGeneric(s, rw, rh, m []float32, rows, cols, w int) {
+	m = m[:w]
+	for y := range rows {
+		h := rh[y*w:][:w]
+		for x := range cols {
+			row := s[(y*cols+x)*w:][:w]
+			b := rw[x*w:][:w]
+			for j, v := range row {
+				v += b[j] + h[j]
+				row[j] = v
+				if !(v <= m[j]) {
+					m[j] = v
+				}
+			}
+		}
+	}
+}
+
+func maxRowsGeneric(s, m []float32, n, w int) {
+	m = m[:w]
+	for i := range n {
+		for j, v := range s[i*w:][:w] {
+			if !(v <= m[j]) {
+				m[j] = v
+			}
+		}
+	}
+}
+
+func expSumGeneric(s, m, l []float32, n, w int) {
+	for j := range w {
+		var sum float32
+		mj := m[j]
+		for i := j; i < n*w; i += w {
+			e := exp32(s[i] - mj)
+			s[i] = e
+			sum += e
+		}
+		l[j] += sum
+	}
+}
+
+func mulRowsGeneric(o, c []float32, n, w int) {
+	c = c[:w]
+	for i := range n {
+		row := o[i*w:][:w]
+		for j := range row {
+			row[j] *= c[j]
+		}
+	}
+}
+
+func addGeneric(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] + b[i]
+	}
+}
+
+func scaleGeneric(dst, x []float32, a float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] = x[i] * a
+	}
+}
+
+func reluGeneric(dst, x []float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		v := x[i]
+		if v < 0 {
+			v = 0
+		}
+		dst[i] = v
+	}
+}
+
+func geluGeneric(dst, x []float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] = gelu32(x[i])
+	}
+}
+
+func expGeneric(dst, x []float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] = exp32(x[i])
+	}
+}
+
+// layerNormGeneric sums in float64, which makes both statistics right to the
+// last bit of float32 for any c.
+func layerNormGeneric(dst, x, gamma, beta []float32, rows, c int, eps float32) {
+	gamma, beta = gamma[:c], beta[:c]
+	for r := range rows {
+		in, out := x[r*c:][:c], dst[r*c:][:c]
+		var sum float64
+		for _, v := range in {
+			sum += float64(v)
+		}
+		mean := sum / float64(c)
+		var sq float64
+		for _, v := range in {
+			d := float64(v) - mean
+			sq += float64(d * d)
+		}
+		inv := float32(1 / math.Sqrt(sq/float64(c)+float64(eps)))
+		mu := float32(mean)
+		for j, v := range in {
+			out[j] = float32(float32((v-mu)*inv)*gamma[j]) + beta[j]
+		}
+	}
+}
