@@ -1,0 +1,308 @@
+package graph_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"github.com/slidesam/sam/internal/graph"
+)
+
+// mix is y[i] = f(x[i]) + the sum of the other inputs; over says whether it
+// may overwrite x.
+type mix struct {
+	k    float32
+	over bool
+}
+
+func (mix) Name() string     { return "mix" }
+func (m mix) Params() string { return fmt.Sprint(m.k, m.over) }
+func (m mix) InPlace() int {
+	if m.over {
+		return 0
+	}
+	return -1
+}
+
+func (mix) Shape(in []tensor.Shape) (tensor.Shape, error) {
+	for _, s := range in {
+		if !s.Eq(in[0]) {
+			return nil, fmt.Errorf("%v and %v: %w", s, in[0], graph.ErrShape)
+		}
+	}
+	return in[0], nil
+}
+
+func (m mix) Forward(out graph.View, in []graph.View) error {
+	for i := range out.Data {
+		v := m.k*in[0].Data[i] + 1
+		for _, x := range in[1:] {
+			v += x.Data[i]
+		}
+		out.Data[i] = v
+	}
+	return nil
+}
+
+// bad fails in a way of its own.
+type bad struct {
+	mix
+	panics bool
+}
+
+var errBad = errors.New("bad luck")
+
+func (b bad) Forward(graph.View, []graph.View) error {
+	if b.panics {
+		panic("out of luck")
+	}
+	return errBad
+}
+
+// gate calls f when it runs.
+type gate struct {
+	mix
+	f func()
+}
+
+func (g gate) Forward(out graph.View, in []graph.View) error {
+	g.f()
+	return g.mix.Forward(out, in)
+}
+
+// random builds a graph of n nodes, some of them in place, and returns its
+// outputs and the values they must have.
+func random(b *graph.Builder, rng *rand.Rand, n int) (outs []*G.Node, want [][]float32) {
+	size := 1 + rng.IntN(40)
+	var nodes []*G.Node
+	var values [][]float32
+	for i := 0; i < 3; i++ {
+		data := make([]float32, size)
+		for j := range data {
+			data[j] = rng.Float32()
+		}
+		nodes = append(nodes, b.Weight(fmt.Sprint("w", i), data, size))
+		values = append(values, data)
+	}
+	for i := 0; i < n; i++ {
+		m := mix{k: rng.Float32(), over: rng.IntN(2) == 0}
+		var in []*G.Node
+		var views []graph.View
+		for j := 0; j <= rng.IntN(3); j++ {
+			k := max(0, len(nodes)-1-rng.IntN(8))
+			in = append(in, nodes[k])
+			views = append(views, graph.View{Data: values[k]})
+		}
+		out := make([]float32, size)
+		_ = m.Forward(graph.View{Data: out}, views)
+		nodes, values = append(nodes, b.Apply(m, in...)), append(values, out)
+	}
+	for _, i := range []int{len(nodes) - 1, 3 + rng.IntN(n)} {
+		outs, want = append(outs, nodes[i]), append(want, values[i])
+	}
+	return outs, want
+}
+
+func TestRandomGraphs(t *testing.T) {
+	for seed := uint64(0); seed < 300; seed++ {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		b := graph.NewBuilder()
+		outs, want := random(b, rng, 1+rng.IntN(60))
+		p, err := b.Compile(outs...)
+		require.NoError(t, err)
+		for run := 0; run < 2; run++ {
+			require.NoError(t, p.Run(context.Background()))
+			for i := range outs {
+				require.Equal(t, want[i], p.Output(i), "seed %d run %d output %d", seed, run, i)
+			}
+		}
+		arena, separate := p.Bytes()
+		assert.LessOrEqual(t, arena, separate)
+	}
+}
+
+// TestTapeMachine runs planned and unplanned graphs under gorgonia's own VM.
+func TestTapeMachine(t *testing.T) {
+	for seed := uint64(0); seed < 60; seed++ {
+		for _, planned := range []bool{true, false} {
+			rng := rand.New(rand.NewPCG(seed, 2))
+			b := graph.NewBuilder()
+			outs, want := random(b, rng, 1+rng.IntN(60))
+			if planned {
+				_, err := b.Compile(outs...)
+				require.NoError(t, err)
+			}
+			vm := G.NewTapeMachine(b.Graph())
+			require.NoError(t, vm.RunAll())
+			for i, o := range outs {
+				require.Equal(t, want[i], o.Value().Data(), "seed %d planned %t output %d", seed, planned, i)
+			}
+			require.NoError(t, vm.Close())
+		}
+	}
+}
+
+func TestVMBindsValues(t *testing.T) {
+	b := graph.NewBuilder()
+	outs, want := random(b, rand.New(rand.NewPCG(5, 3)), 9)
+	p, err := b.Compile(outs...)
+	require.NoError(t, err)
+	vm := p.VM()
+	require.NoError(t, vm.RunAll())
+	vm.Reset()
+	assert.Equal(t, want[0], outs[0].Value().Data())
+	require.NoError(t, vm.Close())
+}
+
+func TestBuilderErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		build func(b *graph.Builder) *G.Node
+		want  string
+	}{
+		{"name twice", func(b *graph.Builder) *G.Node { b.Input("x", 2); return b.Input("x", 2) }, "graph: input x: name used twice"},
+		{"weight too short", func(b *graph.Builder) *G.Node { return b.Weight("w", make([]float32, 3), 2, 2) }, "graph: weight w: 3 values, want 4"},
+		{"shapes", func(b *graph.Builder) *G.Node {
+			return b.Apply(mix{}, b.Input("x", 2), b.Input("y", 3))
+		}, "graph: node mix: (3) and (2)"},
+		{"stage twice", func(b *graph.Builder) *G.Node {
+			x := b.Apply(mix{}, b.Input("x", 2))
+			b.Stage("s", x)
+			return b.Stage("s", x)
+		}, "graph: stage s: name used twice"},
+		{"first error sticks", func(b *graph.Builder) *G.Node {
+			b.Fail(errBad)
+			return b.Stage("s", b.Apply(mix{}, b.Input("x", 2)))
+		}, "bad luck"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := graph.NewBuilder()
+			_, err := b.Compile(tt.build(b))
+			assert.ErrorContains(t, err, tt.want)
+			assert.Error(t, b.Err())
+		})
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	for _, panics := range []bool{false, true} {
+		b := graph.NewBuilder()
+		p, err := b.Compile(b.Apply(bad{panics: panics}, b.Input("x", 2)))
+		require.NoError(t, err)
+		err = p.Run(context.Background())
+		if panics {
+			assert.ErrorContains(t, err, "mix: out of luck")
+		} else {
+			assert.ErrorIs(t, err, errBad)
+		}
+	}
+}
+
+func TestBind(t *testing.T) {
+	b := graph.NewBuilder()
+	p, err := b.Compile(b.Apply(mix{k: 2}, b.Input("x", 2)))
+	require.NoError(t, err)
+	require.NoError(t, p.Bind("x", []float32{3, 4}))
+	require.NoError(t, p.Run(context.Background()))
+	assert.Equal(t, []float32{7, 9}, p.Output(0))
+	assert.Equal(t, []int{2}, p.OutputShape(0))
+	assert.ErrorIs(t, p.Bind("x", make([]float32, 3)), graph.ErrShape)
+	assert.ErrorContains(t, p.Bind("y", nil), "no such input")
+}
+
+func TestCancelBetweenNodes(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	b := graph.NewBuilder()
+	x := b.Input("x", 2)
+	ran := 0
+	for i := 0; i < 5; i++ {
+		x = b.Apply(gate{f: func() {
+			if ran++; ran == 2 {
+				cancel()
+			}
+		}}, x)
+	}
+	p, err := b.Compile(x)
+	require.NoError(t, err)
+	assert.ErrorIs(t, p.Run(ctx), context.Canceled)
+	assert.Equal(t, 2, ran)
+}
+
+func TestStages(t *testing.T) {
+	b := graph.NewBuilder()
+	x := b.Stage("first", b.Apply(mix{k: 2, over: true}, b.Input("x", 2)))
+	y := b.Apply(mix{k: 3, over: true}, x)
+	p, err := b.CompileWith(graph.CompileOptions{KeepStages: true}, y)
+	require.NoError(t, err)
+	copy(p.Input("x"), []float32{1, 2})
+	require.NoError(t, p.Run(context.Background()))
+	got, shape, ok := p.Stage("first")
+	require.True(t, ok)
+	assert.Equal(t, []float32{3, 5}, got)
+	assert.Equal(t, []int{2}, shape)
+	assert.Equal(t, []float32{10, 16}, p.Output(0))
+	assert.Equal(t, []string{"first"}, p.Stages())
+	_, _, ok = p.Stage("second")
+	assert.False(t, ok)
+}
+
+func TestPool(t *testing.T) {
+	built := 0
+	pool := graph.NewPool(1, 1, func(n int) (*graph.Program, error) {
+		if n < 0 {
+			return nil, errBad
+		}
+		built++
+		b := graph.NewBuilder()
+		return b.Compile(b.Apply(mix{k: float32(n)}, b.Input("x", 1)))
+	})
+	use := func(ctx context.Context, key int) error {
+		return pool.With(ctx, key, func(p *graph.Program) error { return p.Run(ctx) })
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	require.NoError(t, use(ctx, 1))
+	require.NoError(t, use(ctx, 1))
+	assert.Equal(t, 1, built, "the idle program serves again")
+	require.NoError(t, use(ctx, 2))
+	require.NoError(t, use(ctx, 1))
+	assert.Equal(t, 3, built, "only one idle program is kept")
+	assert.ErrorIs(t, use(ctx, -1), errBad)
+
+	// While the only program is out, others wait until their context ends.
+	var waited atomic.Bool
+	err := pool.With(ctx, 1, func(*graph.Program) error {
+		done := make(chan error)
+		go func() { done <- use(ctx, 1) }()
+		cancel()
+		err := <-done
+		waited.Store(true)
+		return err
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.True(t, waited.Load())
+}
+
+func ExampleBuilder() {
+	b := graph.NewBuilder()
+	x := b.Input("x", 3)
+	p, err := b.Compile(b.Apply(mix{k: 2}, x))
+	if err != nil {
+		panic(err)
+	}
+	copy(p.Input("x"), []float32{1, 2, 3})
+	if err := p.Run(context.Background()); err != nil {
+		panic(err)
+	}
+	fmt.Println(p.Output(0))
+	// Output: [3 5 7]
+}
