@@ -1,0 +1,174 @@
+package maskdec
+
+import (
+	"strconv"
+
+	G "gorgonia.org/gorgonia"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/layer"
+	"github.com/slidesam/sam/internal/op"
+)
+
+// Image is the picture's side of the decoder before it meets a token: the
+// embedding with the dense prompt added, and its projections for the first
+// block. Each has Grid*Grid rows, shared by all prompts, or that many rows
+// for each prompt.
+type Image struct {
+	Keys *G.Node // [*, Channels]
+	K    *G.Node // [*, CrossDim]: keys of the first attention of tokens to picture
+	V    *G.Node // [*, CrossDim]: its values
+	Q    *G.Node // [*, CrossDim]: queries of the first attention of picture to tokens
+}
+
+// Image adds the projections of keys, the embedding plus the dense prompt,
+// [Grid*Grid, Channels] or that for each prompt.
+func (d *Decoder) Image(b *graph.Builder, keys *G.Node) Image {
+	first := &d.layers[0]
+	const name = "transformer.layers.0"
+	return Image{
+		Keys: keys,
+		K:    d.positioned(b, name+".cross_attn_token_to_image.k_proj", &first.tokenToImage, first.tokenToImage.k, keys),
+		V:    first.tokenToImage.v.Apply(b, name+".cross_attn_token_to_image.v_proj", keys, kernel.ActNone, nil),
+		Q:    d.positioned(b, name+".cross_attn_image_to_token.q_proj", &first.imageToToken, first.imageToToken.q, keys),
+	}
+}
+
+// positioned is the projection of keys plus positions.
+func (d *Decoder) positioned(b *graph.Builder, name string, a *crossAttention, l layer.Linear, keys *G.Node) *G.Node {
+	pos := b.Weight(name+".positions", a.positions, d.cfg.Grid*d.cfg.Grid, d.cfg.CrossDim)
+	return l.Apply(b, name, keys, kernel.ActNone, pos)
+}
+
+// Batch says how many prompts a graph decodes at once.
+type Batch struct {
+	Prompts int
+	Tokens  int   // sparse tokens of each prompt
+	Masks   []int // which mask tokens to decode
+}
+
+// Masks adds the decoding of a batch of prompts. sparse is [Prompts*Tokens,
+// Channels], nil if Tokens is 0. It returns the low-resolution logits,
+// [Prompts*len(Masks), MaskSize*MaskSize], and the quality of all mask
+// tokens, [Prompts, MaskTokens].
+//
+// Its stages are "tokens" (after the transformer), "keys" and "upscaled".
+func (d *Decoder) Masks(b *graph.Builder, n Batch, img Image, sparse *G.Node) (logits, iou *G.Node) {
+	c := d.cfg
+	in := []*G.Node{b.Weight("output_tokens", d.tokens, 1+c.MaskTokens, c.Channels)}
+	if n.Tokens > 0 {
+		in = append(in, sparse)
+	}
+	s := state{d: d, b: b, n: n.Prompts, rows: 1 + c.MaskTokens + n.Tokens}
+	s.tokens = b.Apply(op.Tokens{Batch: n.Prompts, N: n.Tokens}, in...)
+	s.positions = s.tokens
+	s.keys = img.Keys
+	for i := range d.layers {
+		k, v, q := img.K, img.V, img.Q
+		if i > 0 {
+			k, v, q = nil, nil, nil
+		}
+		s.block(i, k, v, q)
+	}
+	s.tokens = s.tokenToImage("transformer.final_attn_token_to_image", &d.final, nil, nil)
+	s.tokens = b.Stage("tokens", d.finalNorm.Apply(b, "transformer.norm_final_attn", s.tokens))
+	b.Stage("keys", s.keys)
+	return s.masks(n.Masks), s.mlp("iou_prediction_head", d.iou, b.Apply(op.Row{Rows: s.rows, Index: 0}, s.tokens))
+}
+
+// state is the decoder's graph while it grows.
+type state struct {
+	d         *Decoder
+	b         *graph.Builder
+	n         int     // prompts
+	rows      int     // tokens of a prompt
+	tokens    *G.Node // [n*rows, Channels]
+	positions *G.Node // the tokens at the start, which serve as their positions
+	keys      *G.Node // [n*Grid*Grid, Channels], or one for all prompts
+}
+
+// block adds a two-way block. k, v and q are projections of the keys that
+// exist already, or nil.
+func (s *state) block(i int, k, v, q *G.Node) {
+	l, name := &s.d.layers[i], "transformer.layers."+strconv.Itoa(i)
+	if i == 0 {
+		// The first block has neither positions nor a residual here.
+		s.tokens = s.selfAttention(name+".self_attn", &l.self, s.tokens, nil)
+	} else {
+		s.tokens = s.selfAttention(name+".self_attn", &l.self, s.positioned(), s.tokens)
+	}
+	s.tokens = l.norm1.Apply(s.b, name+".norm1", s.tokens)
+	s.tokens = s.tokenToImage(name+".cross_attn_token_to_image", &l.tokenToImage, k, v)
+	s.tokens = l.norm2.Apply(s.b, name+".norm2", s.tokens)
+	h := l.lin1.Apply(s.b, name+".mlp.lin1", s.tokens, kernel.ActReLU, nil)
+	s.tokens = l.norm3.Apply(s.b, name+".norm3", l.lin2.Apply(s.b, name+".mlp.lin2", h, kernel.ActNone, s.tokens))
+	s.keys = l.norm4.Apply(s.b, name+".norm4", s.imageToToken(name+".cross_attn_image_to_token", &l.imageToToken, q))
+}
+
+// positioned is the tokens plus their positions.
+func (s *state) positioned() *G.Node { return s.b.Apply(op.Add{}, s.tokens, s.positions) }
+
+func (s *state) attend(queries, keys int, inner int, q, k, v *G.Node) *G.Node {
+	h := s.d.cfg.Heads
+	return s.b.Apply(op.Attention{Batch: s.n, Heads: h, HeadDim: inner / h, NQ: queries, NK: keys}, q, k, v)
+}
+
+func (s *state) selfAttention(name string, a *attention, qk, residual *G.Node) *G.Node {
+	q := a.q.Apply(s.b, name+".q_proj", qk, kernel.ActNone, nil)
+	k := a.k.Apply(s.b, name+".k_proj", qk, kernel.ActNone, nil)
+	v := a.v.Apply(s.b, name+".v_proj", s.tokens, kernel.ActNone, nil)
+	x := s.attend(s.rows, s.rows, s.d.cfg.SelfDim, q, k, v)
+	return a.out.Apply(s.b, name+".out_proj", x, kernel.ActNone, residual)
+}
+
+func (s *state) tokenToImage(name string, a *crossAttention, k, v *G.Node) *G.Node {
+	c := s.d.cfg
+	q := a.q.Apply(s.b, name+".q_proj", s.positioned(), kernel.ActNone, nil)
+	if k == nil {
+		k = s.d.positioned(s.b, name+".k_proj", a, a.k, s.keys)
+		v = a.v.Apply(s.b, name+".v_proj", s.keys, kernel.ActNone, nil)
+	}
+	x := s.attend(s.rows, c.Grid*c.Grid, c.CrossDim, q, k, v)
+	return a.out.Apply(s.b, name+".out_proj", x, kernel.ActNone, s.tokens)
+}
+
+func (s *state) imageToToken(name string, a *crossAttention, q *G.Node) *G.Node {
+	c := s.d.cfg
+	if q == nil {
+		q = s.d.positioned(s.b, name+".q_proj", a, a.q, s.keys)
+	}
+	k := a.k.Apply(s.b, name+".k_proj", s.positioned(), kernel.ActNone, nil)
+	v := a.v.Apply(s.b, name+".v_proj", s.tokens, kernel.ActNone, nil)
+	x := s.attend(c.Grid*c.Grid, s.rows, c.CrossDim, q, k, v)
+	return a.out.Apply(s.b, name+".out_proj", x, kernel.ActNone, s.keys)
+}
+
+func (s *state) masks(which []int) *G.Node {
+	d, g := s.d, s.d.cfg.Grid
+	x := s.upscale("output_upscaling.0", &d.up1, s.keys, g, false)
+	x = d.upNorm.ApplyGELU(s.b, "output_upscaling.1", x)
+	x = s.b.Stage("upscaled", s.upscale("output_upscaling.3", &d.up2, x, 2*g, true))
+	in := []*G.Node{x}
+	for _, m := range which {
+		row := s.b.Apply(op.Row{Rows: s.rows, Index: 1 + m}, s.tokens)
+		in = append(in, s.mlp("output_hypernetworks_mlps."+strconv.Itoa(m), d.hyper[m], row))
+	}
+	return s.b.Apply(op.Masks{Batch: s.n}, in...)
+}
+
+func (s *state) upscale(name string, u *upscale, x *G.Node, grid int, gelu bool) *G.Node {
+	k := op.Upscale2x2{Batch: s.n, H: grid, W: grid, In: u.in, Out: u.out, GELU: gelu}
+	return s.b.Apply(k, x, s.b.Weight(name+".weight", u.w, len(u.w)), s.b.Weight(name+".bias", u.b, len(u.b)))
+}
+
+func (s *state) mlp(name string, layers []layer.Linear, x *G.Node) *G.Node {
+	for i, l := range layers {
+		act := kernel.ActReLU
+		if i == len(layers)-1 {
+			act = kernel.ActNone
+		}
+		x = l.Apply(s.b, name+".layers."+strconv.Itoa(i), x, act, nil)
+	}
+	return x
+}

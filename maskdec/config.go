@@ -1,0 +1,112 @@
+// Package maskdec is Segment Anything's mask decoder (a two-way transformer,
+// an upscaling path and hypernetworks) as gorgonia nodes.
+//
+// What does not depend on the prompt is computed once per picture by the
+// nodes of [Decoder.Image]; [Decoder.Masks] then decodes a batch of prompts.
+//
+//	dec, err := maskdec.New(cfg, params, positions)
+//	img := dec.Image(b, embedding, noMask)
+//	logits, iou := dec.Masks(b, maskdec.Batch{Prompts: 8, Tokens: 2, Masks: []int{1, 2, 3}}, img, sparse)
+//
+// Source: mask_decoder.py, transformer.py (segment-anything dca509f).
+package maskdec
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/slidesam/sam/weights"
+)
+
+// ErrConfig is returned for a configuration that no mask decoder can have.
+var ErrConfig = errors.New("maskdec: bad configuration")
+
+// Config is the shape of a mask decoder.
+type Config struct {
+	Grid        int // cells of a side of the embedding
+	Channels    int // channels of a token and of the embedding
+	Depth       int // two-way blocks
+	Heads       int // heads of every attention
+	SelfDim     int // channels inside the attention among tokens
+	CrossDim    int // channels inside the attentions between tokens and picture
+	MLP         int // hidden channels of a block's perceptron
+	MaskTokens  int // masks the decoder can give: the single one, then the others
+	IoUHidden   int // hidden channels of the quality head
+	IoUDepth    int // layers of the quality head
+	Up1, Up2    int // channels after each upscaling
+	HyperHidden int // hidden channels of a hypernetwork
+	HyperDepth  int // layers of a hypernetwork
+}
+
+// Heads is what every published Segment Anything decoder has. No tensor
+// tells it.
+const Heads = 8
+
+// MaskSize is the side of the low-resolution masks.
+func (c Config) MaskSize() int { return 4 * c.Grid }
+
+// Validate returns an error that wraps [ErrConfig] and names the first field
+// that no decoder can have.
+func (c Config) Validate() error {
+	for _, f := range []struct {
+		name string
+		v    int
+	}{
+		{"Grid", c.Grid}, {"Channels", c.Channels}, {"Depth", c.Depth}, {"Heads", c.Heads}, {"SelfDim", c.SelfDim},
+		{"CrossDim", c.CrossDim}, {"MLP", c.MLP}, {"MaskTokens", c.MaskTokens}, {"IoUHidden", c.IoUHidden},
+		{"IoUDepth", c.IoUDepth}, {"Up1", c.Up1}, {"Up2", c.Up2}, {"HyperHidden", c.HyperHidden}, {"HyperDepth", c.HyperDepth},
+	} {
+		if f.v < 1 || f.v > 1<<16 {
+			return fmt.Errorf("%w: %s is %d, want 1 to %d", ErrConfig, f.name, f.v, 1<<16)
+		}
+	}
+	if c.SelfDim%c.Heads != 0 || c.CrossDim%c.Heads != 0 {
+		return fmt.Errorf("%w: %d heads do not divide %d and %d channels", ErrConfig, c.Heads, c.SelfDim, c.CrossDim)
+	}
+	return nil
+}
+
+// ConfigOf reads the decoder's shape from the tensors of a checkpoint whose
+// image encoder has the given grid. Everything but the number of heads
+// follows from the shapes; that is [Heads].
+func ConfigOf(ck *weights.Checkpoint, grid int) (Config, error) {
+	var err error
+	get := func(name string, rank int) []int {
+		name = "mask_decoder." + name
+		s, ok := ck.Shape(name)
+		if (!ok || len(s) != rank) && err == nil {
+			err = fmt.Errorf("maskdec: read configuration: %s: shape %v, want rank %d", name, s, rank)
+		}
+		if len(s) != rank {
+			return make([]int, rank)
+		}
+		return s
+	}
+	count := func(prefix, suffix string) int {
+		for n := 0; ; n++ {
+			if _, ok := ck.Shape("mask_decoder." + prefix + strconv.Itoa(n) + suffix); !ok {
+				return n
+			}
+		}
+	}
+	tokens := get("mask_tokens.weight", 2)
+	self := get("transformer.layers.0.self_attn.q_proj.weight", 2)
+	cross := get("transformer.layers.0.cross_attn_token_to_image.q_proj.weight", 2)
+	mlp := get("transformer.layers.0.mlp.lin1.weight", 2)
+	up1 := get("output_upscaling.0.weight", 4)
+	up2 := get("output_upscaling.3.weight", 4)
+	iou := get("iou_prediction_head.layers.0.weight", 2)
+	hyper := get("output_hypernetworks_mlps.0.layers.0.weight", 2)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{
+		Grid: grid, Channels: tokens[1], Heads: Heads, SelfDim: self[0], CrossDim: cross[0], MLP: mlp[0], MaskTokens: tokens[0],
+		Depth:     count("transformer.layers.", ".self_attn.q_proj.weight"),
+		IoUHidden: iou[0], IoUDepth: count("iou_prediction_head.layers.", ".weight"),
+		Up1: up1[1], Up2: up2[1],
+		HyperHidden: hyper[0], HyperDepth: count("output_hypernetworks_mlps.0.layers.", ".weight"),
+	}
+	return c, c.Validate()
+}

@@ -1,2 +1,0 @@
-// Package vit is Segment Anything's image encoder as a gorgonia graph.
-package vit
