@@ -28,7 +28,7 @@ import (
 // Version is the version of the reference files this package reads.
 const Version = 1
 
-//go:embed testdata/*.npz
+//go:embed testdata/*.npz testdata/*.safetensors
 var files embed.FS
 
 // Size is a height and a width in pixels.

@@ -33,6 +33,10 @@ type Model struct {
 	Config   Config
 	Pictures []*Run
 
+	// Differences are the largest distances from segment_anything that were
+	// measured when an "hf_" model was made, by what makes them.
+	Differences map[string]float64
+
 	file *File
 }
 
@@ -122,6 +126,9 @@ func (q *Prompt) Has(stage string) bool { return q.file.Has(q.key + "/" + stage)
 //
 // In the last three, index 0 is what multimask_output=False gives, 1 to 3 what
 // multimask_output=True gives.
+//
+// Models named "hf_" have only these three, and "shipped_lowres" and
+// "shipped_iou", see HFCheckpoint.
 func (q *Prompt) Stage(stage string) (*Tensor[float32], error) {
 	return q.file.Float32s(q.key + "/" + stage)
 }
@@ -129,3 +136,24 @@ func (q *Prompt) Stage(stage string) (*Tensor[float32], error) {
 // Masks returns the four binary masks at the picture's size, logits > 0, in
 // the order of "logits".
 func (q *Prompt) Masks() (*Masks, error) { return q.file.Masks(q.key + "/masks") }
+
+// HFCheckpoint returns a checkpoint file, .safetensors, in Hugging Face's
+// layout, as SamModel.save_pretrained wrote it: the weights of the reference
+// model "hf_small".
+//
+// That model's stages are SamModel's outputs with its differences from
+// segment_anything taken away: the picture resized by Pillow, the eps of the
+// decoder's layer norms 1e-5, coordinates in float32. Stages and masks named
+// "shipped_" are what SamImageProcessor and SamModel give as they come: the
+// picture resized by torchvision, eps 1e-6, coordinates in float64. The result
+// must not be modified.
+func HFCheckpoint() ([]byte, error) {
+	b, err := files.ReadFile("testdata/hf_small.safetensors")
+	if err != nil {
+		return nil, fmt.Errorf("golden: load hf_small.safetensors: %w; %s", err, rebuild("hf_small"))
+	}
+	return b, nil
+}
+
+// ShippedMasks returns the binary masks that Hugging Face gives as it comes.
+func (q *Prompt) ShippedMasks() (*Masks, error) { return q.file.Masks(q.key + "/shipped_masks") }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam/internal/golden"
+	"github.com/slidesam/sam/internal/tensortest"
 )
 
 // modelNames returns the names of all reference models.
@@ -112,6 +113,39 @@ func checkPrompt(t *testing.T, c golden.Config, p *golden.Run, q *golden.Prompt,
 			assert.Equal(t, v > 0, m.Stored(i)[y/m.RowStep*m.W+x])
 		}
 	}
+}
+
+func TestHuggingFace(t *testing.T) {
+	m, err := golden.LoadModel("hf_small")
+	require.NoError(t, err)
+	assert.Contains(t, m.What, "SamModel")
+	assert.NotEmpty(t, m.Differences)
+	for _, p := range m.Pictures {
+		own, err := p.Stage("embedding")
+		require.NoError(t, err)
+		shipped, err := p.Stage("shipped_embedding")
+		require.NoError(t, err)
+		// One grey level here and there, by another resize.
+		assert.Less(t, tensortest.RelL2(own.Data, shipped.Data), 2e-3)
+		for _, q := range p.Prompts {
+			t.Run(fmt.Sprintf("%dx%d/%s", p.Size.H, p.Size.W, q.Name), func(t *testing.T) {
+				checkPrompt(t, m.Config, p, q, false)
+				for _, stage := range []string{"lowres", "iou"} {
+					own, err := q.Stage(stage)
+					require.NoError(t, err)
+					shipped, err := q.Stage("shipped_" + stage)
+					require.NoError(t, err)
+					assert.Less(t, tensortest.RelL2(own.Data, shipped.Data), 5e-3, stage)
+				}
+				masks, err := q.ShippedMasks()
+				require.NoError(t, err)
+				assert.Equal(t, 4, masks.N)
+			})
+		}
+	}
+	data, err := golden.HFCheckpoint()
+	require.NoError(t, err)
+	assert.Less(t, len(data), 256<<10)
 }
 
 func TestCasesCoverTheParity(t *testing.T) {

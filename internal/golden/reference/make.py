@@ -27,6 +27,8 @@ JOBS = {
     "full_b": "models.full_b",
     "full_l": "models.full_l",
     "full_h": "models.full_h",
+    "hf": "hf.small",
+    "hf_full": "hf.full",
 }
 
 

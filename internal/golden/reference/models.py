@@ -14,7 +14,7 @@ from store import Store
 
 # Sampling targets, in values: encoder stages, embedding, decoder planes.
 SMALL = dict(stage=2048, embedding=4096, dense_pe=1024, plane=320, row_pixels=40000)
-FULL = dict(stage=6144, embedding=16384, dense_pe=2048, plane=1024, row_pixels=60000)
+FULL = dict(stage=5120, embedding=16384, dense_pe=2048, plane=600, row_pixels=60000)
 
 
 def config(**kw):
