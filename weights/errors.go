@@ -18,3 +18,10 @@ var (
 	// be read: another kind of file, another model, or a damaged file.
 	ErrFormat = errors.New("not a readable checkpoint")
 )
+
+// formatError marks an error as one about the file's content.
+type formatError struct{ err error }
+
+func (e formatError) Error() string        { return e.err.Error() }
+func (e formatError) Unwrap() error        { return e.err }
+func (e formatError) Is(target error) bool { return target == ErrFormat }

@@ -29,7 +29,7 @@ func mapFile(path string) (*mapping, error) {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("a %s, want a file: %w", kindOf(st.Mode()), ErrFormat)
+		return nil, formatError{fmt.Errorf("a %s, want a file", kindOf(st.Mode()))}
 	}
 	if st.Size() == 0 {
 		return &mapping{}, nil

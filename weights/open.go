@@ -4,13 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/slidesam/sam/weights/internal/zipfile"
 )
 
 // Open reads the headers of a checkpoint file and maps its values.
 //
-// It reads .safetensors files of any of the Layouts, and gives their
-// tensors the names of Original. The format is told from the content, not from
-// the name. Opening reads no values: damage in them shows in Float32s.
+// It reads .pth and .pt files, as torch.save has written them since PyTorch
+// 1.6, and .safetensors files, in any of the Layouts, and gives their tensors
+// the names of Original. The format is told from the content, not from the
+// name. Nothing in the file is executed: objects of a pickle that are not
+// tensors or containers are skipped. Opening reads no values: damage in them
+// shows in Float32s.
 //
 // An error wraps ErrFormat if the file is of another kind or damaged, and says
 // what it is and what to do. The file must not be changed while it is open.
@@ -25,26 +30,31 @@ func Open(path string) (*Checkpoint, error) {
 	c, err := read(file)
 	if err != nil {
 		_ = file.close()
-		if !errors.Is(err, ErrFormat) {
-			err = fmt.Errorf("%w: %w", err, ErrFormat)
-		}
-		return nil, fmt.Errorf("weights: open %s: %w", path, err)
+		return nil, fmt.Errorf("weights: open %s: %w", path, formatError{err})
 	}
 	return c, nil
 }
 
 // read finds the format of a file and reads it.
 func read(file *mapping) (*Checkpoint, error) {
-	var tensors map[string]*Tensor
-	var err error
-	switch b := file.data; {
+	b := file.data
+	switch {
 	case isSafetensors(b):
-		tensors, err = readSafetensors(file)
-	default:
-		return nil, errors.New("unknown kind of file")
+		tensors, err := readSafetensors(file)
+		if err != nil {
+			return nil, err
+		}
+		return normalize(tensors, nil, file)
+	case zipfile.IsZip(b):
+		entries, err := zipfile.Read(b)
+		if err != nil {
+			return nil, err
+		}
+		tensors, opaque, err := readTorch(file, entries)
+		if err != nil {
+			return nil, err
+		}
+		return normalize(tensors, opaque, file)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return newCheckpoint(tensors, Original, file), nil
+	return nil, unknownFile(b)
 }

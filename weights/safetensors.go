@@ -18,11 +18,6 @@ var safetensorsTypes = map[safetensors.DType]DType{
 	safetensors.I8: Int8, safetensors.U8: Uint8, safetensors.BOOL: Bool,
 }
 
-// isSafetensors reports whether a file begins as a .safetensors file does.
-func isSafetensors(b []byte) bool {
-	return len(b) >= 10 && b[8] == '{' && binary.LittleEndian.Uint64(b) < 1<<40
-}
-
 // readSafetensors returns the tensors of a .safetensors file by their names in
 // the file. No values are read.
 func readSafetensors(file *mapping) (map[string]*Tensor, error) {

@@ -17,7 +17,8 @@ type view struct {
 	off     int  // of the tensor's first storage byte in the file
 	size    int  // bytes from off that belong to the storage
 	shape   []int
-	strides []int // in elements; nil means row-major
+	strides []int     // in elements; nil means row-major
+	sum     *zipEntry // whose checksum covers the bytes, or nil
 }
 
 // newView checks that every element lies inside the storage.
@@ -92,6 +93,11 @@ func rowMajor(shape []int) []int {
 var hostLittleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 func (v *view) float32s() ([]float32, error) {
+	if v.sum != nil {
+		if err := v.sum.check(); err != nil {
+			return nil, err
+		}
+	}
 	b, err := v.file.bytes(v.off, v.size)
 	if err != nil {
 		return nil, err

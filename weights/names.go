@@ -1,0 +1,198 @@
+package weights
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// heads are the first parts of the names that a SAM's tensors have, in Meta's
+// naming and in Hugging Face's.
+var heads = []string{"image_encoder", "vision_encoder", "prompt_encoder", "mask_decoder", "shared_image_embedding", "pixel_mean", "pixel_std"}
+
+// wrappers are prefixes that modules around a SAM add to names. They are
+// removed name by name, as micro-sam does.
+var wrappers = []string{"sam", "module", "_orig_mod"}
+
+// containers are the keys under which training programs keep the state dict,
+// the one to take first.
+var containers = []string{"", "model_state", "model", "state_dict", "model_state_dict"}
+
+// normalize gives the tensors of a file the names of Original and tells which
+// layout the file had.
+func normalize(tensors map[string]*Tensor, opaque map[string]string, file *mapping) (*Checkpoint, error) {
+	if err := refuseOtherModels(tensors); err != nil {
+		return nil, err
+	}
+	names := slices.Concat(slices.Collect(maps.Keys(tensors)), slices.Collect(maps.Keys(opaque)))
+	container, ok, err := findContainer(names)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, notSAM(tensors)
+	}
+	for _, name := range slices.Sorted(maps.Keys(opaque)) {
+		if c, _, key := splitName(name); c == container && isHead(key) {
+			return nil, fmt.Errorf("%s: cannot read a %s: save plain float tensors", name, opaque[name])
+		}
+	}
+	out := map[string]*Tensor{}
+	layout := Original
+	switch container {
+	case "model_state":
+		layout = Trainer
+	case "model":
+		layout = MedSAM
+	}
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		c, wrapper, key := splitName(name)
+		if !isHead(key) { // not part of a SAM, perhaps of its container
+			if key = name; container != "" {
+				var ok bool
+				if key, ok = strings.CutPrefix(name, container+"."); !ok {
+					continue
+				}
+			}
+			if isExtra(key) {
+				continue
+			}
+		} else if c != container {
+			continue
+		}
+		if layout == Original {
+			switch wrapper {
+			case "sam":
+				layout = Trainer
+			case "module":
+				layout = MedSAM
+			}
+		}
+		if _, ok := out[key]; ok {
+			return nil, fmt.Errorf("two tensors named %s", key)
+		}
+		t := tensors[name]
+		t.Name = key
+		out[key] = t
+	}
+	if isHuggingFace(out) {
+		if out, err = fromHuggingFace(out); err != nil {
+			return nil, err
+		}
+		layout = HuggingFace
+	}
+	if isAdapted(out) {
+		if out, err = mergeLoRA(out); err != nil {
+			return nil, err
+		}
+		layout = LoRA
+	}
+	return newCheckpoint(out, layout, file), nil
+}
+
+// splitName cuts a name into the container, the outermost wrapper and the key
+// that begins with one of heads. Without one, all of the name is key.
+func splitName(name string) (container, wrapper, key string) {
+	parts := strings.Split(name, ".")
+	for i, p := range parts {
+		if !slices.Contains(heads, p) {
+			continue
+		}
+		n := i
+		for n > 0 && slices.Contains(wrappers, parts[n-1]) {
+			n--
+		}
+		if n < i {
+			wrapper = parts[n]
+		}
+		return strings.Join(parts[:n], "."), wrapper, strings.Join(parts[i:], ".")
+	}
+	return "", "", name
+}
+
+// isHead reports whether the key is a SAM's.
+func isHead(key string) bool {
+	first, _, _ := strings.Cut(key, ".")
+	return slices.Contains(heads, first)
+}
+
+// isExtra reports whether a tensor is one that trainers keep beside a SAM: the
+// state of optimizers, a second decoder, the adapters' second registration.
+func isExtra(key string) bool {
+	first, _, _ := strings.Cut(key, ".")
+	return first == "peft_blocks" || first == "decoder_state" || strings.HasPrefix(first, "optimizer") ||
+		strings.HasPrefix(first, "scheduler") || strings.HasPrefix(first, "scaler")
+}
+
+// findContainer returns the path of the dict that holds the SAM, and false if
+// none does.
+func findContainer(names []string) (string, bool, error) {
+	found := map[string]bool{}
+	for _, name := range names {
+		c, _, key := splitName(name)
+		if isHead(key) && !harmless[key] {
+			found[c] = true
+		}
+	}
+	for _, c := range containers {
+		if found[c] {
+			return c, true, nil
+		}
+	}
+	switch list := slices.Sorted(maps.Keys(found)); len(list) {
+	case 0:
+		return "", false, nil
+	case 1:
+		return list[0], true, nil
+	default:
+		return "", false, fmt.Errorf("several models, under %s: save the state dict of the one wanted", strings.Join(list, ", "))
+	}
+}
+
+// anyName reports whether any tensor's name holds one of the parts.
+func anyName(tensors map[string]*Tensor, parts ...string) bool {
+	for name := range tensors {
+		for _, p := range parts {
+			if strings.Contains("."+name, p) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refuseOtherModels names the models that share names with SAM but are others.
+func refuseOtherModels(tensors map[string]*Tensor) error {
+	switch {
+	case anyName(tensors, ".sam_mask_decoder.", ".image_encoder.trunk.", ".memory_attention.", ".vision_encoder.backbone."):
+		return errors.New("a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
+	case anyName(tensors, ".mask_decoder.hf_token."):
+		return errors.New("an HQ-SAM checkpoint, whose decoder is another: use a SAM checkpoint")
+	case anyName(tensors, ".image_encoder.patch_embed.seq."):
+		return errors.New("a MobileSAM checkpoint, whose TinyViT encoder is not supported: use a ViT-B, ViT-L or ViT-H checkpoint")
+	case anyName(tensors, ".lora_A.", ".lora_B."):
+		return errors.New("a PEFT adapter: merge it with merge_and_unload() and save the model's state dict")
+	}
+	return nil
+}
+
+// notSAM says what a file without a SAM's tensors is.
+func notSAM(tensors map[string]*Tensor) error {
+	switch {
+	case anyName(tensors, ".deconv1.", ".deconv_out.", ".decoder_head."):
+		if anyName(tensors, ".encoder.blocks.", ".encoder.patch_embed.") {
+			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: use the SAM it was trained from, such as vit_b_histopathology")
+		}
+		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name")
+	case len(tensors) == 0:
+		return errors.New("no tensors in the file")
+	}
+	names := slices.Sorted(maps.Keys(tensors))
+	names = names[:min(len(names), 3)]
+	for i, n := range names {
+		names[i] = fmt.Sprintf("%.80q", n)
+	}
+	return fmt.Errorf("no Segment Anything model: its tensors are named %s, ...", strings.Join(names, ", "))
+}
