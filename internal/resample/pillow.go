@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
+
+	"github.com/slidesam/sam/internal/kernel"
 )
 
 // Source gives a picture's rows, so that a picture need not be converted to
@@ -132,7 +134,7 @@ func Bilinear(dst []byte, src Source, out Size) ([]byte, error) {
 	// A band restarts the horizontal pass on the rows that it shares with its
 	// neighbour, so bands are tall enough for that to cost little.
 	bands := min(32, max(1, out.H/32))
-	parallel(bands, func(b int) {
+	kernel.Parallel(bands, func(b int) {
 		r.band(b*out.H/bands, (b+1)*out.H/bands)
 	})
 	return dst, nil

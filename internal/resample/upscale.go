@@ -3,8 +3,11 @@ package resample
 import (
 	"errors"
 	"fmt"
+	"image"
 	"math"
 	"sync"
+
+	"github.com/slidesam/sam/internal/kernel"
 )
 
 // axis says which two input positions each output position of one axis lies
@@ -342,10 +345,28 @@ func (u *Upscaler) Logits(dst, low []float32) error {
 	}
 	bands := min(32, max(1, h/32))
 	errs := make([]error, bands)
-	parallel(bands, func(b int) {
+	kernel.Parallel(bands, func(b int) {
 		errs[b] = u.Rows(low, b*h/bands, (b+1)*h/bands, float32(math.Inf(-1)), func(y, _ int, row []float32) {
 			copy(dst[y*w:], row)
 		})
 	})
 	return errors.Join(errs...)
+}
+
+// Hull returns a rectangle of the picture outside which no logit exceeds
+// floor, close to the smallest one; an empty rectangle if nothing can. low is
+// [low.H, low.W]. It returns an error that wraps [ErrSize] if low is too
+// short.
+func (u *Upscaler) Hull(low []float32, floor float32) (image.Rectangle, error) {
+	if err := checkPlane(low, u.low); err != nil {
+		return image.Rectangle{}, fmt.Errorf("resample: upscale: %w", err)
+	}
+	s := &upscaleScratch{}
+	s.hulls(low, u.low, 0, u.low.H-1, floor)
+	var r image.Rectangle
+	for y := range u.picture.H {
+		x0, x1 := u.active(s, int(u.down1.i0[u.down2.i0[y]]), int(u.down1.i1[u.down2.i1[y]]))
+		r = r.Union(image.Rect(x0, y, max(x0, x1), y+1))
+	}
+	return r, nil
 }
