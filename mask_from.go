@@ -1,0 +1,133 @@
+package sam
+
+import (
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/resample"
+)
+
+// NewMask returns the mask of the pixels for which in is true. in is called
+// once for each pixel of the picture, row by row. NewMask returns an error
+// that wraps [ErrMask] if a side is not in 1 to 1<<24.
+func NewMask(size Size, in func(x, y int) bool) (*Mask, error) {
+	b, err := newMaskBuilder(size, image.Rect(0, 0, size.W, size.H))
+	if err != nil {
+		return nil, fmt.Errorf("sam: new mask: %w", err)
+	}
+	for y := range size.H {
+		row := b.row(y)
+		for x := range size.W {
+			if in(x, y) {
+				row[x>>6] |= 1 << (x & 63)
+			}
+		}
+	}
+	return b.mask(), nil
+}
+
+// MaskFromImage returns the mask of the pixels that are nearer to white than
+// to black: those whose grey value, as image/color.GrayModel computes it
+// without the alpha, is at least 128. That is the rule for masks stored as
+// JPEG, which are not exactly 0 and 255. The mask begins at the top left of
+// img's bounds.
+func MaskFromImage(img image.Image) (*Mask, error) {
+	p, err := picture.New(img)
+	if err != nil {
+		return nil, fmt.Errorf("sam: mask from image: %w", err)
+	}
+	size := Size(p.Bounds())
+	b, err := newMaskBuilder(size, image.Rect(0, 0, size.W, size.H))
+	if err != nil {
+		return nil, fmt.Errorf("sam: mask from image: %w", err)
+	}
+	buf := make([]byte, size.W*3)
+	for y := range size.H {
+		row, px := b.row(y), p.Row(y, buf)
+		for x := range size.W {
+			// The weights of color.GrayModel on 16 bits: 257 times 8-bit values.
+			grey := (19595*uint32(px[3*x]) + 38470*uint32(px[3*x+1]) + 7471*uint32(px[3*x+2])) * 257
+			if (grey+1<<15)>>24 >= 128 {
+				row[x>>6] |= 1 << (x & 63)
+			}
+		}
+	}
+	return b.mask(), nil
+}
+
+// Mask returns the mask of the values above threshold, at the size of the
+// logits. It returns an error that wraps [ErrMask] if Data does not hold H*W
+// values.
+func (l Logits) Mask(threshold float32) (*Mask, error) {
+	size := Size{H: l.H, W: l.W}
+	b, err := newMaskBuilder(size, image.Rect(0, 0, l.W, l.H))
+	if err != nil {
+		return nil, fmt.Errorf("sam: mask from logits: %w", err)
+	}
+	if len(l.Data) != l.H*l.W {
+		return nil, fmt.Errorf("sam: mask from logits: %w: %d values for %v pixels", ErrMask, len(l.Data), size)
+	}
+	for y := range l.H {
+		thresholdBits(b.row(y), 0, l.Data[y*l.W:(y+1)*l.W], threshold)
+	}
+	return b.mask(), nil
+}
+
+// threshold returns the mask of low, low-resolution logits, at the picture's
+// size: the pixels above limit after both steps of interpolation.
+func threshold(u *resample.Upscaler, low []float32, limit float32) (*Mask, error) {
+	p := u.Picture()
+	hull, err := u.Hull(low, limit)
+	if err != nil {
+		return nil, err
+	}
+	b, err := newMaskBuilder(Size(p), hull)
+	if err != nil || len(b.bits) == 0 {
+		return &Mask{size: Size(p)}, err
+	}
+	bands := min(32, max(1, b.hull.Dy()/64))
+	errs := make([]error, bands)
+	kernel.Parallel(bands, func(i int) {
+		n := b.hull.Dy()
+		y0, y1 := b.hull.Min.Y+i*n/bands, b.hull.Min.Y+(i+1)*n/bands
+		errs[i] = u.Rows(low, y0, y1, limit, func(y, x0 int, row []float32) {
+			thresholdBits(b.row(y), x0-b.x0, row, limit)
+		})
+	})
+	return b.mask(), errors.Join(errs...)
+}
+
+// thresholdBits sets bit x0+i for each v[i] above limit. The bits must be 0
+// before. NaN is above nothing.
+func thresholdBits(row []uint64, x0 int, v []float32, limit float32) {
+	word, shift := x0>>6, x0&63
+	for len(v) > 0 {
+		n := min(64-shift, len(v))
+		part := v[:n]
+		var w uint64
+		for len(part) >= 8 {
+			// Eight at a time, so that the shifts are constants.
+			p := part[:8:8]
+			w = w>>8 | (above(p[0], limit)|above(p[1], limit)<<1|above(p[2], limit)<<2|above(p[3], limit)<<3|
+				above(p[4], limit)<<4|above(p[5], limit)<<5|above(p[6], limit)<<6|above(p[7], limit)<<7)<<56
+			part = part[8:]
+		}
+		for _, x := range part {
+			w = w>>1 | above(x, limit)<<63
+		}
+		row[word] |= w >> (64 - n) << shift
+		v = v[n:]
+		word, shift = word+1, 0
+	}
+}
+
+func above(v, limit float32) uint64 {
+	var b uint64
+	if v > limit {
+		b = 1
+	}
+	return b
+}
