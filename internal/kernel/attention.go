@@ -214,10 +214,11 @@ func (p *piece) queryAt(i int) (row, y, x int) {
 }
 
 // queries packs the queries, unscaled, works out their relative positions,
-// and scales them.
+// and scales them. Scores carry a factor of log2(e), so that the softmax can
+// use powers of 2.
 func (p *piece) queries() {
 	im, hd := p.im, p.hd
-	scale := float32(1 / math.Sqrt(float64(hd)))
+	scale := float32(log2e / math.Sqrt(float64(hd)))
 	for i := 0; i < p.n; i += im.nr {
 		w := im.panelWidth(p.n - i)
 		lanes := min(w, p.n-i)
@@ -262,7 +263,7 @@ func (p *piece) relPos(dst, table, panel []float32, q0, w, lanes, size int, rows
 	for j := range lanes {
 		at := p.place(q0+j, rows) - first + size - 1
 		for k := range size {
-			dst[k*w+j] = prod[(at-k)*w+j]
+			dst[k*w+j] = prod[(at-k)*w+j] * log2e
 		}
 	}
 }
@@ -338,7 +339,7 @@ func (p *piece) rescale(o, m, mNew, l, corr []float32, w int) {
 	if same {
 		return
 	}
-	p.im.exp(corr, corr)
+	p.im.exp2(corr, corr)
 	p.im.mulRows(l, corr, 1, w)
 	p.im.mulRows(o, corr, p.hd, w)
 }

@@ -36,7 +36,7 @@ type impl struct {
 	// maxRows sets m = max(m, s[i]) over n rows of w lanes.
 	maxRows func(s, m []float32, n, w int)
 
-	// expSum sets s[i] = exp(s[i]-m) and adds the sum over i to l, over n
+	// expSum sets s[i] = 2^(s[i]-m) and adds the sum over i to l, over n
 	// rows of w lanes.
 	expSum func(s, m, l []float32, n, w int)
 
@@ -47,7 +47,7 @@ type impl struct {
 	scale     func(dst, x []float32, a float32)
 	relu      func(dst, x []float32)
 	gelu      func(dst, x []float32)
-	exp       func(dst, x []float32)
+	exp2      func(dst, x []float32)
 	layerNorm func(dst, x, gamma, beta []float32, rows, c int, eps float32)
 
 	// fma runs n rounds of independent fused multiply-adds and returns the
@@ -58,7 +58,7 @@ type impl struct {
 type tileFunc func(k int, a []float32, lda int, b, c []float32, ldc, acc int)
 
 // active is the implementation in use; it is set before main starts.
-var active = choose()
+var active = impls()[0]
 
 // Name returns the name of the implementation in use: "generic", "avx2",
 // "avx512" or "neon".

@@ -21,7 +21,7 @@ var generic = impl{
 	scale:      scaleGeneric,
 	relu:       reluGeneric,
 	gelu:       geluGeneric,
-	exp:        expGeneric,
+	exp2:       exp2Generic,
 	layerNorm:  layerNormGeneric,
 	fma:        fmaGeneric,
 }
@@ -68,7 +68,7 @@ func expSumGeneric(s, m, l []float32, n, w int) {
 		var sum float32
 		mj := m[j]
 		for i := j; i < n*w; i += w {
-			e := exp32(s[i] - mj)
+			e := exp2(s[i] - mj)
 			s[i] = e
 			sum += e
 		}
@@ -118,10 +118,10 @@ func geluGeneric(dst, x []float32) {
 	}
 }
 
-func expGeneric(dst, x []float32) {
+func exp2Generic(dst, x []float32) {
 	x = x[:len(dst)]
 	for i := range dst {
-		dst[i] = exp32(x[i])
+		dst[i] = exp2(x[i])
 	}
 }
 

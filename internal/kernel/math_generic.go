@@ -2,20 +2,20 @@ package kernel
 
 import "math"
 
-// The constants of the exponential. expLo and expHi are the ends of the range
-// in which 2^n is a normal number.
+// The constants of the exponential. Between exp2Lo and exp2Hi, 2^n is a normal
+// number.
 const (
-	expLo   = -87.33654
-	expHi   = 88.37626
-	log2e   = 1.44269504088896341
-	ln2Hi   = 0.693359375 // few bits: n*ln2Hi is exact
-	ln2Lo   = -2.12194440e-4
-	expC2   = 0.4999999403953552
-	expC3   = 0.1666651964187622
-	expC4   = 0.04166839271783829
-	expC5   = 0.008368780836462975
-	expC6   = 0.0013814467238262296
-	expBias = 12582912 // 1.5 * 2^23: adding it rounds to an integer
+	exp2Lo   = -125
+	exp2Hi   = 127
+	exp2C1   = 0.6931471824645996
+	exp2C2   = 0.24022647738456726
+	exp2C3   = 0.055503323674201965
+	exp2C4   = 0.00961843691766262
+	exp2C5   = 0.0013398875016719103
+	exp2C6   = 0.00015353361959569156
+	exp2Bias = 12582912 // 1.5 * 2^23: adding it rounds to an integer
+
+	log2e = 1.44269504088896341
 )
 
 // The constants of GELU: 0.5*erfc(t/sqrt 2) is exp(-t^2/2) times a polynomial
@@ -31,28 +31,26 @@ const (
 	geluC6  = -0.10755511373281479
 )
 
-// exp32 returns e^x with a relative error below 2e-7, 1 for 0, and NaN for
-// NaN. Arguments are held to [expLo, expHi]: below, the result is 2^-126 and
-// not smaller.
+// exp2 returns 2^x with a relative error below 1.5e-7, 1 for 0, and NaN for
+// NaN. Arguments are held to [exp2Lo, exp2Hi].
 //
-// x = n ln2 + r with |r| <= ln2/2; e^r is 1 + r + r^2 q(r) with q of degree 4,
-// fitted for the least relative error (3e-9).
-func exp32(x float32) float32 {
-	if x < expLo {
-		x = expLo
+// x = n + r with |r| <= 1/2; 2^r is 1 + r q(r) with q of degree 5, fitted for
+// the least relative error (2e-9).
+func exp2(x float32) float32 {
+	if x < exp2Lo {
+		x = exp2Lo
 	}
-	if x > expHi {
-		x = expHi
+	if x > exp2Hi {
+		x = exp2Hi
 	}
-	n := float32(float32(x*log2e)+expBias) - expBias
-	r := x - float32(n*ln2Hi)
-	r -= float32(n * ln2Lo)
-	p := float32(expC6)
-	p = float32(p*r) + expC5
-	p = float32(p*r) + expC4
-	p = float32(p*r) + expC3
-	p = float32(p*r) + expC2
-	p = float32(p*r) + 1
+	n := x + exp2Bias - exp2Bias
+	r := x - n
+	p := float32(exp2C6)
+	p = float32(p*r) + exp2C5
+	p = float32(p*r) + exp2C4
+	p = float32(p*r) + exp2C3
+	p = float32(p*r) + exp2C2
+	p = float32(p*r) + exp2C1
 	p = float32(p*r) + 1
 	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
 }
@@ -80,6 +78,6 @@ func gelu32(x float32) float32 {
 	p = float32(p*u) + geluC2
 	p = float32(p*u) + geluC1
 	p *= u
-	e := exp32(float32(t*t) * -0.5)
+	e := exp2(float32(t*t) * (-log2e / 2))
 	return top - float32(float32(t*e)*p)
 }

@@ -1,0 +1,112 @@
+// Command _asm writes the amd64 assembly of package kernel. Each run writes
+// one file:
+//
+//	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
+//
+// The parts are tile (products with full panels), narrow (products with
+// narrow panels) and vec (everything else).
+package main
+
+import (
+	"flag"
+	"log"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// An isa is an instruction set with its vector registers.
+type isa struct {
+	name string // suffix of function names
+	vec  int    // float32s in a register
+	rows int    // rows of the largest tile
+	reg  func() reg.VecVirtual
+	wide bool // AVX-512
+}
+
+var isas = map[string]*isa{
+	"avx2":   {name: "AVX2", vec: 8, rows: 6, reg: YMM},
+	"avx512": {name: "AVX512", vec: 16, rows: 12, reg: ZMM, wide: true},
+}
+
+func main() {
+	part := flag.String("part", "", "tile, narrow or vec")
+	name := flag.String("isa", "", "avx2 or avx512")
+	flag.Parse()
+	s := isas[*name]
+	if s == nil {
+		log.Fatalf("isa %q: want avx2 or avx512", *name)
+	}
+	ConstraintExpr("!purego")
+	ConstraintExpr("!noasm")
+	switch *part {
+	case "tile":
+		for r := 1; r <= s.rows; r++ {
+			s.tile(r, 2)
+		}
+	case "narrow":
+		for r := 1; r <= s.rows; r++ {
+			s.tile(r, 1)
+		}
+	case "vec":
+		s.vectors()
+	default:
+		log.Fatalf("part %q: want tile, narrow or vec", *part)
+	}
+	Generate()
+}
+
+// bytes is the size of a register.
+func (s *isa) bytes() int { return 4 * s.vec }
+
+// slice loads the address of a slice parameter.
+func slice(name string) reg.Register { return Load(Param(name).Base(), GP64()) }
+
+// integer loads an int parameter.
+func integer(name string) reg.Register { return Load(Param(name), GP64()) }
+
+// stride loads an int parameter that counts float32s, as bytes.
+func stride(name string) reg.Register {
+	r := integer(name)
+	SHLQ(U8(2), r)
+	return r
+}
+
+// at is a memory operand.
+func at(base reg.Register, disp int) Mem { return Mem{Base: base, Disp: disp} }
+
+func (s *isa) zero(v reg.VecVirtual) {
+	if s.wide {
+		VPXORD(v, v, v)
+	} else {
+		VXORPS(v, v, v)
+	}
+}
+
+// constants are the constants in the file's data so far.
+var constants = map[string]Mem{}
+
+// constant is a float32 in the file's data.
+func constant(name string, x float32) Mem {
+	m, ok := constants[name]
+	if !ok {
+		m = ConstData(name, F32(x))
+		constants[name] = m
+	}
+	return m
+}
+
+// broadcast returns a register that holds x in all lanes.
+func (s *isa) broadcast(name string, x float32) reg.VecVirtual {
+	v := s.reg()
+	VBROADCASTSS(constant(name, x), v)
+	return v
+}
+
+// ret ends a function: upper halves of YMM registers must be clean before
+// SSE code runs.
+func ret() {
+	VZEROUPPER()
+	RET()
+}

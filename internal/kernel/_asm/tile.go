@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// tile writes the product of r rows with a panel of v registers. The loop over
+// the inner dimension keeps all r*v sums in registers.
+func (s *isa) tile(r, v int) {
+	w := v * s.vec
+	TEXT(fmt.Sprintf("tile%dx%d%s", r, w, s.name), NOSPLIT,
+		"func(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)")
+	Doc(fmt.Sprintf("tile%dx%d%s works like tileGeneric(%d, %d).", r, w, s.name, r, w))
+	Pragma("noescape")
+	k := integer("k")
+	a := slice("a")
+	lda := stride("lda")
+	b := slice("b")
+
+	sums := make([][]reg.VecVirtual, r)
+	for i := range sums {
+		for range v {
+			x := s.reg()
+			s.zero(x)
+			sums[i] = append(sums[i], x)
+		}
+	}
+	// step adds one inner element; it is row p of a, panel row n.
+	step := func(n int, row Mem) {
+		bv := make([]reg.VecVirtual, v)
+		for j := range bv {
+			bv[j] = s.reg()
+			VMOVUPS(at(b, n*w*4+j*s.bytes()), bv[j])
+		}
+		for i := range r {
+			m := row
+			m.Disp += 4 * i
+			if s.wide && v == 1 {
+				VFMADD231PS_BCST(m, bv[0], sums[i][0])
+				continue
+			}
+			x := s.reg()
+			VBROADCASTSS(m, x)
+			for j := range v {
+				VFMADD231PS(bv[j], x, sums[i][j])
+			}
+		}
+	}
+	if r == s.rows {
+		pairs := GP64()
+		MOVQ(k, pairs)
+		SHRQ(U8(1), pairs)
+		JZ(LabelRef("rest"))
+		Label("block")
+		for n := range 2 {
+			row := Mem{Base: a}
+			if n == 1 {
+				row = Mem{Base: a, Index: lda, Scale: 1}
+			}
+			for l := 0; l < w*4; l += 64 {
+				PREFETCHT0(at(b, prefetch+n*w*4+l))
+			}
+			step(n, row)
+		}
+		LEAQ(Mem{Base: a, Index: lda, Scale: 2}, a)
+		ADDQ(I32(2*w*4), b)
+		DECQ(pairs)
+		JNZ(LabelRef("block"))
+		Label("rest")
+		ANDQ(U8(1), k)
+	} else {
+		TESTQ(k, k)
+	}
+	JZ(LabelRef("store"))
+	Label("tail")
+	step(0, Mem{Base: a})
+	ADDQ(lda, a)
+	ADDQ(I32(w*4), b)
+	DECQ(k)
+	JNZ(LabelRef("tail"))
+
+	Label("store")
+	c := slice("c")
+	ldc := stride("ldc")
+	acc := integer("acc")
+	TESTQ(acc, acc)
+	JZ(LabelRef("replace"))
+	for _, add := range []bool{true, false} {
+		for i := range r {
+			for j := range v {
+				m := at(c, j*s.bytes())
+				if add {
+					VADDPS(m, sums[i][j], sums[i][j])
+				}
+				VMOVUPS(sums[i][j], m)
+			}
+			if i < r-1 {
+				ADDQ(ldc, c)
+			}
+		}
+		ret()
+		if add {
+			Label("replace")
+		}
+	}
+}
+
+// prefetch is how far ahead of its use a panel is fetched, in bytes.
+const prefetch = 1024

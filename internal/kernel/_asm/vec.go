@@ -1,0 +1,324 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// The constants of math_generic.go.
+const (
+	exp2Lo   = -125
+	exp2Hi   = 127
+	exp2Bias = 12582912
+	geluMax  = 13
+	geluP    = 0.2800000011920929
+	log2e    = 1.44269504088896341
+)
+
+var exp2C = []float32{
+	1, 0.6931471824645996, 0.24022647738456726, 0.055503323674201965,
+	0.00961843691766262, 0.0013398875016719103, 0.00015353361959569156,
+}
+
+var geluC = []float32{
+	0.11710906028747559, 0.06379105895757675, 0.27818337082862854,
+	-0.24851928651332855, 0.3969908654689789, -0.10755511373281479,
+}
+
+func (s *isa) vectors() {
+	s.transpose4()
+	s.biasMax()
+	s.maxRows()
+	s.expSum()
+	s.mulRows()
+	s.add()
+	s.scale()
+	s.relu()
+	s.gelu()
+	s.exp2()
+	s.layerNorm()
+	s.fma()
+}
+
+// function starts a function.
+func (s *isa) function(name, signature string) {
+	TEXT(name+s.name, NOSPLIT, "func"+signature)
+	Doc(name + s.name + " works like " + name + "Generic.")
+	Pragma("noescape")
+}
+
+// transpose4 turns blocks of 4 x 4.
+func (s *isa) transpose4() {
+	s.function("transpose4", "(dst []float32, ldd int, src []float32, lds int, n int)")
+	dst, ldd := slice("dst"), stride("ldd")
+	src, lds := slice("src"), stride("lds")
+	n := integer("n")
+	lds3, ldd3 := GP64(), GP64()
+	LEAQ(Mem{Base: lds, Index: lds, Scale: 2}, lds3)
+	LEAQ(Mem{Base: ldd, Index: ldd, Scale: 2}, ldd3)
+	row := func(i int) Mem {
+		return []Mem{{Base: src}, {Base: src, Index: lds, Scale: 1}, {Base: src, Index: lds, Scale: 2}, {Base: src, Index: lds3, Scale: 1}}[i]
+	}
+	out := func(i int) Mem {
+		return []Mem{{Base: dst}, {Base: dst, Index: ldd, Scale: 1}, {Base: dst, Index: ldd, Scale: 2}, {Base: dst, Index: ldd3, Scale: 1}}[i]
+	}
+	blocks := GP64()
+	MOVQ(n, blocks)
+	SHRQ(U8(2), blocks)
+	JZ(LabelRef("rest"))
+	Label("block")
+	var r, p, q [4]reg.VecVirtual
+	for i := range r {
+		r[i], p[i], q[i] = XMM(), XMM(), XMM()
+		VMOVUPS(row(i), r[i])
+	}
+	VUNPCKLPS(r[1], r[0], p[0]) // 00 10 01 11
+	VUNPCKHPS(r[1], r[0], p[1]) // 02 12 03 13
+	VUNPCKLPS(r[3], r[2], p[2]) // 20 30 21 31
+	VUNPCKHPS(r[3], r[2], p[3]) // 22 32 23 33
+	VUNPCKLPD(p[2], p[0], q[0])
+	VUNPCKHPD(p[2], p[0], q[1])
+	VUNPCKLPD(p[3], p[1], q[2])
+	VUNPCKHPD(p[3], p[1], q[3])
+	for i := range q {
+		VMOVUPS(q[i], out(i))
+	}
+	ADDQ(U8(16), src)
+	LEAQ(Mem{Base: dst, Index: ldd, Scale: 4}, dst)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+	Label("rest")
+	ANDQ(U8(3), n)
+	JZ(LabelRef("done"))
+	Label("tail")
+	x := XMM()
+	VMOVSS(row(0), x)
+	for i := 1; i < 4; i++ {
+		VINSERTPS(U8(i<<4), row(i), x, x)
+	}
+	VMOVUPS(x, out(0))
+	ADDQ(U8(4), src)
+	ADDQ(ldd, dst)
+	DECQ(n)
+	JNZ(LabelRef("tail"))
+	Label("done")
+	ret()
+}
+
+// widths writes body twice: for rows of two registers and of one. body jumps
+// to its labels with the suffix that it is given, and must not return.
+func (s *isa) widths(w reg.Register, body func(v int, suffix string)) {
+	CMPQ(w, U8(2*s.vec))
+	JNE(LabelRef("narrow"))
+	body(2, "")
+	ret()
+	Label("narrow")
+	body(1, "1")
+	ret()
+}
+
+func (s *isa) load(base reg.Register, v int) []reg.VecVirtual {
+	x := make([]reg.VecVirtual, v)
+	for j := range x {
+		x[j] = s.reg()
+		VMOVUPS(at(base, j*s.bytes()), x[j])
+	}
+	return x
+}
+
+func (s *isa) store(x []reg.VecVirtual, base reg.Register) {
+	for j := range x {
+		VMOVUPS(x[j], at(base, j*s.bytes()))
+	}
+}
+
+func (s *isa) biasMax() {
+	s.function("biasMax", "(sc []float32, rw []float32, rh []float32, m []float32, rows int, cols int, w int)")
+	sc, rw, rh, m := slice("sc"), slice("rw"), slice("rh"), slice("m")
+	rows, cols, w := integer("rows"), integer("cols"), integer("w")
+	s.widths(w, func(v int, x string) {
+		top := s.load(m, v)
+		Label("row" + x)
+		h := s.load(rh, v)
+		p, n := GP64(), GP64()
+		MOVQ(rw, p)
+		MOVQ(cols, n)
+		Label("column" + x)
+		for j := range v {
+			t := s.reg()
+			VADDPS(at(p, j*s.bytes()), h[j], t)
+			VADDPS(at(sc, j*s.bytes()), t, t)
+			VMOVUPS(t, at(sc, j*s.bytes()))
+			VMAXPS(top[j], t, top[j])
+		}
+		ADDQ(I32(v*s.bytes()), p)
+		ADDQ(I32(v*s.bytes()), sc)
+		DECQ(n)
+		JNZ(LabelRef("column" + x))
+		ADDQ(I32(v*s.bytes()), rh)
+		DECQ(rows)
+		JNZ(LabelRef("row" + x))
+		s.store(top, m)
+	})
+}
+
+func (s *isa) maxRows() {
+	s.function("maxRows", "(sc []float32, m []float32, n int, w int)")
+	sc, m, n, w := slice("sc"), slice("m"), integer("n"), integer("w")
+	s.widths(w, func(v int, x string) {
+		top := s.load(m, v)
+		Label("row" + x)
+		for j := range v {
+			t := s.reg()
+			VMOVUPS(at(sc, j*s.bytes()), t)
+			VMAXPS(top[j], t, top[j])
+		}
+		ADDQ(I32(v*s.bytes()), sc)
+		DECQ(n)
+		JNZ(LabelRef("row" + x))
+		s.store(top, m)
+	})
+}
+
+// exp2Consts are the registers that 2^x needs.
+type exp2Consts struct {
+	lo, bias reg.VecVirtual
+	c        []reg.VecVirtual
+}
+
+func (s *isa) exp2Consts() exp2Consts {
+	k := exp2Consts{lo: s.broadcast("exp2Lo", exp2Lo)}
+	if !s.wide {
+		k.bias = s.broadcast("exp2Bias", exp2Bias)
+	}
+	for i, c := range exp2C {
+		k.c = append(k.c, s.broadcast("exp2C"+string(rune('0'+i)), c))
+	}
+	return k
+}
+
+// exp2Of replaces each x, at most exp2Hi, by 2^x. NaN stays NaN: VMAXPS
+// returns its first operand here if one is NaN.
+func (s *isa) exp2Of(k exp2Consts, x []reg.VecVirtual) {
+	n, p := make([]reg.VecVirtual, len(x)), make([]reg.VecVirtual, len(x))
+	for j := range x {
+		n[j], p[j] = s.reg(), s.reg()
+		VMAXPS(x[j], k.lo, x[j])
+	}
+	for j := range x {
+		if s.wide {
+			VRNDSCALEPS(U8(8), x[j], n[j]) // nearest integer, no exception
+			VSUBPS(n[j], x[j], x[j])
+			continue
+		}
+		VADDPS(k.bias, x[j], n[j])
+		VSUBPS(k.bias, n[j], p[j])
+		VSUBPS(p[j], x[j], x[j])
+	}
+	last := len(k.c) - 1
+	for j := range x {
+		VMOVAPS(k.c[last], p[j])
+	}
+	for i := last - 1; i >= 0; i-- {
+		for j := range x {
+			VFMADD213PS(k.c[i], x[j], p[j])
+		}
+	}
+	for j := range x {
+		if s.wide {
+			VSCALEFPS(n[j], p[j], x[j])
+			continue
+		}
+		// The integer is in the low bits of the biased sum.
+		VPSLLD(U8(23), n[j], n[j])
+		VPADDD(n[j], p[j], x[j])
+	}
+}
+
+func (s *isa) expSum() {
+	s.function("expSum", "(sc []float32, m []float32, l []float32, n int, w int)")
+	sc, m, l := slice("sc"), slice("m"), slice("l")
+	n, w := integer("n"), integer("w")
+	k := s.exp2Consts()
+	if s.wide {
+		s.widths(w, func(v int, x string) {
+			s.expSumRows(k, sc, m, l, n, v, v, x)
+		})
+		return
+	}
+	// Sixteen registers: one column of registers at a time.
+	left := GP64()
+	MOVQ(w, left)
+	SHLQ(U8(2), w)
+	Label("columns")
+	p, rows := GP64(), GP64()
+	MOVQ(sc, p)
+	MOVQ(n, rows)
+	mv, sum := s.reg(), s.reg()
+	VMOVUPS(at(m, 0), mv)
+	s.zero(sum)
+	Label("row")
+	x := s.reg()
+	VMOVUPS(at(p, 0), x)
+	VSUBPS(mv, x, x)
+	s.exp2Of(k, []reg.VecVirtual{x})
+	VMOVUPS(x, at(p, 0))
+	VADDPS(x, sum, sum)
+	ADDQ(w, p)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VADDPS(at(l, 0), sum, sum)
+	VMOVUPS(sum, at(l, 0))
+	ADDQ(U8(s.bytes()), sc)
+	ADDQ(U8(s.bytes()), m)
+	ADDQ(U8(s.bytes()), l)
+	SUBQ(U8(s.vec), left)
+	JNZ(LabelRef("columns"))
+	ret()
+}
+
+func (s *isa) expSumRows(k exp2Consts, sc, m, l, n reg.Register, v, width int, x string) {
+	mv := s.load(m, v)
+	sum := make([]reg.VecVirtual, v)
+	for j := range sum {
+		sum[j] = s.reg()
+		s.zero(sum[j])
+	}
+	Label("row" + x)
+	e := make([]reg.VecVirtual, v)
+	for j := range e {
+		e[j] = s.reg()
+		VMOVUPS(at(sc, j*s.bytes()), e[j])
+		VSUBPS(mv[j], e[j], e[j])
+	}
+	s.exp2Of(k, e)
+	for j := range e {
+		VMOVUPS(e[j], at(sc, j*s.bytes()))
+		VADDPS(e[j], sum[j], sum[j])
+	}
+	ADDQ(I32(width*s.bytes()), sc)
+	DECQ(n)
+	JNZ(LabelRef("row" + x))
+	for j := range sum {
+		VADDPS(at(l, j*s.bytes()), sum[j], sum[j])
+	}
+	s.store(sum, l)
+}
+
+func (s *isa) mulRows() {
+	s.function("mulRows", "(o []float32, c []float32, n int, w int)")
+	o, c, n, w := slice("o"), slice("c"), integer("n"), integer("w")
+	s.widths(w, func(v int, x string) {
+		f := s.load(c, v)
+		Label("row" + x)
+		for j := range v {
+			t := s.reg()
+			VMULPS(at(o, j*s.bytes()), f[j], t)
+			VMOVUPS(t, at(o, j*s.bytes()))
+		}
+		ADDQ(I32(v*s.bytes()), o)
+		DECQ(n)
+		JNZ(LabelRef("row" + x))
+	})
+}

@@ -1,0 +1,93 @@
+//go:build !purego && !noasm
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+//go:generate sh -c "cd _asm && go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part narrow -isa avx2 -out ../narrow_avx2_amd64.s -stubs ../narrow_avx2_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part vec -isa avx2 -out ../vec_avx2_amd64.s -stubs ../vec_avx2_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part tile -isa avx512 -out ../tile_avx512_amd64.s -stubs ../tile_avx512_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part narrow -isa avx512 -out ../narrow_avx512_amd64.s -stubs ../narrow_avx512_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part vec -isa avx512 -out ../vec_avx512_amd64.s -stubs ../vec_avx512_amd64.go -pkg kernel"
+
+// avx2 needs AVX2, FMA and BMI2 (all on every such CPU from Haswell and Zen
+// on). GODEBUG=cpu.avx2=off turns it and avx512 off.
+var avx2 = impl{
+	name: "avx2",
+	mr:   6, nr: 16, half: 8,
+	tile: [2][]tileFunc{
+		{tile1x8AVX2, tile2x8AVX2, tile3x8AVX2, tile4x8AVX2, tile5x8AVX2, tile6x8AVX2},
+		{tile1x16AVX2, tile2x16AVX2, tile3x16AVX2, tile4x16AVX2, tile5x16AVX2, tile6x16AVX2},
+	},
+	transpose4: transpose4AVX2,
+	biasMax:    biasMaxAVX2,
+	maxRows:    maxRowsAVX2,
+	expSum:     expSumAVX2,
+	mulRows:    mulRowsAVX2,
+	add:        addAVX2,
+	scale:      scaleAVX2,
+	relu:       reluAVX2,
+	gelu:       geluAVX2,
+	exp2:       exp2AVX2,
+	layerNorm:  layerNormAVX2,
+	fma:        func(n int) int { fmaAVX2(n); return n * 24 * 8 * 2 },
+}
+
+// avx512 needs AVX-512 F, VL, DQ and BW beside what avx2 needs.
+// GODEBUG=cpu.avx512f=off turns it off.
+var avx512 = impl{
+	name: "avx512",
+	mr:   12, nr: 32, half: 16,
+	tile: [2][]tileFunc{
+		{tile1x16AVX512, tile2x16AVX512, tile3x16AVX512, tile4x16AVX512, tile5x16AVX512, tile6x16AVX512,
+			tile7x16AVX512, tile8x16AVX512, tile9x16AVX512, tile10x16AVX512, tile11x16AVX512, tile12x16AVX512},
+		{tile1x32AVX512, tile2x32AVX512, tile3x32AVX512, tile4x32AVX512, tile5x32AVX512, tile6x32AVX512,
+			tile7x32AVX512, tile8x32AVX512, tile9x32AVX512, tile10x32AVX512, tile11x32AVX512, tile12x32AVX512},
+	},
+	transpose4: transpose4AVX512,
+	biasMax:    biasMaxAVX512,
+	maxRows:    maxRowsAVX512,
+	expSum:     expSumAVX512,
+	mulRows:    mulRowsAVX512,
+	add:        addAVX512,
+	scale:      scaleAVX512,
+	relu:       reluAVX512,
+	gelu:       geluAVX512,
+	exp2:       exp2AVX512,
+	layerNorm:  layerNormAVX512,
+	fma:        func(n int) int { fmaAVX512(n); return n * 24 * 16 * 2 },
+}
+
+func hasAVX2() bool {
+	return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2
+}
+
+func hasAVX512() bool {
+	return hasAVX2() && cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW
+}
+
+// impls lists the implementations that this machine can run, best first.
+func impls() []*impl {
+	var list []*impl
+	if hasAVX512() {
+		list = append(list, &avx512)
+	}
+	if hasAVX2() {
+		list = append(list, &avx2)
+	}
+	return append(list, &generic)
+}
+
+// missing lists the implementations of this architecture that the machine
+// cannot run.
+func missing() []string {
+	var list []string
+	if !hasAVX2() {
+		list = append(list, "avx2")
+	}
+	if !hasAVX512() {
+		list = append(list, "avx512")
+	}
+	return list
+}
