@@ -142,11 +142,11 @@ func (m *merged) float32s() ([]float32, error) {
 	k := m.shape[1]
 	line := make([]float64, k)
 	for _, p := range m.parts {
-		a, err := p.a.Float32s()
+		a, err := p.a.values()
 		if err != nil {
 			return nil, err
 		}
-		b, err := p.b.Float32s()
+		b, err := p.b.values()
 		if err != nil {
 			return nil, err
 		}

@@ -11,8 +11,8 @@ import (
 // Open reads the headers of a checkpoint file and maps its values.
 //
 // It reads .pth and .pt files, as torch.save has written them since PyTorch
-// 1.6, and .safetensors files, in any of the Layouts, and gives their tensors
-// the names of Original. The format is told from the content, not from the
+// 1.6, .safetensors files, and .npz files, in any of the Layouts, and gives
+// their tensors the names of Original. The format is told from the content, not from the
 // name. Nothing in the file is executed: objects of a pickle that are not
 // tensors or containers are skipped. Opening reads no values: damage in them
 // shows in Float32s.
@@ -49,6 +49,13 @@ func read(file *mapping) (*Checkpoint, error) {
 		entries, err := zipfile.Read(b)
 		if err != nil {
 			return nil, err
+		}
+		if isNPZ(entries) {
+			tensors, err := readNPZ(file, entries)
+			if err != nil {
+				return nil, err
+			}
+			return normalize(tensors, nil, file)
 		}
 		tensors, opaque, err := readTorch(file, entries)
 		if err != nil {

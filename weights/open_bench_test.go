@@ -49,3 +49,17 @@ func BenchmarkRead(b *testing.B) {
 		require.NoError(b, c.Close())
 	}
 }
+
+func BenchmarkFingerprint(b *testing.B) {
+	path := benchFile(b)
+	st, err := os.Stat(path)
+	require.NoError(b, err)
+	b.SetBytes(st.Size())
+	c, err := weights.Open(path)
+	require.NoError(b, err)
+	defer c.Close()
+	for b.Loop() {
+		_, err := c.Fingerprint()
+		require.NoError(b, err)
+	}
+}

@@ -64,6 +64,8 @@ func TestOpenLayouts(t *testing.T) {
 		{"medsam_ddp.pth", weights.MedSAM, 0},
 		{"hf.bin", weights.HuggingFace, 0},
 		{"hf.safetensors", weights.HuggingFace, 0},
+		{"original.npz", weights.Original, 0},
+		{"compressed.npz", weights.Original, 0},
 		{"bfloat16.safetensors", weights.Original, 1.0 / (1 << 8)}, // 8 bits of mantissa
 	} {
 		t.Run(tt.file, func(t *testing.T) {
@@ -120,6 +122,7 @@ func TestOpenStorages(t *testing.T) {
 		{"protocol5.pth", "plain"},
 		{"big_endian.pth", "plain"},
 		{"no_checksum.pth", "plain"},
+		{"storages.npz", "plain t f16 f64 big"},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
 			c := open(t, tt.file)

@@ -42,13 +42,21 @@ func (t *Tensor) Len() int {
 // ErrNotFinite and names the tensor and the flat index; so is an integer that
 // float32 cannot hold.
 func (t *Tensor) Float32s() ([]float32, error) {
+	data, err := t.values()
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	return data, nil
+}
+
+func (t *Tensor) values() ([]float32, error) {
 	data, err := t.src.float32s()
 	if err != nil {
-		return nil, fmt.Errorf("weights: read %s: %w", t.Name, err)
+		return nil, fmt.Errorf("read %s: %w", t.Name, err)
 	}
 	if !t.finite.Load() {
 		if i := firstNotFinite(data); i >= 0 {
-			return nil, fmt.Errorf("weights: read %s: element %d of %v is %v: %w", t.Name, i, t.Shape, data[i], ErrNotFinite)
+			return nil, fmt.Errorf("read %s: element %d of %v is %v: %w", t.Name, i, t.Shape, data[i], ErrNotFinite)
 		}
 		t.finite.Store(true)
 	}
