@@ -70,9 +70,12 @@ func (l Logits) Mask(threshold float32) (*Mask, error) {
 	if len(l.Data) != l.H*l.W {
 		return nil, fmt.Errorf("sam: mask from logits: %w: %d values for %v pixels", ErrMask, len(l.Data), size)
 	}
-	for y := range l.H {
-		thresholdBits(b.row(y), 0, l.Data[y*l.W:(y+1)*l.W], threshold)
-	}
+	bands := min(32, max(1, l.H/64))
+	kernel.Parallel(bands, func(i int) {
+		for y := i * l.H / bands; y < (i+1)*l.H/bands; y++ {
+			thresholdBits(b.row(y), 0, l.Data[y*l.W:(y+1)*l.W], threshold)
+		}
+	})
 	return b.mask(), nil
 }
 
