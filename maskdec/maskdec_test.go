@@ -1,0 +1,114 @@
+package maskdec_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/maskdec"
+	"github.com/slidesam/sam/weights"
+)
+
+type bound struct {
+	D *maskdec.Params `weight:"mask_decoder"`
+}
+
+var small = maskdec.Config{
+	Grid: 4, Channels: 16, Depth: 2, Heads: 8, SelfDim: 16, CrossDim: 8, MLP: 24, MaskTokens: 4,
+	IoUHidden: 12, IoUDepth: 3, Up1: 8, Up2: 4, HyperHidden: 20, HyperDepth: 3,
+}
+
+func checkpoint(c maskdec.Config) *weights.Checkpoint {
+	return weights.Random(weights.Specs(&bound{maskdec.NewParams(c)}), 1)
+}
+
+func decoder(c maskdec.Config) (*maskdec.Decoder, error) {
+	b := bound{maskdec.NewParams(c)}
+	if err := weights.Bind(checkpoint(c), &b); err != nil {
+		return nil, err
+	}
+	return maskdec.New(c, b.D, make([]float32, c.Grid*c.Grid*c.Channels))
+}
+
+func TestConfigOf(t *testing.T) {
+	deep := small
+	deep.Depth, deep.MaskTokens, deep.IoUDepth, deep.HyperDepth = 3, 2, 2, 4
+	for _, c := range []maskdec.Config{small, deep} {
+		got, err := maskdec.ConfigOf(checkpoint(c), c.Grid)
+		require.NoError(t, err)
+		assert.Equal(t, c, got)
+	}
+	_, err := maskdec.ConfigOf(weights.FromTensors(nil), 4)
+	assert.ErrorContains(t, err, "maskdec: read configuration: mask_decoder.mask_tokens.weight: shape [], want rank 2")
+}
+
+func TestNewChecksPositions(t *testing.T) {
+	b := bound{maskdec.NewParams(small)}
+	require.NoError(t, weights.Bind(checkpoint(small), &b))
+	_, err := maskdec.New(small, b.D, make([]float32, 3))
+	assert.ErrorIs(t, err, maskdec.ErrConfig)
+}
+
+// program decodes a batch whose prompts share the embedding, or not.
+func program(t *testing.T, n maskdec.Batch, shared bool) *graph.Program {
+	t.Helper()
+	d, err := decoder(small)
+	require.NoError(t, err)
+	b := graph.NewBuilder()
+	rows := small.Grid * small.Grid
+	if !shared {
+		rows *= n.Prompts
+	}
+	keys := b.Input("keys", rows, small.Channels)
+	sparse := b.Input("sparse", n.Prompts*n.Tokens, small.Channels)
+	logits, iou := d.Masks(b, n, d.Image(b, keys), sparse)
+	p, err := b.Compile(logits, iou)
+	require.NoError(t, err)
+	for i := range p.Input("sparse") {
+		p.Input("sparse")[i] = float32(i%13)/7 - 1
+	}
+	for i := range p.Input("keys") {
+		p.Input("keys")[i] = float32(i%(small.Grid*small.Grid*small.Channels)%11)/5 - 1
+	}
+	require.NoError(t, p.Run(context.Background()))
+	return p
+}
+
+// TestSharedEmbedding decodes prompts that share an embedding, and the same
+// prompts each with a copy of it.
+func TestSharedEmbedding(t *testing.T) {
+	n := maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}}
+	a, b := program(t, n, true), program(t, n, false)
+	assert.Equal(t, a.Output(0), b.Output(0))
+	assert.Equal(t, a.Output(1), b.Output(1))
+	assert.Equal(t, []int{9, 256}, a.OutputShape(0))
+	assert.Equal(t, []int{3, 4}, a.OutputShape(1))
+}
+
+// TestMaskChoice decodes one mask alone and among others.
+func TestMaskChoice(t *testing.T) {
+	all := program(t, maskdec.Batch{Prompts: 1, Tokens: 2, Masks: []int{0, 1, 2, 3}}, true)
+	one := program(t, maskdec.Batch{Prompts: 1, Tokens: 2, Masks: []int{2}}, true)
+	assert.Equal(t, all.Output(0)[2*256:3*256], one.Output(0))
+	assert.Equal(t, all.Output(1), one.Output(1))
+}
+
+func ExampleDecoder_Masks() {
+	d, err := decoder(small)
+	if err != nil {
+		panic(err)
+	}
+	b := graph.NewBuilder()
+	img := d.Image(b, b.Input("keys", 16, 16))
+	logits, iou := d.Masks(b, maskdec.Batch{Prompts: 2, Tokens: 3, Masks: []int{0}}, img, b.Input("sparse", 6, 16))
+	p, err := b.Compile(logits, iou)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(p.OutputShape(0), p.OutputShape(1))
+	// Output: [2 256] [2 4]
+}
