@@ -1,4 +1,64 @@
 package sam
 
-// Threshold thresholds low-resolution logits at the picture's size.
-var Threshold = threshold
+import (
+	"context"
+	"image"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/resample"
+	"github.com/slidesam/sam/promptenc"
+	"github.com/slidesam/sam/vit"
+)
+
+// EncodeStages runs the encoder on img and returns the program with the
+// value of each stage.
+func (m *Model) EncodeStages(ctx context.Context, img image.Image) (*graph.Program, error) {
+	src, err := picture.New(img)
+	if err != nil {
+		return nil, err
+	}
+	in := resample.LongestSide(src.Bounds(), m.cfg.Encoder.ImageSize)
+	pix, err := resample.Bilinear(nil, src, in)
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.encoder.Program(graph.CompileOptions{KeepStages: true})
+	if err != nil {
+		return nil, err
+	}
+	normalise(p.Input(vit.Picture), pix, Size(in), m.cfg.Encoder.ImageSize)
+	return p, p.Run(ctx)
+}
+
+// DecodeStages decodes one prompt and returns the program with the value of
+// each stage.
+func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single bool) (*graph.Program, error) {
+	enc, err := m.encode(e, p)
+	if err != nil {
+		return nil, err
+	}
+	key := enc.key(single)
+	key.prompts = 1
+	prog, err := m.buildDecoder(key, graph.CompileOptions{KeepStages: true})
+	if err != nil {
+		return nil, err
+	}
+	side, err := m.imageSide(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	if key.tokens > 0 {
+		copy(prog.Input(promptenc.Points), enc.points)
+	}
+	if key.masked {
+		copy(prog.Input(promptenc.Mask), enc.mask)
+		copy(prog.Input(inEmbedding), e.data)
+	} else {
+		copy(prog.Input(inKeys), side.keys)
+		copy(prog.Input(inK), side.k)
+		copy(prog.Input(inV), side.v)
+		copy(prog.Input(inQ), side.q)
+	}
+	return prog, prog.Run(ctx)
+}

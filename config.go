@@ -1,0 +1,82 @@
+package sam
+
+import (
+	"fmt"
+
+	"github.com/slidesam/sam/maskdec"
+	"github.com/slidesam/sam/promptenc"
+	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/weights"
+)
+
+// Config is the shape of a model: that of its three networks.
+type Config struct {
+	Encoder vit.Config
+	Prompt  promptenc.Config
+	Decoder maskdec.Config
+}
+
+// ViTB is the shape of Meta's vit_b: 91 million weights in the encoder.
+func ViTB() Config { return published(768, 12, 12, 2, 5, 8, 11) }
+
+// ViTL is the shape of Meta's vit_l: 308 million weights in the encoder.
+func ViTL() Config { return published(1024, 24, 16, 5, 11, 17, 23) }
+
+// ViTH is the shape of Meta's vit_h: 636 million weights in the encoder.
+func ViTH() Config { return published(1280, 32, 16, 7, 15, 23, 31) }
+
+// published is the shape of a model that build_sam.py (segment-anything
+// dca509f) makes.
+func published(width, depth, heads int, global ...int) Config {
+	enc := vit.Config{
+		ImageSize: 1024, Patch: 16, Width: width, Depth: depth, Heads: heads, HeadDim: width / heads, MLP: 4 * width,
+		Window: 14, Global: global, Out: 256,
+	}
+	return Config{
+		Encoder: enc,
+		Prompt:  promptenc.Config{ImageSize: 1024, Grid: 64, Channels: 256, MaskChannels: 16},
+		Decoder: maskdec.Config{
+			Grid: 64, Channels: 256, Depth: 2, Heads: maskdec.Heads, SelfDim: 256, CrossDim: 128, MLP: 2048, MaskTokens: 4,
+			IoUHidden: 256, IoUDepth: 3, Up1: 64, Up2: 32, HyperHidden: 256, HyperDepth: 3,
+		},
+	}
+}
+
+// Validate returns an error if no model can have this shape.
+func (c Config) Validate() error {
+	if err := c.Encoder.Validate(); err != nil {
+		return fmt.Errorf("sam: %w", err)
+	}
+	if err := c.Prompt.Validate(); err != nil {
+		return fmt.Errorf("sam: %w", err)
+	}
+	if err := c.Decoder.Validate(); err != nil {
+		return fmt.Errorf("sam: %w", err)
+	}
+	e, p, d := c.Encoder, c.Prompt, c.Decoder
+	switch {
+	case p.ImageSize != e.ImageSize:
+		return fmt.Errorf("sam: prompt encoder for pictures of %d pixels, image encoder for %d", p.ImageSize, e.ImageSize)
+	case p.Grid != e.Grid() || d.Grid != e.Grid():
+		return fmt.Errorf("sam: grids differ: image encoder %d, prompt encoder %d, mask decoder %d", e.Grid(), p.Grid, d.Grid)
+	case p.Channels != e.Out || d.Channels != e.Out:
+		return fmt.Errorf("sam: channels differ: image encoder %d, prompt encoder %d, mask decoder %d", e.Out, p.Channels, d.Channels)
+	}
+	return nil
+}
+
+// configOf reads the shape from a checkpoint's tensors.
+func configOf(ck *weights.Checkpoint) (Config, error) {
+	var c Config
+	var err error
+	if c.Encoder, err = vit.ConfigOf(ck); err != nil {
+		return c, err
+	}
+	if c.Prompt, err = promptenc.ConfigOf(ck, c.Encoder.ImageSize, c.Encoder.Grid()); err != nil {
+		return c, err
+	}
+	if c.Decoder, err = maskdec.ConfigOf(ck, c.Encoder.Grid()); err != nil {
+		return c, err
+	}
+	return c, c.Validate()
+}

@@ -1,0 +1,149 @@
+package sam
+
+import (
+	"context"
+	"fmt"
+
+	G "gorgonia.org/gorgonia"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/op"
+	"github.com/slidesam/sam/maskdec"
+	"github.com/slidesam/sam/promptenc"
+)
+
+// Names of the decoder's inputs that come from the picture.
+const (
+	inEmbedding = "embedding"
+	inKeys      = "image.keys"
+	inK         = "image.k"
+	inV         = "image.v"
+	inQ         = "image.q"
+)
+
+// decoderKey is what a decoder's graph depends on.
+type decoderKey struct {
+	prompts int
+	tokens  int  // sparse tokens of each prompt
+	masked  bool // each prompt has a mask
+	single  bool // the single mask, instead of the others
+}
+
+// masks are the mask tokens that the graph decodes.
+func (k decoderKey) masks(all int) []int {
+	if k.single || all == 1 {
+		return []int{0}
+	}
+	var ms []int
+	for i := 1; i < all; i++ {
+		ms = append(ms, i)
+	}
+	return ms
+}
+
+// buildImage builds the graph of what no prompt changes. Its outputs are the
+// parts of an imageSide.
+func (m *Model) buildImage() (*graph.Program, error) {
+	b := graph.NewBuilder()
+	c := m.cfg.Decoder
+	emb := b.Input(inEmbedding, c.Grid*c.Grid, c.Channels)
+	noMask := b.Weight("no_mask_embed", m.prompt.NoMask(), 1, c.Channels)
+	img := m.decoder.Image(b, b.Apply(op.Add{}, emb, noMask))
+	p, err := b.Compile(img.Keys, img.K, img.V, img.Q)
+	if err != nil {
+		return nil, fmt.Errorf("sam: build image side: %w", err)
+	}
+	return p, nil
+}
+
+// buildDecoder builds the graph from prompts to low-resolution logits
+// [prompts*masks, MaskSize*MaskSize] and qualities [prompts, MaskTokens].
+func (m *Model) buildDecoder(k decoderKey, o graph.CompileOptions) (*graph.Program, error) {
+	b := graph.NewBuilder()
+	c := m.cfg.Decoder
+	n := c.Grid * c.Grid
+	var sparse *G.Node
+	if k.tokens > 0 {
+		sparse = m.prompt.Sparse(b, k.prompts, k.tokens)
+	}
+	var img maskdec.Image
+	if k.masked {
+		emb := b.Input(inEmbedding, n, c.Channels)
+		img = m.decoder.Image(b, b.Apply(op.Add{}, m.prompt.Dense(b, k.prompts), emb))
+	} else {
+		img = maskdec.Image{
+			Keys: b.Input(inKeys, n, c.Channels),
+			K:    b.Input(inK, n, c.CrossDim), V: b.Input(inV, n, c.CrossDim), Q: b.Input(inQ, n, c.CrossDim),
+		}
+	}
+	logits, iou := m.decoder.Masks(b, maskdec.Batch{Prompts: k.prompts, Tokens: k.tokens, Masks: k.masks(c.MaskTokens)}, img, sparse)
+	p, err := b.CompileWith(o, logits, iou)
+	if err != nil {
+		return nil, fmt.Errorf("sam: build decoder: %w", err)
+	}
+	return p, nil
+}
+
+// imageSide is what the decoder computes from an embedding alone.
+type imageSide struct{ keys, k, v, q []float32 }
+
+// imageSide returns the embedding's image side, computed at its first use.
+func (m *Model) imageSide(ctx context.Context, e *Embedding) (*imageSide, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.side != nil {
+		return e.side, nil
+	}
+	err := m.images.With(ctx, struct{}{}, func(p *graph.Program) error {
+		if err := p.Bind(inEmbedding, e.data); err != nil {
+			return err
+		}
+		if err := p.Run(ctx); err != nil {
+			return err
+		}
+		clone := func(i int) []float32 { return append([]float32(nil), p.Output(i)...) }
+		e.side = &imageSide{clone(0), clone(1), clone(2), clone(3)}
+		return nil
+	})
+	return e.side, err
+}
+
+// decode runs the decoder on prompts of one shape and gives each prompt's
+// logits [masks, MaskSize*MaskSize] and qualities [MaskTokens] to use, which
+// must not keep them.
+func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, use func(i int, logits, iou []float32) error) error {
+	side, err := m.imageSide(ctx, e)
+	if err != nil {
+		return err
+	}
+	return m.decoders.With(ctx, key, func(p *graph.Program) error {
+		bind := map[string][]float32{inKeys: side.keys, inK: side.k, inV: side.v, inQ: side.q}
+		if key.masked {
+			bind = map[string][]float32{inEmbedding: e.data}
+		}
+		for name, data := range bind {
+			if err := p.Bind(name, data); err != nil {
+				return err
+			}
+		}
+		for i := range ps {
+			if key.tokens > 0 {
+				copy(p.Input(promptenc.Points)[3*key.tokens*i:], ps[i].points)
+			}
+			if key.masked {
+				copy(p.Input(promptenc.Mask)[len(ps[i].mask)*i:], ps[i].mask)
+			}
+		}
+		if err := p.Run(ctx); err != nil {
+			return err
+		}
+		logits, iou := p.Output(0), p.Output(1)
+		nl, nq := len(logits)/key.prompts, len(iou)/key.prompts
+		for i := range ps {
+			if err := use(i, logits[i*nl:(i+1)*nl], iou[i*nq:(i+1)*nq]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

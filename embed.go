@@ -1,0 +1,93 @@
+package sam
+
+import (
+	"context"
+	"fmt"
+	"image"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/resample"
+	"github.com/slidesam/sam/vit"
+)
+
+// Mean and standard deviation of the colours that Segment Anything was
+// trained with, 0 to 255. Source: build_sam.py (segment-anything dca509f).
+var (
+	pixelMean = [3]float32{123.675, 116.28, 103.53}
+	pixelStd  = [3]float32{58.395, 57.12, 57.375}
+)
+
+// normalised maps each 8-bit value of each channel to the network's input.
+var normalised = func() (t [3][256]float32) {
+	for c := range t {
+		for v := range t[c] {
+			t[c][v] = (float32(v) - pixelMean[c]) / pixelStd[c]
+		}
+	}
+	return t
+}()
+
+// Embed runs the image encoder on a picture of any size: resized as Pillow
+// does so that its longer side is the model's, normalised, and padded at the
+// right and the bottom. Alpha is dropped, as Pillow's convert("RGB") does.
+//
+// Embed returns an error for an empty picture, and ctx's error within one
+// block of the encoder after ctx is done.
+func (m *Model) Embed(ctx context.Context, img image.Image) (*Embedding, error) {
+	src, err := picture.New(img)
+	if err != nil {
+		return nil, fmt.Errorf("sam: embed: %w", err)
+	}
+	e, err := m.embed(ctx, src)
+	if err != nil {
+		return nil, fmt.Errorf("sam: embed: %w", err)
+	}
+	return e, nil
+}
+
+func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c := m.cfg.Encoder
+	size := src.Bounds()
+	in := resample.LongestSide(size, c.ImageSize)
+	pix, err := resample.Bilinear(nil, src, in)
+	if err != nil {
+		return nil, err
+	}
+	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: Size(in)}
+	err = m.encoders.With(ctx, struct{}{}, func(p *graph.Program) error {
+		normalise(p.Input(vit.Picture), pix, Size(in), c.ImageSize)
+		if err := p.Run(ctx); err != nil {
+			return err
+		}
+		e.data = append([]float32(nil), p.Output(0)...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// normalise fills dst [side, side, 3] with the normalised picture pix [H, W,
+// 3], and with 0 beyond it.
+func normalise(dst []float32, pix []byte, s Size, side int) {
+	kernel.Parallel(side, func(y int) {
+		row := dst[y*side*3 : (y+1)*side*3]
+		n := 0
+		if y < s.H {
+			n = s.W * 3
+			src := pix[y*n : (y+1)*n]
+			for i := 0; i+2 < n; i += 3 {
+				row[i] = normalised[0][src[i]]
+				row[i+1] = normalised[1][src[i+1]]
+				row[i+2] = normalised[2][src[i+2]]
+			}
+		}
+		clear(row[n:])
+	})
+}

@@ -1,0 +1,60 @@
+package sam
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrOtherModel is returned for an embedding that another model made.
+var ErrOtherModel = errors.New("the embedding is another model's")
+
+// Embedding is what the image encoder makes of a picture. It is immutable:
+// keep it, share it among goroutines, save it with [Embedding.WriteTo].
+type Embedding struct {
+	fingerprint [16]byte
+	data        []float32 // [Grid*Grid, Channels], channels last
+	grid        int
+	channels    int
+	picture     Size // of the caller's picture
+	input       Size // of the picture after resizing, before padding
+
+	transpose sync.Once
+	planes    []float32 // [Channels, Grid, Grid], made by Tensor
+
+	mu   sync.Mutex
+	side *imageSide // made by the first prediction
+}
+
+// Tensor returns the embedding as Meta's code shapes it, [C, H, W]. The
+// caller must not change it.
+func (e *Embedding) Tensor() (data []float32, shape [3]int) {
+	e.transpose.Do(func() {
+		n := e.grid * e.grid
+		e.planes = make([]float32, len(e.data))
+		for c := 0; c < e.channels; c++ {
+			for i := 0; i < n; i++ {
+				e.planes[c*n+i] = e.data[i*e.channels+c]
+			}
+		}
+	})
+	return e.planes, [3]int{e.channels, e.grid, e.grid}
+}
+
+// PictureSize is the size of the picture that was embedded: the frame of
+// prompts and masks.
+func (e *Embedding) PictureSize() Size { return e.picture }
+
+// Fingerprint is that of the model that made the embedding.
+func (e *Embedding) Fingerprint() [16]byte { return e.fingerprint }
+
+// fits returns an error unless this model made the embedding.
+func (m *Model) fits(e *Embedding) error {
+	switch {
+	case e == nil:
+		return errors.New("no embedding: call Embed first")
+	case e.fingerprint != m.fingerprint:
+		return fmt.Errorf("%w: embed the picture with this model", ErrOtherModel)
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package sam
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/maskdec"
+	"github.com/slidesam/sam/promptenc"
+	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/weights"
+)
+
+// Model is a Segment Anything model: three networks and their weights. It is
+// immutable and safe for any number of goroutines.
+//
+// A model keeps the working memory of a few runs for the next ones. More
+// goroutines than it has such memory for wait for each other.
+type Model struct {
+	cfg         Config
+	fingerprint [16]byte
+	encoder     *vit.Encoder
+	prompt      *promptenc.Encoder
+	decoder     *maskdec.Decoder
+	encoders    *graph.Pool[struct{}]
+	images      *graph.Pool[struct{}]
+	decoders    *graph.Pool[decoderKey]
+}
+
+// params are all weights of a model by their names in Meta's checkpoints.
+type params struct {
+	Encoder *vit.Params       `weight:"image_encoder"`
+	Prompt  *promptenc.Params `weight:"prompt_encoder"`
+	Decoder *maskdec.Params   `weight:"mask_decoder"`
+}
+
+func newParams(c Config) *params {
+	return &params{vit.NewParams(c.Encoder), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
+}
+
+// Load reads a model from a checkpoint file: .pth or .pt, .safetensors, .npz,
+// in the layout of Meta, micro-sam, MedSAM or Hugging Face. The model's shape
+// follows from the tensors; see [vit.ConfigOf] and [maskdec.ConfigOf].
+//
+// Load returns an error that says what the file is if it holds no Segment
+// Anything model, one that lists every missing, unexpected and ill-shaped
+// tensor, or one that names a tensor with a value that is not finite.
+func Load(path string) (*Model, error) {
+	ck, err := weights.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("sam: load %s: %w", path, err)
+	}
+	defer ck.Close()
+	m, err := fromCheckpoint(ck)
+	if err != nil {
+		return nil, fmt.Errorf("sam: load %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// NewRandom returns a model of any shape with weights from a counter-based
+// generator, the same ones as the Python reference makes from that seed. Its
+// masks mean nothing; it serves tests and benchmarks.
+func NewRandom(cfg Config, seed uint64) (*Model, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m, err := newModel(cfg, weights.Random(weights.Specs(newParams(cfg)), seed))
+	if err != nil {
+		return nil, fmt.Errorf("sam: random model: %w", err)
+	}
+	return m, nil
+}
+
+func fromCheckpoint(ck *weights.Checkpoint) (*Model, error) {
+	cfg, err := configOf(ck)
+	if err != nil {
+		return nil, err
+	}
+	return newModel(cfg, ck)
+}
+
+func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
+	p := newParams(cfg)
+	err := weights.Bind(ck, p)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{cfg: cfg}
+	if m.fingerprint, err = ck.Fingerprint(); err != nil {
+		return nil, err
+	}
+	if m.encoder, err = vit.New(cfg.Encoder, p.Encoder); err != nil {
+		return nil, err
+	}
+	if m.prompt, err = promptenc.New(cfg.Prompt, p.Prompt); err != nil {
+		return nil, err
+	}
+	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder, m.prompt.Positions()); err != nil {
+		return nil, err
+	}
+	// One encoder keeps all cores busy by itself, and its working memory is
+	// large; decoders have parts that only one core can do.
+	n := runtime.GOMAXPROCS(0)
+	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (*graph.Program, error) {
+		return m.encoder.Program(graph.CompileOptions{})
+	})
+	m.images = graph.NewPool(1, 1, func(struct{}) (*graph.Program, error) { return m.buildImage() })
+	m.decoders = graph.NewPool(n, 2*n+2, func(k decoderKey) (*graph.Program, error) {
+		return m.buildDecoder(k, graph.CompileOptions{})
+	})
+	return m, nil
+}
+
+// Config is the model's shape.
+func (m *Model) Config() Config { return m.cfg }
+
+// Fingerprint tells models apart: it is a hash of all weights, the same
+// whatever file they came from.
+func (m *Model) Fingerprint() [16]byte { return m.fingerprint }
+
+// Bytes is the memory that the model's weights take.
+func (m *Model) Bytes() int64 { return m.encoder.Bytes() + m.prompt.Bytes() + m.decoder.Bytes() }

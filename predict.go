@@ -1,0 +1,187 @@
+package sam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/resample"
+)
+
+// PredictOptions changes what a prediction holds. The zero value is the
+// original's default.
+type PredictOptions struct {
+	// SingleMask asks for the one mask that fits prompts without ambiguity,
+	// instead of several that differ in extent.
+	SingleMask bool
+	// MaskThreshold is the logit above which a pixel belongs to a mask.
+	MaskThreshold float32
+	// KeepLogits fills Prediction.Logits.
+	KeepLogits bool
+}
+
+// Prediction is the decoder's answer to one prompt.
+type Prediction struct {
+	Masks  []*Mask   // binary, at the picture's size, in the decoder's order
+	IoU    []float32 // the model's guess for each mask; it can exceed 1
+	LowRes []Logits  // low-resolution logits, to feed back as Prompt.Mask
+	Logits []Logits  // at the picture's size, when KeepLogits
+}
+
+// Best is the index of the mask that the model thinks best.
+func (p *Prediction) Best() int {
+	best := 0
+	for i, v := range p.IoU {
+		if v > p.IoU[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// batchSize is how many prompts are decoded in one run.
+const batchSize = 4
+
+// Predict decodes one prompt on an embedded picture.
+//
+// It returns an error that wraps [ErrPrompt] if the prompt does not fit the
+// picture, one that wraps [ErrOtherModel] if another model made e, and ctx's
+// error soon after ctx is done.
+func (m *Model) Predict(ctx context.Context, e *Embedding, p Prompt, o PredictOptions) (*Prediction, error) {
+	out, err := m.PredictBatch(ctx, e, []Prompt{p}, o)
+	if err != nil {
+		var b *batchError
+		if errors.As(err, &b) {
+			return nil, fmt.Errorf("sam: %w", b.err)
+		}
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// PredictBatch decodes each prompt by itself, in the order given; the result
+// is the same, bit for bit, as that of Predict on each. Errors are those of
+// Predict and name the first prompt at fault.
+func (m *Model) PredictBatch(ctx context.Context, e *Embedding, ps []Prompt, o PredictOptions) ([]*Prediction, error) {
+	if err := m.fits(e); err != nil {
+		return nil, fmt.Errorf("sam: predict: %w", err)
+	}
+	post, err := m.upscaler(e)
+	if err != nil {
+		return nil, fmt.Errorf("sam: predict: %w", err)
+	}
+	out := make([]*Prediction, len(ps))
+	groups, err := m.group(e, ps, o.SingleMask)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		err := m.decode(ctx, e, g.key, g.prompts, func(i int, logits, iou []float32) error {
+			out[g.index[i]] = m.prediction(g.key, logits, iou)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("sam: predict: %w", err)
+		}
+		for _, i := range g.index {
+			if err := ctx.Err(); err != nil {
+				return nil, fmt.Errorf("sam: predict: %w", err)
+			}
+			if err := out[i].finish(post, o); err != nil {
+				return nil, fmt.Errorf("sam: predict: %w", err)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (m *Model) upscaler(e *Embedding) (*resample.Upscaler, error) {
+	s := m.cfg.Decoder.MaskSize()
+	return resample.NewUpscaler(resample.Size{H: s, W: s}, m.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
+}
+
+// batchError says which prompt of a batch is at fault.
+type batchError struct {
+	index int
+	err   error
+}
+
+func (b *batchError) Error() string { return fmt.Sprintf("prompt %d: %v", b.index, b.err) }
+func (b *batchError) Unwrap() error { return b.err }
+
+// group is a set of prompts that one run decodes.
+type group struct {
+	key     decoderKey
+	prompts []encoded
+	index   []int // of each in the caller's slice
+}
+
+// group encodes the prompts and puts those of one shape together, full
+// batches first and the rest one by one, so that few graphs are built.
+func (m *Model) group(e *Embedding, ps []Prompt, single bool) ([]group, error) {
+	var order []decoderKey
+	shapes := map[decoderKey]*group{}
+	for i, p := range ps {
+		enc, err := m.encode(e, p)
+		if err != nil {
+			return nil, fmt.Errorf("sam: %w", &batchError{i, err})
+		}
+		k := enc.key(single)
+		g := shapes[k]
+		if g == nil {
+			g = &group{key: k}
+			shapes[k] = g
+			order = append(order, k)
+		}
+		g.prompts, g.index = append(g.prompts, enc), append(g.index, i)
+	}
+	var out []group
+	for _, k := range order {
+		all := shapes[k]
+		for at := 0; at < len(all.prompts); {
+			n := batchSize
+			if len(all.prompts)-at < n {
+				n = 1
+			}
+			k.prompts = n
+			out = append(out, group{k, all.prompts[at : at+n], all.index[at : at+n]})
+			at += n
+		}
+	}
+	return out, nil
+}
+
+// prediction copies one prompt's share of the decoder's outputs.
+func (m *Model) prediction(k decoderKey, logits, iou []float32) *Prediction {
+	s := m.cfg.Decoder.MaskSize()
+	p := &Prediction{}
+	for i, t := range k.masks(m.cfg.Decoder.MaskTokens) {
+		low := append([]float32(nil), logits[i*s*s:(i+1)*s*s]...)
+		p.LowRes = append(p.LowRes, Logits{H: s, W: s, Data: low})
+		p.IoU = append(p.IoU, iou[t])
+	}
+	return p
+}
+
+// finish brings the low-resolution logits to the picture's size.
+func (p *Prediction) finish(post *resample.Upscaler, o PredictOptions) error {
+	size := post.Picture()
+	p.Masks = make([]*Mask, len(p.LowRes))
+	if o.KeepLogits {
+		p.Logits = make([]Logits, len(p.LowRes))
+	}
+	errs := make([]error, len(p.LowRes))
+	kernel.Parallel(len(p.LowRes), func(i int) {
+		low := p.LowRes[i].Data
+		if o.KeepLogits {
+			full := make([]float32, size.H*size.W)
+			errs[i] = post.Logits(full, low)
+			p.Logits[i] = Logits{H: size.H, W: size.W, Data: full}
+		}
+		if errs[i] == nil {
+			p.Masks[i], errs[i] = threshold(post, low, o.MaskThreshold)
+		}
+	})
+	return errors.Join(errs...)
+}
