@@ -2,6 +2,8 @@ package golden_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/slidesam/sam/internal/golden"
 	"github.com/slidesam/sam/internal/tensortest"
+	"github.com/slidesam/sam/weights"
 )
 
 // modelNames returns the names of all reference models.
@@ -143,9 +146,30 @@ func TestHuggingFace(t *testing.T) {
 			})
 		}
 	}
+	// The checkpoint opens in Hugging Face's layout.
 	data, err := golden.HFCheckpoint()
 	require.NoError(t, err)
 	assert.Less(t, len(data), 256<<10)
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	c, err := weights.Open(path)
+	require.NoError(t, err)
+	defer c.Close()
+	assert.Equal(t, weights.HuggingFace, c.Layout())
+	// Its weights are the counter-based ones of the model's seed.
+	for _, name := range c.Names() {
+		shape, ok := c.Shape(name)
+		require.True(t, ok)
+		got, err := c.Tensor(name)
+		require.NoError(t, err)
+		want, err := weights.Random([]weights.Spec{{Name: name, Shape: shape}}, m.Seed).Tensor(name)
+		require.NoError(t, err)
+		g, err := got.Float32s()
+		require.NoError(t, err)
+		w, err := want.Float32s()
+		require.NoError(t, err)
+		assert.Equal(t, w, g, name)
+	}
 }
 
 func TestCasesCoverTheParity(t *testing.T) {
