@@ -1,0 +1,132 @@
+package weights
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ConvertOptions say how a checkpoint is written. The zero value writes float32
+// and reports nothing.
+type ConvertOptions struct {
+	// DType is the type of the values in the file: Float32 or Float16. Values
+	// are rounded to the nearest half; one too large for it is an error.
+	DType DType
+	// Progress, if set, is called with the bytes of values written so far and
+	// their total, at most once for each mebibyte and once at the end.
+	Progress func(done, total int64)
+}
+
+// Convert reads a checkpoint, of any format and layout that Open reads, and
+// writes it in Meta's naming. The end of dst's name is the format:
+//
+//	.safetensors   as Hugging Face's library writes it
+//	.npz           as numpy.savez writes it, float16 as '<f2'
+//	.pth, .pt      a plain state dict that torch.load(weights_only=True) reads
+//
+// A file written is complete or not there: it is written beside dst, then
+// renamed. dst may exist, and may be src. Cancelling ctx stops within a
+// mebibyte. Weights that are NaN or infinite are an error, as in Float32s.
+func Convert(ctx context.Context, src, dst string, o ConvertOptions) error {
+	if _, err := writerFor(dst); err != nil { // before reading anything
+		return fmt.Errorf("weights: convert: %w", err)
+	}
+	c, err := Open(src)
+	if err != nil {
+		return err
+	}
+	part, err := writePart(ctx, c, dst, o)
+	// Some systems do not let a file be replaced while it is mapped.
+	if cerr := c.Close(); err == nil {
+		err = cerr
+	}
+	if err = commit(part, dst, err); err != nil {
+		return fmt.Errorf("weights: convert %s to %s: %w", src, dst, err)
+	}
+	return nil
+}
+
+// Save writes a checkpoint, of a file or in memory, as Convert does.
+func (c *Checkpoint) Save(ctx context.Context, dst string, o ConvertOptions) error {
+	part, err := writePart(ctx, c, dst, o)
+	if err = commit(part, dst, err); err != nil {
+		return fmt.Errorf("weights: save %s: %w", dst, err)
+	}
+	return nil
+}
+
+// writerFor returns the function that writes the format dst's name asks for.
+func writerFor(dst string) (func(io.Writer, *encoder) error, error) {
+	switch ext := strings.ToLower(filepath.Ext(dst)); ext {
+	case ".safetensors":
+		return writeSafetensors, nil
+	case ".npz":
+		return writeNPZ, nil
+	case ".pth", ".pt":
+		return writeTorch, nil
+	default:
+		return nil, fmt.Errorf("format %q is unknown: end the name in .safetensors, .npz or .pth", ext)
+	}
+}
+
+// writePart writes a checkpoint into a new file beside dst, whose name it
+// returns, also with an error.
+func writePart(ctx context.Context, c *Checkpoint, dst string, o ConvertOptions) (part string, err error) {
+	write, err := writerFor(dst)
+	if err != nil {
+		return "", err
+	}
+	e, err := newEncoder(ctx, c, o)
+	if err != nil {
+		return "", err
+	}
+	part = fmt.Sprintf("%s.%08x.part", dst, rand.Uint32())
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return "", pathless(err)
+	}
+	w := bufio.NewWriterSize(f, chunk)
+	err = write(w, e)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return part, pathless(err)
+}
+
+// commit renames a finished part to dst, or removes it.
+func commit(part, dst string, err error) error {
+	if part == "" {
+		return err
+	}
+	if err == nil {
+		err = os.Rename(part, dst)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+	}
+	return pathless(err)
+}
+
+// pathless removes the temporary file's name from an error.
+func pathless(err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	if le := (*os.LinkError)(nil); errors.As(err, &le) {
+		return le.Err
+	}
+	return err
+}
