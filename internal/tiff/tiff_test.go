@@ -1,0 +1,255 @@
+package tiff_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam/internal/tiff"
+)
+
+// whole decodes all of a page to RGBA.
+func whole(im *tiff.Image) ([]byte, error) {
+	out := make([]byte, 4*im.W*im.H)
+	for row := range im.Rows {
+		for col := range im.Cols {
+			s, err := im.Segment(col, row)
+			if err != nil {
+				return nil, err
+			}
+			for y := 0; y < s.H && row*im.SegH+y < im.H; y++ {
+				n := min(s.W, im.W-col*im.SegW)
+				copy(out[((row*im.SegH+y)*im.W+col*im.SegW)*4:], s.Pix[y*s.W*4:][:4*n])
+			}
+		}
+	}
+	return out, nil
+}
+
+func parse(b []byte) (*tiff.File, error) { return tiff.New(bytes.NewReader(b), int64(len(b))) }
+
+// TestFixtures compares whole pictures with libtiff, bit for bit: JPEG ones
+// too, since the arithmetic is libjpeg's.
+func TestFixtures(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("testdata", "expected.json"))
+	require.NoError(t, err)
+	var want map[string]struct {
+		W, H   int
+		SHA256 string
+	}
+	require.NoError(t, json.Unmarshal(b, &want))
+	require.Len(t, want, 13)
+	for name, w := range want {
+		t.Run(name, func(t *testing.T) {
+			f, err := tiff.Open(filepath.Join("testdata", name))
+			require.NoError(t, err)
+			defer f.Close()
+			im, err := f.Dirs()[0].Image()
+			require.NoError(t, err)
+			assert.Equal(t, []int{w.W, w.H}, []int{im.W, im.H})
+			pix, err := whole(im)
+			require.NoError(t, err)
+			sum := sha256.Sum256(pix)
+			assert.Equal(t, w.SHA256, hex.EncodeToString(sum[:]))
+		})
+	}
+}
+
+func TestOrders(t *testing.T) {
+	const w, h = 37, 29
+	src := gradient(w, h, 3)
+	for _, big := range []bool{false, true} {
+		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+			t.Run(fmt.Sprintf("%v/big=%v", order, big), func(t *testing.T) {
+				b := builder{order, big}
+				second := tiled(gradient(18, 14, 3), 18, 14, 3, 16, 16)
+				f, err := parse(b.file(tiled(src, w, h, 3, 16, 16), second))
+				require.NoError(t, err)
+				assert.Equal(t, big, f.Big())
+				require.Len(t, f.Dirs(), 2)
+				im, err := f.Dirs()[0].Image()
+				require.NoError(t, err)
+				pix, err := whole(im)
+				require.NoError(t, err)
+				for i := range w * h {
+					require.Equal(t, append(src[3*i:3*i+3:3*i+3], 255), pix[4*i:4*i+4], "pixel %d", i)
+				}
+			})
+		}
+	}
+}
+
+func TestSamples(t *testing.T) {
+	const w, h = 20, 18
+	b := builder{binary.BigEndian, false}
+	gray, rgb := gradient(w, h, 1), gradient(w, h, 3)
+	planes := tiled(gray, w, h, 1, 16, 16)
+	planes.fields[tiff.SamplesPerPixel], planes.fields[tiff.Photometric], planes.fields[tiff.PlanarConfig] = short(3), short(2), short(2)
+	planes.fields[tiff.BitsPerSample] = short(8, 8, 8)
+	planes.segs = nil
+	for c := range 3 {
+		one := make([]byte, w*h)
+		for i := range one {
+			one[i] = rgb[3*i+c]
+		}
+		planes.segs = append(planes.segs, tiled(one, w, h, 1, 16, 16).segs...)
+	}
+	inverse := tiled(gray, w, h, 1, 16, 16)
+	inverse.fields[tiff.Photometric] = short(0)
+	palette := tiled(gray, w, h, 1, 16, 16)
+	palette.fields[tiff.Photometric] = short(3)
+	cmap := make([]uint64, 768)
+	for i := range 256 {
+		cmap[i], cmap[256+i], cmap[512+i] = uint64(255-i)<<8|7, uint64(i)<<8, 0x2a00
+	}
+	palette.fields[tiff.ColorMap] = field{3, cmap}
+	for _, tt := range []struct {
+		name string
+		p    page
+		want func(i int) []byte
+	}{
+		{"planes", planes, func(i int) []byte { return []byte{rgb[3*i], rgb[3*i+1], rgb[3*i+2], 255} }},
+		{"white is zero", inverse, func(i int) []byte { v := 255 - gray[i]; return []byte{v, v, v, 255} }},
+		{"palette", palette, func(i int) []byte { return []byte{255 - gray[i], gray[i], 0x2a, 255} }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := parse(b.file(tt.p))
+			require.NoError(t, err)
+			im, err := f.Dirs()[0].Image()
+			require.NoError(t, err)
+			pix, err := whole(im)
+			require.NoError(t, err)
+			for i := range w * h {
+				require.Equal(t, tt.want(i), pix[4*i:4*i+4], "pixel %d", i)
+			}
+		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	set := func(tag tiff.Tag, f field) page {
+		p := tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16)
+		p.fields[tag] = f
+		return p
+	}
+	drop := func(i int) page {
+		p := tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16)
+		p.segs[i] = nil
+		return p
+	}
+	shortTile := func(n int) page {
+		p := tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16)
+		p.segs[1] = p.segs[1][:n]
+		return p
+	}
+	for _, tt := range []struct {
+		name string
+		p    page
+		err  error
+		text string
+	}{
+		{"compression", set(tiff.Compression, short(50001)), tiff.ErrUnsupported, "WebP"},
+		{"jpeg 2000 lossy", set(tiff.Compression, short(33004)), tiff.ErrUnsupported, "leaves open"},
+		{"bits", set(tiff.BitsPerSample, short(12, 12, 12)), tiff.ErrUnsupported, "12 bits"},
+		{"unequal bits", set(tiff.BitsPerSample, short(8, 8, 16)), tiff.ErrUnsupported, "[8 8 16]"},
+		{"float", set(tiff.SampleFormat, short(3, 3, 3)), tiff.ErrUnsupported, "floating-point"},
+		{"cmyk", set(tiff.Photometric, short(5)), tiff.ErrUnsupported, "photometric interpretation 5"},
+		{"ycbcr", set(tiff.Photometric, short(6)), tiff.ErrUnsupported, "YCbCr"},
+		{"width 0", set(tiff.ImageWidth, short(0)), tiff.ErrCorrupt, "size 0"},
+		{"tile 0", set(tiff.TileWidth, short(0)), tiff.ErrCorrupt, "tile size 0"},
+		{"too few tiles", set(tiff.ImageLength, short(400)), tiff.ErrCorrupt, "offsets"},
+		{"huge tile", set(tiff.TileWidth, field{4, []uint64{1 << 29}}), tiff.ErrUnsupported, "pixels"},
+		{"predictor 3", func() page {
+			p := set(tiff.Predictor, short(3))
+			p.fields[tiff.Compression] = short(5)
+			return p
+		}(), tiff.ErrUnsupported, "floating-point predictor"},
+		{"missing tile", drop(2), tiff.ErrMissing, "segment (0, 1)"},
+		{"short tile", shortTile(700), tiff.ErrCorrupt, "700 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := parse(builder{binary.LittleEndian, true}.file(tt.p))
+			require.NoError(t, err)
+			im, err := f.Dirs()[0].Image()
+			if err == nil {
+				_, err = whole(im)
+			}
+			require.ErrorIs(t, err, tt.err)
+			assert.ErrorContains(t, err, tt.text)
+		})
+	}
+}
+
+func TestStructure(t *testing.T) {
+	good := builder{binary.LittleEndian, false}.file(tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16))
+	loop := bytes.Clone(good)
+	copy(loop[len(loop)-4:], loop[4:8]) // the next directory is the first
+	beyond := bytes.Clone(good)
+	binary.LittleEndian.PutUint32(beyond[4:], uint32(len(good)+1))
+	for _, tt := range []struct {
+		name string
+		in   []byte
+		err  error
+	}{
+		{"empty", nil, tiff.ErrNotTIFF},
+		{"text", []byte("II is not a TIFF header"), tiff.ErrNotTIFF},
+		{"loop", loop, tiff.ErrCorrupt},
+		{"offset", beyond, tiff.ErrCorrupt},
+		{"cut", good[:len(good)-20], tiff.ErrCorrupt},
+		{"no directory", append(bytes.Clone(good[:4]), 0, 0, 0, 0), tiff.ErrCorrupt},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parse(tt.in)
+			assert.ErrorIs(t, err, tt.err)
+		})
+	}
+}
+
+func TestJPEG2000(t *testing.T) {
+	p := tiled(gradient(64, 64, 3), 64, 64, 3, 64, 64)
+	p.fields[tiff.Compression] = short(33005)
+	tile := j2kTile(64, 64)
+	p.segs = [][]byte{tile}
+	f, err := parse(builder{binary.LittleEndian, false}.file(p))
+	require.NoError(t, err)
+	im, err := f.Dirs()[0].Image()
+	require.NoError(t, err)
+	pix, err := whole(im)
+	require.NoError(t, err)
+	for y := range 64 {
+		for x := range 64 {
+			require.Equal(t, []byte{byte(x * 5), byte(y * 9), byte(x * y), 255}, pix[4*(64*y+x):4*(64*y+x)+4])
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		at   int // byte of the codestream
+		v    byte
+	}{{"width", 8, 1}, {"component bits", 42, 9}, {"components", 41, 200}, {"tiles", 24 + 1, 0}} {
+		bad := bytes.Clone(tile)
+		bad[tt.at] = tt.v
+		if bytes.Equal(bad, tile) {
+			bad[tt.at] ^= 1
+		}
+		p.segs = [][]byte{bad}
+		f, err := parse(builder{binary.LittleEndian, false}.file(p))
+		require.NoError(t, err)
+		im, err := f.Dirs()[0].Image()
+		require.NoError(t, err)
+		if _, err = whole(im); err == nil {
+			t.Logf("%s: still decodes", tt.name)
+			continue
+		}
+		assert.True(t, errors.Is(err, tiff.ErrCorrupt) || errors.Is(err, tiff.ErrUnsupported), "%s: %v", tt.name, err)
+	}
+}

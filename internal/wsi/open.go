@@ -1,0 +1,161 @@
+package wsi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/slidesam/sam/internal/tiff"
+)
+
+// Open opens the slide at path. The error wraps ErrFormat if the file is of
+// no format that is read, and names the format if it is a known one.
+func Open(path string, o Options) (*Slide, error) {
+	head, err := readHead(path)
+	if err != nil {
+		return nil, fmt.Errorf("wsi: open: %w", err)
+	}
+	if f := foreign(path, head); f != nil {
+		return nil, fmt.Errorf("wsi: open %s: %w", path, f)
+	}
+	s := &Slide{opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
+	switch {
+	case bytes.HasPrefix(head, []byte("\x89PNG\r\n\x1a\n")):
+		err = s.openPicture(path, "png", png.DecodeConfig, png.Decode)
+	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
+		err = s.openPicture(path, "jpeg", jpeg.DecodeConfig, decodeJPEG)
+	default:
+		err = s.openTIFF(path)
+		if errors.Is(err, tiff.ErrNotTIFF) {
+			err = fmt.Errorf("neither TIFF, PNG nor JPEG: %w", ErrFormat)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wsi: open %s: %w", path, err)
+	}
+	s.setMPP(o.MPP, o.MPP)
+	return s, nil
+}
+
+func readHead(path string) ([]byte, error) {
+	if st, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if st.IsDir() {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, 512)
+	n, err := io.ReadFull(f, b)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return b[:n], nil
+}
+
+// foreignFormat is a slide format that is recognised and not read.
+type foreignFormat struct {
+	name, how string
+}
+
+func (f *foreignFormat) Error() string {
+	return f.name + " is not read; convert it first: " + f.how
+}
+
+func (f *foreignFormat) Unwrap() error { return ErrFormat }
+
+// The two ways that cover the known formats.
+const (
+	viaVips = "vips tiffsave IN OUT.tif --tile --pyramid --bigtiff --compression jpeg --Q 90 (libvips built with OpenSlide)"
+	viaBF   = "bfconvert -tilex 512 -tiley 512 -pyramid-resolutions 5 -pyramid-scale 2 IN OUT.ome.tiff (Bio-Formats)"
+)
+
+// byExt names formats by the file's extension where the first bytes do not.
+var byExt = map[string]foreignFormat{
+	".mrxs": {"3DHISTECH MIRAX (MRXS)", viaVips}, ".vms": {"Hamamatsu VMS", viaVips}, ".vmu": {"Hamamatsu VMU", viaVips},
+	".ndpi": {"Hamamatsu NDPI", viaVips}, ".ndpis": {"Hamamatsu NDPI set", viaVips}, ".scn": {"Leica SCN", viaVips},
+	".bif": {"Ventana BIF", viaVips}, ".svslide": {"Sakura SVSLIDE", viaVips}, ".czi": {"Zeiss CZI", viaBF}, ".vsi": {"Olympus VSI", viaBF},
+	".lif": {"Leica LIF", viaBF}, ".nd2": {"Nikon ND2", viaBF}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)"},
+	".dcm": {"DICOM", viaVips}, ".zvi": {"Zeiss ZVI", viaBF}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)"},
+}
+
+// foreign recognises formats that are not read; nil for the others. TIFF
+// based ones whose tags tell are found in openTIFF.
+func foreign(path string, head []byte) error {
+	switch {
+	case len(head) >= 132 && string(head[128:132]) == "DICM":
+		f := byExt[".dcm"]
+		return &f
+	case bytes.HasPrefix(head, []byte("ZISRAWFILE")):
+		f := byExt[".czi"]
+		return &f
+	case bytes.HasPrefix(head, []byte("\xda\xce\xbe\x0a")):
+		f := byExt[".nd2"]
+		return &f
+	case bytes.HasPrefix(head, []byte("SQLite format 3\x00")):
+		f := byExt[".svslide"]
+		return &f
+	}
+	if f, ok := byExt[strings.ToLower(filepath.Ext(path))]; ok {
+		return &f
+	}
+	return nil
+}
+
+// openTIFF opens a TIFF by the first format that claims it.
+func (s *Slide) openTIFF(path string) error {
+	f, err := tiff.Open(path)
+	if err != nil {
+		return err
+	}
+	s.file = f
+	if err := s.readTIFF(); err != nil {
+		f.Close()
+		return err
+	}
+	return nil
+}
+
+func (s *Slide) readTIFF() error {
+	d := s.file.Dirs()[0]
+	s.meta.Description = d.Text(tiff.ImageDescription)
+	software := d.Text(tiff.Software)
+	desc := s.meta.Description
+	switch {
+	case d.Has(tiff.NDPIFormat):
+		f := byExt[".ndpi"]
+		return &f
+	case strings.Contains(desc, "<scn"):
+		f := byExt[".scn"]
+		return &f
+	case strings.Contains(d.Text(tiff.XMP), "<iScan"):
+		f := byExt[".bif"]
+		return &f
+	case strings.HasPrefix(software, "MedScan"):
+		return &foreignFormat{"Trestle TIFF", viaVips}
+	}
+	icc, err := d.Bytes(tiff.ICCProfile)
+	if err != nil {
+		return err
+	}
+	s.meta.ICC = icc
+	switch {
+	case strings.HasPrefix(desc, "Aperio"):
+		return s.openAperio()
+	case strings.HasPrefix(software, "Philips") && strings.Contains(desc, "<DataObject"):
+		return s.openPhilips()
+	case strings.Contains(desc, "<OME"):
+		return s.openOME()
+	}
+	return s.openGeneric()
+}

@@ -1,0 +1,176 @@
+package wsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+)
+
+// ErrNoMPP is wrapped by the error for a slide whose pixel size is needed
+// and unknown.
+var ErrNoMPP = errors.New("pixel size unknown")
+
+// maxSource bounds the source pixels that one piece of ReadAt holds.
+const maxSource = 1 << 22
+
+// SizeAt returns the size of the slide in pixels of mpp micrometres.
+func (s *Slide) SizeAt(mpp float64) (w, h int, err error) {
+	if err := s.checkMPP(mpp); err != nil {
+		return 0, 0, fmt.Errorf("wsi: size at: %w", err)
+	}
+	z := s.levels[0]
+	return sizeAt(z.W, s.meta.MPPX, mpp), sizeAt(z.H, s.meta.MPPY, mpp), nil
+}
+
+func sizeAt(n int, have, want float64) int {
+	return max(1, int(math.Floor(float64(n)*have/want+1e-6)))
+}
+
+func (s *Slide) checkMPP(mpp float64) error {
+	if !(mpp > 0) || math.IsInf(mpp, 0) {
+		return fmt.Errorf("%v micrometres per pixel, want more than 0", mpp)
+	}
+	if s.meta.MPPX == 0 || s.meta.MPPY == 0 {
+		return ErrNoMPP
+	}
+	return nil
+}
+
+// LevelAt returns the coarsest level that is at least as fine as mpp, level
+// 0 if none is.
+func (s *Slide) LevelAt(mpp float64) (int, error) {
+	if err := s.checkMPP(mpp); err != nil {
+		return 0, fmt.Errorf("wsi: level at: %w", err)
+	}
+	best := 0
+	for i, l := range s.levels {
+		// A rounded level size must not lose the level: 1 % too coarse is right.
+		if s.meta.MPPX*l.Downsample <= mpp*1.01 {
+			best = i
+		}
+	}
+	return best, nil
+}
+
+// ReadAt fills dst with the pixels from origin on of the slide as it is at
+// mpp micrometres per pixel, resampled from the next finer level with a
+// triangle filter as wide as the reduction. A pixel depends on its place in
+// the slide alone, not on the rectangle it is read in. Pixels outside the
+// slide stay as they are in dst.
+func (s *Slide) ReadAt(ctx context.Context, mpp float64, origin image.Point, dst *image.RGBA) error {
+	level, err := s.LevelAt(mpp)
+	if err != nil {
+		return fmt.Errorf("wsi: read at: %w", err)
+	}
+	l, z := s.levels[level], s.levels[0]
+	fx := mpp / (s.meta.MPPX * float64(z.W) / float64(l.W))
+	fy := mpp / (s.meta.MPPY * float64(z.H) / float64(l.H))
+	if math.Abs(fx-1)*float64(l.W) < 0.01 && math.Abs(fy-1)*float64(l.H) < 0.01 {
+		return s.ReadRegion(ctx, level, origin, dst)
+	}
+	w, h, err := s.SizeAt(mpp)
+	if err != nil {
+		return err
+	}
+	r := image.Rectangle{Min: origin, Max: origin.Add(dst.Rect.Size())}.Intersect(image.Rect(0, 0, w, h))
+	return s.resample(ctx, level, fx, fy, origin, r, dst)
+}
+
+// resample writes rectangle r of the reduced level, in halves if it needs
+// many source pixels.
+func (s *Slide) resample(ctx context.Context, level int, fx, fy float64, origin image.Point, r image.Rectangle, dst *image.RGBA) error {
+	if r.Empty() {
+		return nil
+	}
+	l := s.levels[level]
+	x, y := newTaps(r.Min.X, r.Max.X, fx, l.W), newTaps(r.Min.Y, r.Max.Y, fy, l.H)
+	if int64(x.hi-x.lo)*int64(y.hi-y.lo) > maxSource && (r.Dx() > 1 || r.Dy() > 1) {
+		a, b := r, r
+		if r.Dy() == 1 || r.Dx() > 1 && x.hi-x.lo >= y.hi-y.lo {
+			a.Max.X = r.Min.X + r.Dx()/2
+			b.Min.X = a.Max.X
+		} else {
+			a.Max.Y = r.Min.Y + r.Dy()/2
+			b.Min.Y = a.Max.Y
+		}
+		if err := s.resample(ctx, level, fx, fy, origin, a, dst); err != nil {
+			return err
+		}
+		return s.resample(ctx, level, fx, fy, origin, b, dst)
+	}
+	src := image.NewRGBA(image.Rect(0, 0, x.hi-x.lo, y.hi-y.lo))
+	if err := s.ReadRegion(ctx, level, image.Pt(x.lo, y.lo), src); err != nil {
+		return err
+	}
+	// Rows first, into [source rows, out columns, 4].
+	n := r.Dx()
+	mid := make([]float32, src.Rect.Dy()*n*4)
+	for sy := range src.Rect.Dy() {
+		row := src.Pix[sy*src.Stride:]
+		for i := range n {
+			t := x.list[i]
+			var acc [4]float32
+			for k, wt := range t.w {
+				p := row[4*(t.from-x.lo+k):]
+				for c := range 4 {
+					acc[c] += wt * float32(p[c])
+				}
+			}
+			copy(mid[(sy*n+i)*4:], acc[:])
+		}
+	}
+	for j := range r.Dy() {
+		t := y.list[j]
+		out := dst.Pix[dst.PixOffset(dst.Rect.Min.X+r.Min.X-origin.X, dst.Rect.Min.Y+r.Min.Y+j-origin.Y):]
+		for i := range 4 * n {
+			var acc float32
+			for k, wt := range t.w {
+				acc += wt * mid[(t.from-y.lo+k)*n*4+i]
+			}
+			out[i] = byte(min(max(acc+0.5, 0), 255))
+		}
+	}
+	return nil
+}
+
+// tap is the source range and the weights of one output pixel.
+type tap struct {
+	from int
+	w    []float32
+}
+
+type taps struct {
+	list   []tap
+	lo, hi int // source range of all
+}
+
+// newTaps returns the filter of output pixels a to b-1 on an axis of n
+// source pixels: pixel i covers the source around (i+0.5)*f.
+func newTaps(a, b int, f float64, n int) taps {
+	support := max(f, 1)
+	t := taps{list: make([]tap, b-a), lo: n, hi: 0}
+	for i := a; i < b; i++ {
+		c := (float64(i) + 0.5) * f
+		lo := min(max(int(c-support+0.5), 0), n-1)
+		hi := max(min(int(c+support+0.5), n), lo+1)
+		w := make([]float32, hi-lo)
+		sum := 0.0
+		v := make([]float64, hi-lo)
+		for k := range v {
+			v[k] = max(0, 1-math.Abs(float64(lo+k)-c+0.5)/support)
+			sum += v[k]
+		}
+		for k := range w {
+			if sum > 0 {
+				w[k] = float32(v[k] / sum)
+			} else {
+				w[k] = 1 / float32(len(w))
+			}
+		}
+		t.list[i-a] = tap{lo, w}
+		t.lo, t.hi = min(t.lo, lo), max(t.hi, hi)
+	}
+	return t
+}

@@ -1,0 +1,85 @@
+package wsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/slidesam/sam/internal/tiff"
+)
+
+// ReadRegion fills dst with the pixels of a level from origin on. Pixels
+// outside the level stay as they are in dst, so that a new picture is
+// transparent there.
+//
+// A tile that cannot be read gives a *TileError, unless Options say to skip
+// it. ctx is looked at between tiles.
+func (s *Slide) ReadRegion(ctx context.Context, level int, origin image.Point, dst *image.RGBA) error {
+	if level < 0 || level >= len(s.levels) {
+		return fmt.Errorf("wsi: read region: level %d of %d", level, len(s.levels))
+	}
+	if s.src != nil {
+		return s.src.ReadRegion(ctx, level, origin, dst)
+	}
+	l, r := s.levels[level], s.rasts[level]
+	want := image.Rectangle{Min: origin, Max: origin.Add(dst.Rect.Size())}.Intersect(image.Rect(0, 0, l.W, l.H))
+	if want.Empty() {
+		return nil
+	}
+	cols, rows, tw, th := r.grid()
+	c1, r1 := min((want.Max.X-1)/tw+1, cols), min((want.Max.Y-1)/th+1, rows)
+	for row := want.Min.Y / th; row < r1; row++ {
+		for col := want.Min.X / tw; col < c1; col++ {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("wsi: read region: %w", err)
+			}
+			seg, err := s.tile(level, col, row)
+			if err != nil {
+				return fmt.Errorf("wsi: read region: %w", err)
+			}
+			if seg != nil {
+				blit(dst, origin, seg, image.Pt(col*tw, row*th), want)
+			}
+		}
+	}
+	return nil
+}
+
+// blit copies the part of seg, which lies at pos of the level, that falls
+// into want; origin is the level's point at dst's corner.
+func blit(dst *image.RGBA, origin image.Point, seg *tiff.Segment, pos image.Point, want image.Rectangle) {
+	in := image.Rectangle{Min: pos, Max: pos.Add(image.Pt(seg.W, seg.H))}.Intersect(want)
+	if in.Empty() {
+		return
+	}
+	for y := in.Min.Y; y < in.Max.Y; y++ {
+		from := seg.Pix[((y-pos.Y)*seg.W+in.Min.X-pos.X)*4:]
+		to := dst.PixOffset(dst.Rect.Min.X+in.Min.X-origin.X, dst.Rect.Min.Y+y-origin.Y)
+		copy(dst.Pix[to:to+4*in.Dx()], from)
+	}
+}
+
+// tile returns a decoded tile, nil for one that is skipped.
+func (s *Slide) tile(level, col, row int) (*tiff.Segment, error) {
+	seg, err := s.cache.get(tileKey{level, col, row}, func() (*tiff.Segment, error) {
+		return s.rasts[level].tile(col, row)
+	})
+	if err == nil {
+		return seg, nil
+	}
+	if s.sparse && errors.Is(err, tiff.ErrMissing) {
+		return nil, nil
+	}
+	_, _, tw, th := s.rasts[level].grid()
+	l := s.levels[level]
+	te := &TileError{Level: level, Col: col, Row: row, Err: err,
+		Rect: image.Rect(col*tw, row*th, (col+1)*tw, (row+1)*th).Intersect(image.Rect(0, 0, l.W, l.H))}
+	if !s.opt.SkipBadTiles {
+		return nil, te
+	}
+	if s.opt.OnBadTile != nil {
+		s.opt.OnBadTile(te)
+	}
+	return nil, nil
+}
