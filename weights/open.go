@@ -35,6 +35,17 @@ func Open(path string) (*Checkpoint, error) {
 	return c, nil
 }
 
+// OpenBytes reads a checkpoint that is in memory, such as one embedded in the
+// program, as Open reads a file. The checkpoint aliases data, which must not
+// change; data at an odd address are copied when they are read.
+func OpenBytes(data []byte) (*Checkpoint, error) {
+	c, err := read(&mapping{data: data})
+	if err != nil {
+		return nil, fmt.Errorf("weights: open %d bytes: %w", len(data), formatError{err})
+	}
+	return c, nil
+}
+
 // read finds the format of a file and reads it.
 func read(file *mapping) (*Checkpoint, error) {
 	b := file.data
