@@ -1,0 +1,7 @@
+package embedfile
+
+// The conversions, for tests.
+var (
+	HalfBits  = halfBits
+	HalfValue = halfValue
+)
