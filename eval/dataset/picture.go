@@ -1,0 +1,129 @@
+package dataset
+
+import (
+	"bufio"
+	"fmt"
+	"image"
+	"image/color"
+	_ "image/gif" // registers the format
+	_ "image/jpeg"
+	_ "image/png"
+	"os"
+
+	"github.com/slidesam/sam/eval"
+	_ "golang.org/x/image/bmp" // registers the format
+	_ "golang.org/x/image/tiff"
+)
+
+// maxPixels is the largest picture that is read whole, 16,384 x 16,384: a file
+// of a few bytes can claim any size.
+const maxPixels = 1 << 28
+
+var pictureExts = []string{".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+
+// readPicture decodes a PNG, JPEG, TIFF or BMP file.
+func readPicture(path string) (img image.Image, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cfg, _, err := image.DecodeConfig(bufio.NewReader(f))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrFormat, path, err)
+	}
+	if cfg.Width <= 0 || cfg.Height <= 0 || cfg.Width > maxPixels/cfg.Height {
+		return nil, fmt.Errorf("%w: %s: %d x %d pixels, at most %d in all are read", ErrFormat, path, cfg.Width, cfg.Height, maxPixels)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	// no codec here makes more than 8,256 pixels of a byte (deflate, one bit)
+	if n := int64(cfg.Width) * int64(cfg.Height); n > 1<<20 && n > 10000*st.Size() {
+		return nil, fmt.Errorf("%w: %s: %d x %d pixels in %d bytes", ErrFormat, path, cfg.Width, cfg.Height, st.Size())
+	}
+	if _, err := f.Seek(0, 0); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if r := recover(); r != nil { // decoders of other modules, on broken files
+			img, err = nil, fmt.Errorf("%w: %s: %v", ErrFormat, path, r)
+		}
+	}()
+	img, _, err = image.Decode(bufio.NewReaderSize(f, 1<<16))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrFormat, path, err)
+	}
+	return img, nil
+}
+
+// labelsOf takes a picture's values for instance numbers: grey of 8 or 16
+// bits, palette indices, or colours with three equal channels.
+func labelsOf(img image.Image) (eval.Labels, error) {
+	b := img.Bounds()
+	l := eval.NewLabels(b.Dy(), b.Dx())
+	for y := range l.H {
+		for x := range l.W {
+			v, ok := labelAt(img, b.Min.X+x, b.Min.Y+y)
+			if !ok {
+				return eval.Labels{}, fmt.Errorf("%w: colour %v at x %d, y %d is no instance number", ErrFormat, img.At(b.Min.X+x, b.Min.Y+y), x, y)
+			}
+			l.Pix[y*l.W+x] = v
+		}
+	}
+	return l, nil
+}
+
+func labelAt(img image.Image, x, y int) (int32, bool) {
+	switch m := img.(type) {
+	case *image.Gray:
+		return int32(m.GrayAt(x, y).Y), true
+	case *image.Gray16:
+		return int32(m.Gray16At(x, y).Y), true
+	case *image.Paletted:
+		return int32(m.ColorIndexAt(x, y)), true
+	}
+	switch c := img.At(x, y).(type) {
+	case color.NRGBA:
+		return int32(c.R), c.R == c.G && c.G == c.B
+	case color.RGBA:
+		return int32(c.R), c.R == c.G && c.G == c.B
+	case color.NRGBA64:
+		return int32(c.R), c.R == c.G && c.G == c.B
+	case color.RGBA64:
+		return int32(c.R), c.R == c.G && c.G == c.B
+	}
+	return 0, false
+}
+
+// maskOf takes the pixels nearer to white than to black, alpha aside: the rule
+// for masks that were stored as JPEG and are not exactly 0 and 255. A palette
+// counts by its colours, and values of 0 and 1 alone mean just that.
+func maskOf(img image.Image) eval.Mask {
+	b := img.Bounds()
+	m := eval.NewMask(b.Dy(), b.Dx())
+	grey := make([]uint16, len(m.Pix))
+	top, deep := uint16(0), false
+	for y := range m.H {
+		for x := range m.W {
+			c := img.At(b.Min.X+x, b.Min.Y+y)
+			if n, ok := c.(color.NRGBA); ok {
+				n.A = 255
+				c = n
+			}
+			v := color.Gray16Model.Convert(c).(color.Gray16).Y
+			grey[y*m.W+x] = v
+			top = max(top, v)
+		}
+	}
+	_, deep = img.(*image.Gray16)
+	limit := uint16(0x8000)
+	if top == 0x0101 || deep && top == 1 { // 1 of 8 or 16 bits
+		limit = top
+	}
+	for i, v := range grey {
+		m.Pix[i] = v >= limit
+	}
+	return m
+}
