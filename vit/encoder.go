@@ -56,24 +56,30 @@ func New(c Config, p *Params) (*Encoder, error) {
 		norm2: r.Norm(&p.NeckNorm2W, &p.NeckNorm2B, eps),
 	}
 	r.Use(&p.NeckConv2, func(w []float32) { e.conv2 = r.Pack(layer.ChannelsLast(w, c.Out, c.Out, 3), c.Out, 9*c.Out) })
-	for i := range p.Blocks {
-		b := &p.Blocks[i]
-		e.blocks = append(e.blocks, block{
-			norm1: r.Norm(&b.Norm1W, &b.Norm1B, eps),
-			norm2: r.Norm(&b.Norm2W, &b.Norm2B, eps),
-			qkv:   r.Linear(&b.QKVW, &b.QKVB),
-			proj:  r.Linear(&b.ProjW, &b.ProjB),
-			lin1:  r.Linear(&b.Lin1W, &b.Lin1B),
-			lin2:  r.Linear(&b.Lin2W, &b.Lin2B),
-			relH:  r.Array(&b.RelPosH),
-			relW:  r.Array(&b.RelPosW),
-		})
+	e.blocks = make([]block, len(p.Blocks))
+	readers := make([]layer.Reader, len(p.Blocks))
+	kernel.Parallel(len(p.Blocks), func(i int) { e.blocks[i] = readBlock(&readers[i], &p.Blocks[i]) })
+	for i := range readers {
+		r.Join(&readers[i])
 	}
 	if err := r.Err(); err != nil {
 		return nil, fmt.Errorf("vit: load: %w", err)
 	}
 	e.bytes = r.Bytes
 	return e, nil
+}
+
+func readBlock(r *layer.Reader, b *BlockParams) block {
+	return block{
+		norm1: r.Norm(&b.Norm1W, &b.Norm1B, eps),
+		norm2: r.Norm(&b.Norm2W, &b.Norm2B, eps),
+		qkv:   r.Linear(&b.QKVW, &b.QKVB),
+		proj:  r.Linear(&b.ProjW, &b.ProjB),
+		lin1:  r.Linear(&b.Lin1W, &b.Lin1B),
+		lin2:  r.Linear(&b.Lin2W, &b.Lin2B),
+		relH:  r.Array(&b.RelPosH),
+		relW:  r.Array(&b.RelPosW),
+	}
 }
 
 // Config is the encoder's shape.

@@ -28,6 +28,14 @@ type Reader struct {
 // Err is the first error so far.
 func (r *Reader) Err() error { return r.err }
 
+// Join adds what another reader read to r: its bytes and its error.
+func (r *Reader) Join(o *Reader) {
+	r.Bytes += o.Bytes
+	if r.err == nil {
+		r.err = o.err
+	}
+}
+
 // Array returns a copy of the weight's values.
 func (r *Reader) Array(p *weights.Param) []float32 {
 	var out []float32
