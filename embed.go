@@ -53,14 +53,14 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	}
 	c := m.cfg.Encoder
 	size := src.Bounds()
-	in := resample.LongestSide(size, c.ImageSize)
-	pix, err := resample.Bilinear(nil, src, in)
+	in := inputSize(Size(size), c.ImageSize)
+	pix, err := resample.Bilinear(nil, src, resample.Size(in))
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: Size(in)}
+	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: in}
 	err = m.encoders.With(ctx, struct{}{}, func(p *graph.Program) error {
-		normalise(p.Input(vit.Picture), pix, Size(in), c.ImageSize)
+		normalise(p.Input(vit.Picture), pix, in, c.ImageSize)
 		if err := p.Run(ctx); err != nil {
 			return err
 		}
@@ -72,6 +72,9 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	}
 	return e, nil
 }
+
+// inputSize is a picture's size when its longer side is the model's.
+func inputSize(s Size, side int) Size { return Size(resample.LongestSide(resample.Size(s), side)) }
 
 // normalise fills dst [side, side, 3] with the normalised picture pix [H, W,
 // 3], and with 0 beyond it.

@@ -1,0 +1,90 @@
+package sam
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/embedfile"
+)
+
+// ErrEmbeddingFile is returned for a file that holds no whole embedding.
+var ErrEmbeddingFile = errors.New("not a whole embedding file")
+
+// WriteTo writes the embedding in float32, with the model's fingerprint and
+// a checksum. It implements [io.WriterTo].
+func (e *Embedding) WriteTo(w io.Writer) (int64, error) {
+	return e.write(w, embedfile.Float32)
+}
+
+// WriteFloat16 writes the embedding in half the bytes: values are rounded to
+// float16, which moves them by at most 2^-11 of their magnitude.
+func (e *Embedding) WriteFloat16(w io.Writer) (int64, error) {
+	return e.write(w, embedfile.Float16)
+}
+
+func (e *Embedding) write(w io.Writer, t embedfile.Type) (int64, error) {
+	data, shape := e.Tensor()
+	n, err := embedfile.Write(w, &embedfile.Embedding{
+		Fingerprint: e.fingerprint, Shape: shape, Picture: embedfile.Size(e.picture), Input: embedfile.Size(e.input), Data: data,
+	}, t)
+	if err != nil {
+		return n, fmt.Errorf("sam: write embedding: %w", err)
+	}
+	return n, nil
+}
+
+// Save writes the embedding to a file in float32, or in float16 if half is
+// set. The file is whole or not there.
+func (e *Embedding) Save(path string, half bool) error {
+	t := embedfile.Float32
+	if half {
+		t = embedfile.Float16
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := e.write(w, t)
+		return err
+	})
+}
+
+// ReadEmbedding reads what [Embedding.WriteTo] or [Embedding.WriteFloat16]
+// wrote. It returns an error that wraps [ErrEmbeddingFile] if the content is
+// damaged, and one that wraps [ErrOtherModel] if another model made it.
+func (m *Model) ReadEmbedding(r io.Reader) (*Embedding, error) {
+	f, err := embedfile.Read(r)
+	if errors.Is(err, embedfile.ErrFormat) {
+		return nil, fmt.Errorf("sam: read embedding: %w: %w", ErrEmbeddingFile, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sam: read embedding: %w", err)
+	}
+	c := m.cfg.Encoder
+	switch {
+	case f.Fingerprint != m.fingerprint:
+		return nil, fmt.Errorf("sam: read embedding: %w: embed the picture with this model", ErrOtherModel)
+	case f.Shape != [3]int{c.Out, c.Grid(), c.Grid()} || Size(f.Input) != inputSize(Size(f.Picture), c.ImageSize):
+		return nil, fmt.Errorf("sam: read embedding: %w: shape %v of a picture of %v does not fit the model", ErrEmbeddingFile, f.Shape, Size(f.Picture))
+	}
+	e := &Embedding{fingerprint: f.Fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(f.Picture), input: Size(f.Input)}
+	n := e.grid * e.grid
+	e.data = make([]float32, len(f.Data))
+	for k := 0; k < e.channels; k++ {
+		for i := 0; i < n; i++ {
+			e.data[i*e.channels+k] = f.Data[k*n+i]
+		}
+	}
+	return e, nil
+}
+
+// LoadEmbedding reads the file that [Embedding.Save] wrote; see
+// [Model.ReadEmbedding].
+func (m *Model) LoadEmbedding(path string) (*Embedding, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("sam: read embedding: %w", err)
+	}
+	defer f.Close()
+	return m.ReadEmbedding(f)
+}

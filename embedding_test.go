@@ -1,0 +1,79 @@
+package sam_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/tensortest"
+)
+
+func TestEmbeddingFiles(t *testing.T) {
+	ctx := context.Background()
+	m := tinyModel(t, 1)
+	e, err := m.Embed(ctx, picture())
+	require.NoError(t, err)
+	want, err := m.PredictBatch(ctx, e, prompts(nil), sam.PredictOptions{})
+	require.NoError(t, err)
+	dir := t.TempDir()
+	for name, half := range map[string]bool{"float32": false, "float16": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, name)
+			require.NoError(t, e.Save(path, half))
+			got, err := m.LoadEmbedding(path)
+			require.NoError(t, err)
+			assert.Equal(t, e.PictureSize(), got.PictureSize())
+			assert.Equal(t, e.Fingerprint(), got.Fingerprint())
+			a, _ := e.Tensor()
+			b, shape := got.Tensor()
+			assert.Equal(t, [3]int{32, 16, 16}, shape)
+			ps, err := m.PredictBatch(ctx, got, prompts(nil), sam.PredictOptions{})
+			require.NoError(t, err)
+			if half {
+				tensortest.Close(t, a, b, 1e-7, 1.0/2048) // float16 has 11 bits
+				return
+			}
+			assert.Equal(t, a, b)
+			for i := range want {
+				equalPrediction(t, want[i], ps[i])
+			}
+		})
+	}
+	full, err := os.Stat(filepath.Join(dir, "float32"))
+	require.NoError(t, err)
+	short, err := os.Stat(filepath.Join(dir, "float16"))
+	require.NoError(t, err)
+	assert.Equal(t, int64(2*32*16*16), full.Size()-short.Size())
+}
+
+func TestEmbeddingFileErrors(t *testing.T) {
+	m := tinyModel(t, 1)
+	e, err := m.Embed(context.Background(), picture())
+	require.NoError(t, err)
+	var buf bytes.Buffer
+	n, err := e.WriteTo(&buf)
+	require.NoError(t, err)
+	assert.Equal(t, int64(buf.Len()), n)
+	whole := buf.Bytes()
+
+	_, err = m.ReadEmbedding(bytes.NewReader(whole[:len(whole)-5]))
+	assert.ErrorIs(t, err, sam.ErrEmbeddingFile)
+	flipped := bytes.Clone(whole)
+	flipped[1000] ^= 4
+	_, err = m.ReadEmbedding(bytes.NewReader(flipped))
+	assert.ErrorIs(t, err, sam.ErrEmbeddingFile)
+	_, err = tinyModel(t, 2).ReadEmbedding(bytes.NewReader(whole))
+	assert.ErrorIs(t, err, sam.ErrOtherModel)
+	_, err = m.LoadEmbedding(filepath.Join(t.TempDir(), "none"))
+	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	missing := filepath.Join(t.TempDir(), "folder", "e")
+	assert.Error(t, e.Save(missing, false))
+	assert.NoFileExists(t, missing)
+}
