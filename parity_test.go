@@ -77,9 +77,12 @@ func TestParityFull(t *testing.T) {
 func parity(t *testing.T, name string) {
 	ref, err := golden.LoadModel(name)
 	require.NoError(t, err)
-	cfg := configOf(ref.Config)
-	m, err := sam.NewRandom(cfg, ref.Seed)
+	m, err := sam.NewRandom(configOf(ref.Config), ref.Seed)
 	require.NoError(t, err)
+	pictures(t, m, ref)
+}
+
+func pictures(t *testing.T, m *sam.Model, ref *golden.Model) {
 	for i, run := range ref.Pictures {
 		t.Run(fmt.Sprintf("picture%d_%dx%d", i, run.Size.W, run.Size.H), func(t *testing.T) {
 			parityPicture(t, m, run)
