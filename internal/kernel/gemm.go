@@ -208,25 +208,35 @@ func (t *gemmTask) panels(sums []float32, ld int, ap []float32, rows, k0, k1, j0
 	}
 }
 
-// finish applies the epilogue to finished sums and stores them.
+// finish applies the epilogue to finished sums and stores them. The last step
+// writes to dst.
 func (t *gemmTask) finish(sums []float32, ld, r0, rows, j0, j1 int) {
 	im, e := t.im, &t.e
 	n := j1 - j0
 	for i := range rows {
 		s := sums[i*ld:][:n]
-		if e.Bias != nil {
-			im.add(s, s, e.Bias[j0:j1])
-		}
-		switch e.Act {
-		case ActReLU:
-			im.relu(s, s)
-		case ActGELU:
-			im.gelu(s, s)
-		}
 		d := t.dst[(r0+i)*t.ldd+j0:][:n]
+		at := s // where the value is so far
+		if e.Bias != nil {
+			if e.Act == ActNone && e.Add == nil {
+				at = d
+			}
+			im.add(at, s, e.Bias[j0:j1])
+		}
+		if e.Act != ActNone {
+			from := at
+			if e.Add == nil {
+				at = d
+			}
+			if e.Act == ActReLU {
+				im.relu(at, from)
+			} else {
+				im.gelu(at, from)
+			}
+		}
 		if e.Add != nil {
-			im.add(d, s, e.Add[(r0+i)*e.LdAdd+j0:][:n])
-		} else {
+			im.add(d, at, e.Add[(r0+i)*e.LdAdd+j0:][:n])
+		} else if e.Bias == nil && e.Act == ActNone {
 			copy(d, s)
 		}
 	}

@@ -25,6 +25,9 @@ type impl struct {
 	// transpose4 sets dst[j*ldd+i] = src[i*lds+j] for i < 4, j < n.
 	transpose4 func(dst []float32, ldd int, src []float32, lds, n int)
 
+	// prefetch brings rows of n elements, lds apart, near. It may do nothing.
+	prefetch func(src []float32, lds, rows, n int)
+
 	// biasMax adds relative positions to scores and keeps the maximum:
 	// for y < rows, x < cols:
 	//
@@ -64,9 +67,8 @@ var active = impls()[0]
 // "avx512" or "neon".
 func Name() string { return active.name }
 
-// panels calls f for each panel of n columns: full ones and, where it is
-// enough for what is left, a narrow one. w is the panel's width, used the
-// number of its columns that exist.
+// panelWidth returns the width of the next panel when left columns remain: a
+// narrow one where that is enough.
 func (im *impl) panelWidth(left int) int {
 	if left <= im.half {
 		return im.half
@@ -81,6 +83,13 @@ func (im *impl) padded(n int) int {
 		return n
 	}
 	return full + im.panelWidth(n-full)
+}
+
+// share returns the rows of the next tile when left rows are to be cut into
+// tiles of nearly equal height.
+func (im *impl) share(left int) int {
+	tiles := (left + im.mr - 1) / im.mr
+	return (left + tiles - 1) / tiles
 }
 
 // tileOf returns the tile function for r rows and w columns.

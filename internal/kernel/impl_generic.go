@@ -13,6 +13,7 @@ var generic = impl{
 		{tileGeneric(1, 4), tileGeneric(2, 4), tileGeneric(3, 4), tile4x4Generic},
 	},
 	transpose4: transpose4Generic,
+	prefetch:   prefetchGeneric,
 	biasMax:    biasMaxGeneric,
 	maxRows:    maxRowsGeneric,
 	expSum:     expSumGeneric,
@@ -33,6 +34,8 @@ func transpose4Generic(dst []float32, ldd int, src []float32, lds, n int) {
 		d[0], d[1], d[2], d[3] = s0[j], s1[j], s2[j], s3[j]
 	}
 }
+
+func prefetchGeneric([]float32, int, int, int) {}
 
 func biasMaxGeneric(s, rw, rh, m []float32, rows, cols, w int) {
 	m = m[:w]

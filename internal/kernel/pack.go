@@ -41,7 +41,7 @@ func pack(im *impl, w []float32, n, k, ld int, kn bool) *Packed {
 	}
 	need("pack: w", len(w), n*k)
 	p := &Packed{N: n, K: k, im: im, width: im.padded(n), kc: blockK(k)}
-	p.data = alignedSlice(p.width * k)
+	p.data = Alloc(p.width * k)
 	for k0 := 0; k0 < k; k0 += p.kc {
 		kc := min(p.kc, k-k0)
 		for j := 0; j < n; j += im.nr {

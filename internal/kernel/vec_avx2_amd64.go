@@ -4,6 +4,11 @@
 
 package kernel
 
+// prefetchAVX2 works like prefetchGeneric.
+//
+//go:noescape
+func prefetchAVX2(src []float32, lds int, rows int, n int)
+
 // transpose4AVX2 works like transpose4Generic.
 //
 //go:noescape

@@ -4,6 +4,11 @@
 
 package kernel
 
+// prefetchAVX512 works like prefetchGeneric.
+//
+//go:noescape
+func prefetchAVX512(src []float32, lds int, rows int, n int)
+
 // transpose4AVX512 works like transpose4Generic.
 //
 //go:noescape

@@ -4,8 +4,33 @@
 
 #include "textflag.h"
 
+// func prefetchAVX512(src []float32, lds int, rows int, n int)
+// Requires: AVX, MMX+
+TEXT ·prefetchAVX512(SB), NOSPLIT, $0-48
+	MOVQ src_base+0(FP), AX
+	MOVQ lds+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ rows+32(FP), DX
+	MOVQ n+40(FP), BX
+	SHLQ $0x02, BX
+
+row:
+	MOVQ AX, SI
+	MOVQ BX, DI
+
+line:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	SUBQ       $0x40, DI
+	JG         line
+	ADDQ       CX, AX
+	DECQ       DX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func transpose4AVX512(dst []float32, ldd int, src []float32, lds int, n int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·transpose4AVX512(SB), NOSPLIT, $0-72
 	MOVQ dst_base+0(FP), AX
 	MOVQ ldd+24(FP), CX
@@ -16,31 +41,37 @@ TEXT ·transpose4AVX512(SB), NOSPLIT, $0-72
 	MOVQ n+64(FP), SI
 	LEAQ (BX)(BX*2), DI
 	LEAQ (CX)(CX*2), R8
-	MOVQ SI, R9
-	SHRQ $0x02, R9
+	LEAQ (DX)(BX*4), R9
+	MOVQ SI, R10
+	SHRQ $0x02, R10
 	JZ   rest
 
 block:
-	VMOVUPS   (DX), X0
-	VMOVUPS   (DX)(BX*1), X2
-	VMOVUPS   (DX)(BX*2), X3
-	VMOVUPS   (DX)(DI*1), X4
-	VUNPCKLPS X2, X0, X1
-	VUNPCKHPS X2, X0, X0
-	VUNPCKLPS X4, X3, X2
-	VUNPCKHPS X4, X3, X4
-	VUNPCKLPD X2, X1, X3
-	VUNPCKHPD X2, X1, X1
-	VUNPCKLPD X4, X0, X2
-	VUNPCKHPD X4, X0, X0
-	VMOVUPS   X3, (AX)
-	VMOVUPS   X1, (AX)(CX*1)
-	VMOVUPS   X2, (AX)(CX*2)
-	VMOVUPS   X0, (AX)(R8*1)
-	ADDQ      $0x10, DX
-	LEAQ      (AX)(CX*4), AX
-	DECQ      R9
-	JNZ       block
+	PREFETCHT0 (R9)
+	PREFETCHT0 (R9)(BX*1)
+	PREFETCHT0 (R9)(BX*2)
+	PREFETCHT0 (R9)(DI*1)
+	VMOVUPS    (DX), X0
+	VMOVUPS    (DX)(BX*1), X2
+	VMOVUPS    (DX)(BX*2), X3
+	VMOVUPS    (DX)(DI*1), X4
+	VUNPCKLPS  X2, X0, X1
+	VUNPCKHPS  X2, X0, X0
+	VUNPCKLPS  X4, X3, X2
+	VUNPCKHPS  X4, X3, X4
+	VUNPCKLPD  X2, X1, X3
+	VUNPCKHPD  X2, X1, X1
+	VUNPCKLPD  X4, X0, X2
+	VUNPCKHPD  X4, X0, X0
+	VMOVUPS    X3, (AX)
+	VMOVUPS    X1, (AX)(CX*1)
+	VMOVUPS    X2, (AX)(CX*2)
+	VMOVUPS    X0, (AX)(R8*1)
+	ADDQ       $0x10, DX
+	ADDQ       $0x10, R9
+	LEAQ       (AX)(CX*4), AX
+	DECQ       R10
+	JNZ        block
 
 rest:
 	ANDQ $0x03, SI

@@ -110,4 +110,4 @@ func (s *isa) tile(r, v int) {
 }
 
 // prefetch is how far ahead of its use a panel is fetched, in bytes.
-const prefetch = 1024
+const prefetch = 512

@@ -27,6 +27,7 @@ var geluC = []float32{
 }
 
 func (s *isa) vectors() {
+	s.prefetch()
 	s.transpose4()
 	s.biasMax()
 	s.maxRows()
@@ -48,6 +49,26 @@ func (s *isa) function(name, signature string) {
 	Pragma("noescape")
 }
 
+// prefetch fetches rows into the second-level cache.
+func (s *isa) prefetch() {
+	s.function("prefetch", "(src []float32, lds int, rows int, n int)")
+	src, lds := slice("src"), stride("lds")
+	rows, n := integer("rows"), stride("n")
+	Label("row")
+	p, left := GP64(), GP64()
+	MOVQ(src, p)
+	MOVQ(n, left)
+	Label("line")
+	PREFETCHT1(at(p, 0))
+	ADDQ(U8(64), p)
+	SUBQ(U8(64), left)
+	JG(LabelRef("line"))
+	ADDQ(lds, src)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	ret()
+}
+
 // transpose4 turns blocks of 4 x 4.
 func (s *isa) transpose4() {
 	s.function("transpose4", "(dst []float32, ldd int, src []float32, lds int, n int)")
@@ -63,11 +84,18 @@ func (s *isa) transpose4() {
 	out := func(i int) Mem {
 		return []Mem{{Base: dst}, {Base: dst, Index: ldd, Scale: 1}, {Base: dst, Index: ldd, Scale: 2}, {Base: dst, Index: ldd3, Scale: 1}}[i]
 	}
+	next := GP64() // the row after these four, fetched ahead
+	LEAQ(Mem{Base: src, Index: lds, Scale: 4}, next)
 	blocks := GP64()
 	MOVQ(n, blocks)
 	SHRQ(U8(2), blocks)
 	JZ(LabelRef("rest"))
 	Label("block")
+	for i := range 4 {
+		m := row(i)
+		m.Base = next
+		PREFETCHT0(m)
+	}
 	var r, p, q [4]reg.VecVirtual
 	for i := range r {
 		r[i], p[i], q[i] = XMM(), XMM(), XMM()
@@ -85,6 +113,7 @@ func (s *isa) transpose4() {
 		VMOVUPS(q[i], out(i))
 	}
 	ADDQ(U8(16), src)
+	ADDQ(U8(16), next)
 	LEAQ(Mem{Base: dst, Index: ldd, Scale: 4}, dst)
 	DECQ(blocks)
 	JNZ(LabelRef("block"))
