@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"os"
@@ -14,16 +15,26 @@ type mapping struct {
 	mu     sync.Mutex
 	data   []byte
 	mapped mmap.MMap // nil when data is ordinary memory
+	file   *os.File  // nil when it is not mapped, and once it is read
 	closed bool
 }
 
-// mapFile maps a whole file. An empty file has empty data.
+// mapFile maps a whole file. An empty file has empty data. The file stays open
+// until doneOpening.
 func mapFile(path string) (*mapping, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	m, err := mapOpen(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func mapOpen(f *os.File) (*mapping, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -32,7 +43,7 @@ func mapFile(path string) (*mapping, error) {
 		return nil, formatError{fmt.Errorf("a %s, want a file", kindOf(st.Mode()))}
 	}
 	if st.Size() == 0 {
-		return &mapping{}, nil
+		return &mapping{file: f}, nil
 	}
 	if st.Size() > math.MaxInt {
 		return nil, fmt.Errorf("%d bytes do not fit the address space", st.Size())
@@ -41,7 +52,26 @@ func mapFile(path string) (*mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map into memory: %w", err)
 	}
-	return &mapping{data: m, mapped: m}, nil
+	return &mapping{data: m, mapped: m, file: f}, nil
+}
+
+// ReadAt reads headers while the file is being opened: from the file, since
+// each access to the mapping brings in the pages around it.
+func (m *mapping) ReadAt(b []byte, off int64) (int, error) {
+	if m.file != nil {
+		return m.file.ReadAt(b, off)
+	}
+	return bytes.NewReader(m.data).ReadAt(b, off)
+}
+
+// doneOpening closes the file, of which the mapping remains, and gives back the
+// pages that were looked at.
+func (m *mapping) doneOpening() {
+	if m.file != nil {
+		_ = m.file.Close() // opened for reading: nothing can be lost
+		m.file = nil
+		m.release(0, len(m.data))
+	}
 }
 
 func kindOf(m os.FileMode) string {

@@ -50,16 +50,21 @@ func readNPZ(file *mapping, entries []zipfile.Entry) (map[string]*Tensor, error)
 }
 
 func readNPZEntry(e *zipEntry) (*Tensor, error) {
-	head := e.file.data[e.Off:][:e.Stored]
+	var head []byte
 	switch e.Method {
 	case zipfile.Store:
+		head = make([]byte, min(e.Stored, maxNPYHeader+12))
+		if _, err := e.file.ReadAt(head, int64(e.Off)); err != nil && err != io.EOF {
+			return nil, err
+		}
 	case zipfile.Deflate:
 		// The best that deflate can do is 258 bytes for 2 bits.
 		if e.Size/1032 > e.Stored {
 			return nil, fmt.Errorf("%d bytes cannot come from %d: damaged", e.Size, e.Stored)
 		}
 		var err error
-		if head, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(head)), maxNPYHeader+12)); err != nil && len(head) < 12 {
+		r := flate.NewReader(io.NewSectionReader(e.file, int64(e.Off), int64(e.Stored)))
+		if head, err = io.ReadAll(io.LimitReader(r, maxNPYHeader+12)); err != nil && len(head) < 12 {
 			return nil, fmt.Errorf("inflate: %w", err)
 		}
 	default:

@@ -28,6 +28,7 @@ func Open(path string) (*Checkpoint, error) {
 		return nil, fmt.Errorf("weights: open %s: %w", path, err)
 	}
 	c, err := read(file)
+	file.doneOpening()
 	if err != nil {
 		_ = file.close()
 		return nil, fmt.Errorf("weights: open %s: %w", path, formatError{err})
@@ -57,7 +58,7 @@ func read(file *mapping) (*Checkpoint, error) {
 		}
 		return normalize(tensors, nil, file)
 	case zipfile.IsZip(b):
-		entries, err := zipfile.Read(b)
+		entries, err := zipfile.Read(file, len(b))
 		if err != nil {
 			return nil, err
 		}

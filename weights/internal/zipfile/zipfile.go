@@ -1,8 +1,8 @@
-// Package zipfile reads the directory of a zip archive that is in memory, such
-// as a mapped checkpoint. Entries are found, not copied:
+// Package zipfile reads the directory of a zip archive. Entries are found, not
+// copied, for use in a mapped file:
 //
-//	entries, err := zipfile.Read(data)
-//	b := data[entries[0].Off:][:entries[0].Stored]
+//	entries, err := zipfile.Read(file, size)
+//	b := mapped[entries[0].Off:][:entries[0].Stored]
 //
 // Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.
 package zipfile
@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 )
@@ -57,22 +58,27 @@ const (
 	errCutShort = "the file is cut short"
 )
 
-// Read returns the entries of an archive in the order of its directory.
+// Read returns the entries of an archive of size bytes, in the order of its
+// directory. It reads the directory and the headers of the entries, no more:
+// touching them in a mapped file would bring in the pages around each.
 //
-// Every entry lies inside data, before the directory, and overlaps no other;
-// stored entries are as long in the archive as outside. It returns an error if
-// that does not hold, and for encrypted and multi-part archives. Contents are
-// not looked at.
-func Read(data []byte) ([]Entry, error) {
-	at, size, count, err := directory(data)
+// Every entry lies inside the archive, before the directory, and overlaps no
+// other; stored entries are as long in the archive as outside. Read returns an
+// error if that does not hold, and for encrypted and multi-part archives.
+// Contents are not looked at.
+func Read(r io.ReaderAt, size int) ([]Entry, error) {
+	at, n, count, err := directory(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("zip: %w", err)
 	}
-	dir := data[at : at+size]
-	// The count is a claim; the space that entries take is not.
-	entries := make([]Entry, 0, min(count, len(dir)/centralLen))
+	dir := make([]byte, n)
+	if err := readAt(r, dir, at); err != nil {
+		return nil, fmt.Errorf("zip: directory: %w", err)
+	}
+	b := body{r: r, size: at}
+	entries := make([]Entry, 0, count) // no more than the directory has room for
 	for len(dir) > 0 {
-		e, rest, err := central(dir, data[:at])
+		e, rest, err := b.entry(dir)
 		if err != nil {
 			return nil, fmt.Errorf("zip: entry %d: %w", len(entries), err)
 		}
@@ -88,34 +94,49 @@ func Read(data []byte) ([]Entry, error) {
 	return entries, overlaps(entries)
 }
 
+// readAt fills b from off.
+func readAt(r io.ReaderAt, b []byte, off int) error {
+	n, err := r.ReadAt(b, int64(off))
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		return errors.New(errCutShort)
+	}
+	return err
+}
+
 // directory returns where the central directory is, its size in bytes and the
 // number of its entries.
-func directory(data []byte) (at, size, count int, err error) {
-	end, ok := findEnd(data)
+func directory(r io.ReaderAt, fileSize int) (at, size, count int, err error) {
+	tail := make([]byte, min(fileSize, locator64+endLen+maxComment))
+	tailAt := fileSize - len(tail)
+	if err := readAt(r, tail, tailAt); err != nil {
+		return 0, 0, 0, err
+	}
+	i, ok := findEnd(tail)
 	if !ok {
 		return 0, 0, 0, errors.New("no directory at the end: " + errCutShort)
 	}
-	b := data[end:]
+	b, end := tail[i:], tailAt+i
 	le := binary.LittleEndian
 	disk, n := uint64(le.Uint16(b[4:])), uint64(le.Uint16(b[10:]))
 	length, off := uint64(le.Uint32(b[12:])), uint64(le.Uint32(b[16:]))
-	if n == max16 || length == max32 || off == max32 {
-		end64, err := findEnd64(data, end)
-		if err != nil {
-			return 0, 0, 0, err
+	if (n == max16 || length == max32 || off == max32) && i >= locator64 && le.Uint32(tail[i-locator64:]) == sigLocator {
+		end64 := le.Uint64(tail[i-locator64+8:])
+		b := make([]byte, end64Len)
+		if end64 > uint64(end) || readAt(r, b, int(end64)) != nil || le.Uint32(b) != sigEnd64 {
+			return 0, 0, 0, errors.New("damaged zip64 end record")
 		}
-		if end64 >= 0 {
-			b := data[end64:]
-			disk, n = uint64(le.Uint32(b[16:])), le.Uint64(b[32:])
-			length, off = le.Uint64(b[40:]), le.Uint64(b[48:])
-			end = end64
-		}
+		disk, n = uint64(le.Uint32(b[16:])), le.Uint64(b[32:])
+		length, off = le.Uint64(b[40:]), le.Uint64(b[48:])
+		end = int(end64)
 	}
 	if disk != 0 {
 		return 0, 0, 0, errors.New("one part of several")
 	}
 	if off > uint64(end) || length > uint64(end)-off {
-		return 0, 0, 0, fmt.Errorf("directory of %d bytes at %d does not fit a file of %d", length, off, len(data))
+		return 0, 0, 0, fmt.Errorf("directory of %d bytes at %d does not fit a file of %d", length, off, fileSize)
 	}
 	if n > length/centralLen {
 		return 0, 0, 0, fmt.Errorf("directory of %d bytes cannot hold %d entries", length, n)
@@ -124,11 +145,11 @@ func directory(data []byte) (at, size, count int, err error) {
 }
 
 // findEnd returns where the end record is, looking back past a comment.
-func findEnd(data []byte) (int, bool) {
-	for i := len(data) - endLen; i >= 0 && i >= len(data)-endLen-maxComment; i-- {
-		if binary.LittleEndian.Uint32(data[i:]) == sigEnd {
-			n := int(binary.LittleEndian.Uint16(data[i+20:]))
-			if i+endLen+n <= len(data) {
+func findEnd(tail []byte) (int, bool) {
+	for i := len(tail) - endLen; i >= 0; i-- {
+		if binary.LittleEndian.Uint32(tail[i:]) == sigEnd {
+			n := int(binary.LittleEndian.Uint16(tail[i+20:]))
+			if i+endLen+n <= len(tail) {
 				return i, true
 			}
 		}
@@ -136,22 +157,15 @@ func findEnd(data []byte) (int, bool) {
 	return 0, false
 }
 
-// findEnd64 returns where the zip64 end record is, or -1 if there is none.
-func findEnd64(data []byte, end int) (int, error) {
-	at := end - locator64
-	if at < 0 || binary.LittleEndian.Uint32(data[at:]) != sigLocator {
-		return -1, nil
-	}
-	off := binary.LittleEndian.Uint64(data[at+8:])
-	if at < end64Len || off > uint64(at-end64Len) || binary.LittleEndian.Uint32(data[off:]) != sigEnd64 {
-		return 0, errors.New("damaged zip64 end record")
-	}
-	return int(off), nil
+// body is the part of the archive before the directory.
+type body struct {
+	r    io.ReaderAt
+	size int
+	buf  []byte
 }
 
-// central reads the first entry of dir and finds its data in body, the part of
-// the file before the directory. It returns the rest of dir.
-func central(dir, body []byte) (e Entry, rest []byte, err error) {
+// entry reads the first entry of dir, and returns the rest of dir.
+func (z *body) entry(dir []byte) (e Entry, rest []byte, err error) {
 	le := binary.LittleEndian
 	if len(dir) < centralLen || le.Uint32(dir) != sigCentral {
 		return e, nil, errors.New("damaged directory")
@@ -180,12 +194,12 @@ func central(dir, body []byte) (e Entry, rest []byte, err error) {
 	if size > math.MaxInt {
 		return e, nil, fmt.Errorf("%q: size %d is too large", e.Name, size)
 	}
-	at, err := contents(body, off, name)
+	at, err := z.contents(off, name)
 	if err != nil {
 		return e, nil, fmt.Errorf("%q: %w", e.Name, err)
 	}
-	if stored > uint64(len(body)-at) {
-		return e, nil, fmt.Errorf("%q: %d bytes at %d of %d: %s", e.Name, stored, at, len(body), errCutShort)
+	if stored > uint64(z.size-at) {
+		return e, nil, fmt.Errorf("%q: %d bytes at %d of %d: %s", e.Name, stored, at, z.size, errCutShort)
 	}
 	e.Off, e.Stored, e.Size = at, int(stored), int(size)
 	return e, rest, nil
@@ -193,20 +207,22 @@ func central(dir, body []byte) (e Entry, rest []byte, err error) {
 
 // contents returns where the data of the entry begin whose local header is at
 // off, and makes sure that it has that name.
-func contents(body []byte, off uint64, name []byte) (int, error) {
+func (z *body) contents(off uint64, name []byte) (int, error) {
+	n := localLen + len(name)
+	if z.size < n || off > uint64(z.size-n) {
+		return 0, fmt.Errorf("header at %d of %d: %s", off, z.size, errCutShort)
+	}
+	z.buf = slices.Grow(z.buf[:0], n)[:n]
+	if err := readAt(z.r, z.buf, int(off)); err != nil {
+		return 0, err
+	}
 	le := binary.LittleEndian
-	if len(body) < localLen || off > uint64(len(body)-localLen) {
-		return 0, fmt.Errorf("header at %d of %d: %s", off, len(body), errCutShort)
-	}
-	h := body[off:]
-	if le.Uint32(h) != sigLocal {
+	h := z.buf
+	at := int(off) + n + int(le.Uint16(h[28:]))
+	if le.Uint32(h) != sigLocal || int(le.Uint16(h[26:])) != len(name) || !bytes.Equal(h[localLen:], name) || at > z.size {
 		return 0, errors.New("damaged header")
 	}
-	n, x := int(le.Uint16(h[26:])), int(le.Uint16(h[28:]))
-	if localLen+n+x > len(h) || !bytes.Equal(h[localLen:localLen+n], name) {
-		return 0, errors.New("damaged header")
-	}
-	return int(off) + localLen + n + x, nil
+	return at, nil
 }
 
 // sizes64 replaces the values that did not fit 32 bits by those of the zip64
