@@ -124,7 +124,8 @@ func (m *merged) add(part string, a, b *Tensor) error {
 		rows /= 3
 		row = i * rows
 	}
-	if a.Shape[0] != b.Shape[1] || a.Shape[1] != m.shape[1] || b.Shape[0] != rows {
+	rank := a.Shape[0]
+	if rank != b.Shape[1] || a.Shape[1] != m.shape[1] || b.Shape[0] != rows || rank > rows || rank > m.shape[1] {
 		return fmt.Errorf("shapes %v and %v for a weight %v: %w", a.Shape, b.Shape, m.shape, ErrShape)
 	}
 	m.parts = append(m.parts, lowRank{row, a, b})
