@@ -1,0 +1,187 @@
+"""Measures a checkpoint on synthetic shards of unseen seeds and on pictures with masks.
+
+    python evaluate.py --model model.safetensors --shards VAL --coarse VALC --nuclei DIR
+
+DIR holds images/NAME.jpg and masks/NAME.jpg (binary, threshold 128). Those
+pictures are only looked at here, never in training.
+"""
+
+import argparse
+import glob
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy import ndimage as nd
+
+import data
+import model
+
+
+def load(path, ema=True):
+    sam = model.build()
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file
+        sam.load_state_dict({k: v.float() for k, v in load_file(path).items()}, strict=False)
+    else:
+        c = torch.load(path, map_location="cpu")
+        sam.load_state_dict(c["ema" if ema else "model"])
+    return sam.eval()
+
+
+def dice(p, t):
+    return 2 * (p & t).sum() / max(1, p.sum() + t.sum())
+
+
+def iou(p, t):
+    return (p & t).sum() / max(1, (p | t).sum())
+
+
+@torch.no_grad()
+def embed(sam, img):
+    """Embedding of a square uint8 picture, resized to the model's frame."""
+    im = np.asarray(Image.fromarray(img).resize((model.SIZE, model.SIZE), Image.BILINEAR)) if img.shape[0] != model.SIZE else img
+    x = torch.from_numpy(np.ascontiguousarray(im)).permute(2, 0, 1)[None].float()
+    return model.encode(sam, model.normalise(sam, x), [(0, 0)])[0]
+
+
+@torch.no_grad()
+def predict(sam, emb, side, points=None, boxes=None, chunk=8):
+    """Yields per prompt (logits [4, 256, 256], IoU [4]); coordinates in pixels of a side x side picture."""
+    s = model.SIZE / side
+    n = len(points if points is not None else boxes)
+    for i in range(0, n, chunk):
+        if points is not None:
+            p = torch.tensor(points[i:i + chunk], dtype=torch.float32)[:, None] * s
+            sp = model.prompts(sam, (0, 0), points=(p, torch.ones(len(p), 1)))
+        else:
+            sp = model.prompts(sam, (0, 0), boxes=torch.tensor(boxes[i:i + chunk], dtype=torch.float32) * s)
+        m, q = model.decode(sam, emb, (0, 0), sp)
+        for a, b in zip(m.float(), q.float()):
+            yield a, b.numpy()
+
+
+def full(logits, side):
+    """Binary mask at the picture's size, as upstream's postprocess_masks makes it."""
+    m = F.interpolate(logits[None, None], (model.SIZE, model.SIZE), mode="bilinear", align_corners=False)
+    if side != model.SIZE:
+        m = F.interpolate(m, (side, side), mode="bilinear", align_corners=False)
+    return (m[0, 0] > 0).numpy()
+
+
+def choose(q, box):
+    """Single mask for a box; of the three for a point the one with the best predicted IoU."""
+    return 0 if box else 1 + int(np.argmax(q[1:]))
+
+
+def nuclei(sam, folder, limit=0, names=None):
+    """Union Dice per picture, a prompt per 4-connected component of at least 10 pixels."""
+    rows = []
+    for f in sorted(glob.glob(os.path.join(folder, "images", "*.jpg"))):
+        img = np.asarray(Image.open(f).convert("RGB"))
+        mask = np.asarray(Image.open(os.path.join(folder, "masks", os.path.basename(f))).convert("L")) >= 128
+        if limit:
+            img, mask = img[:limit, :limit], mask[:limit, :limit]
+        side = img.shape[0]
+        lab, _ = nd.label(mask)
+        pts, boxes = [], []
+        for i, s in enumerate(nd.find_objects(lab)):
+            m = lab[s] == i + 1
+            if m.sum() < 10:
+                continue
+            x, y = data.inside(None, m, True)
+            pts.append((s[1].start + x + 0.5, s[0].start + y + 0.5))
+            boxes.append((s[1].start, s[0].start, s[1].stop, s[0].stop))
+        emb = embed(sam, img)
+        row = [os.path.basename(f)[:12], len(pts)]
+        for kw in (dict(boxes=boxes), dict(points=pts)):
+            for pick in ("best", "single"):
+                if pick == "single" and "boxes" in kw:
+                    continue
+                union = np.zeros_like(mask)
+                single = np.zeros_like(mask)
+                for l, q in predict(sam, emb, side, **kw):
+                    union |= full(l[choose(q, "boxes" in kw)], side)
+                    if "points" in kw:
+                        single |= full(l[0], side)
+                row.append(dice(union, mask))
+                if "points" in kw:
+                    row.append(dice(single, mask))
+        rows.append(row)
+        print("  %s n %d box %.3f point %.3f point, single mask %.3f" % tuple(row), flush=True)
+    m = np.mean([r[2:] for r in rows], 0)
+    print("nuclei, real: box %.3f point %.3f point, single mask %.3f" % tuple(m), flush=True)
+    return m
+
+
+def shards(sam, folder, what, count, rng, per=24):
+    """Mean Dice per object on synthetic pictures: what is 'nuclei' or 'regions'."""
+    res, cal = {}, []
+    sets = data.Shards([folder]).sets[:count]
+    for maps, i, mpp in sets:
+        img, nuc, gland, flags = (np.asarray(m[i]) for m in maps)
+        side = img.shape[0]
+        kinds = {"nucleus": nuc.astype(np.int32)} if what == "nuclei" else {
+            "gland": gland.astype(np.int32), "tumour": nd.label(flags & 1)[0]}
+        emb = None
+        for kind, lab in kinds.items():
+            obj = []
+            for k, s in enumerate(nd.find_objects(lab)):
+                if s is None:
+                    continue
+                m = lab[s] == k + 1
+                if m.sum() >= (30 if kind == "nucleus" else 1500):
+                    obj.append((m, s))
+            rng.shuffle(obj)
+            obj = obj[:per]
+            if not obj:
+                continue
+            if emb is None:
+                emb = embed(sam, img)
+            pts, boxes = [], []
+            for m, s in obj:
+                x, y = data.inside(None, m, True)
+                pts.append((s[1].start + x + 0.5, s[0].start + y + 0.5))
+                boxes.append((s[1].start, s[0].start, s[1].stop, s[0].stop))
+            for name, kw in (("box", dict(boxes=boxes)), ("point", dict(points=pts))):
+                for (m, s), (l, q) in zip(obj, predict(sam, emb, side, **kw)):
+                    t = np.zeros((side, side), bool)
+                    t[s] = m
+                    k = choose(q, name == "box")
+                    p = full(l[k], side)
+                    res.setdefault((kind, name), []).append(dice(p, t))
+                    cal.append(abs(float(q[k]) - iou(p, t)))
+                    if name == "point":
+                        res.setdefault((kind, "point, best of 3"), []).append(max(dice(full(l[j], side), t) for j in (1, 2, 3)))
+    for (kind, name), v in sorted(res.items()):
+        print(f"{kind}, synthetic: {name}: mean Dice {np.mean(v):.3f}, median {np.median(v):.3f} (n {len(v)})", flush=True)
+    print(f"{what}: predicted IoU, mean absolute error {np.mean(cal):.3f}", flush=True)
+    return res
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--model", required=True)
+    a.add_argument("--shards")
+    a.add_argument("--coarse")
+    a.add_argument("--nuclei")
+    a.add_argument("--count", type=int, default=12)
+    a.add_argument("--limit", type=int, default=0, help="only this many pixels of each side of the real pictures")
+    a.add_argument("--threads", type=int, default=1)
+    o = a.parse_args()
+    torch.set_num_threads(o.threads)
+    sam = load(o.model)
+    rng = np.random.default_rng(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=False):
+        if o.nuclei:
+            nuclei(sam, o.nuclei, o.limit)
+        if o.shards:
+            shards(sam, o.shards, "nuclei", o.count, rng)
+        if o.coarse:
+            shards(sam, o.coarse, "regions", o.count, rng)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""Trains the bundled model. Runs on a CPU in hours, on a GPU in minutes: see README.md.
+
+    python train.py --shards DIR[,DIR] --out RUN --stage 256:4:16 --seconds 3600
+"""
+
+import argparse
+import math
+import os
+import time
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+import data
+import model
+
+
+def losses(logits, iou, target, near, multi):
+    """SAM's losses on low-resolution logits [P, 4, h, w]; multi [P]: whether the prompt is ambiguous."""
+    t = target[:, None]
+    bce = F.binary_cross_entropy_with_logits(logits, t.expand_as(logits), reduction="none")
+    p = logits.sigmoid()
+    pt = 1 - (p - t).abs()
+    focal = (bce * (1 - pt) ** 2).mean((2, 3))
+    n = near[:, None]
+    local = (bce * n).sum((2, 3)) / n.sum((2, 3)).clamp(min=1)
+    inter, total = (p * t).sum((2, 3)), p.sum((2, 3)) + t.sum((2, 3))
+    dice = 1 - (2 * inter + 1) / (total + 1)
+    mask = 20 * focal + local + dice  # [P, 4]
+    hard, th = (logits > 0).float(), (t > 0.5).float()
+    i = (hard * th).sum((2, 3))
+    true = i / (hard.sum((2, 3)) + th.sum((2, 3)) - i).clamp(min=1)
+    best = mask[:, 1:].min(1)
+    loss = torch.where(multi, 0.6 * mask[:, 0] + best.values, mask[:, 0] + 0.3 * best.values)
+    return loss.mean() + ((iou - true.detach()) ** 2).mean(), true, best.indices
+
+
+def dense_loss(out, want):
+    """out, want [B, 6, h, w]: see data.dense."""
+    seen = F.binary_cross_entropy_with_logits(out[:, :4], want[:, :4], reduction="none").mean((0, 2, 3))
+    n = (want[:, :1] > 0.5).float()
+    off = (F.smooth_l1_loss(out[:, 4:], want[:, 4:], reduction="none") * n).sum() / n.sum().clamp(min=1)
+    return 2 * seen[0] + 2 * seen[1] + 0.5 * (seen[2] + seen[3]) + 0.5 * off
+
+
+def click(rng, pred, target):
+    """The next click of each prompt: middle of the larger of the two errors, on the 4-pixel grid."""
+    xy, lab = np.zeros((len(pred), 1, 2), np.float32), np.zeros((len(pred), 1), np.float32)
+    for i, (p, t) in enumerate(zip(pred, target)):
+        fn, fp = (t > 0.5) & ~p, (t <= 0.5) & p
+        pos = fn.sum() >= fp.sum()
+        e = fn if pos else fp
+        if not e.any():
+            e, pos = t > 0.5, True
+        if not e.any():
+            e = t > 0
+        ys, xs = np.nonzero(e)
+        k = rng.integers(len(ys))
+        xy[i, 0] = xs[k] * 4 + rng.uniform(0, 4), ys[k] * 4 + rng.uniform(0, 4)
+        lab[i, 0] = 1 if pos else 0
+    return torch.from_numpy(xy), torch.from_numpy(lab)
+
+
+def prompted(sam, emb, at, bs, rng, dev):
+    """Loss of a step's prompts: points, boxes, and further clicks with mask feedback.
+
+    emb [B, DIM, h, w] are the crops' embeddings at tokens at [B] of the frame."""
+    cat = lambda k: torch.from_numpy(np.concatenate([b[k] for b in bs])).to(dev)
+    target, near, pts, boxes, win = (cat(k) for k in ("target", "near", "points", "boxes", "at"))
+    n, side = len(pts), target.shape[-1] // 4
+    crop = np.repeat(np.arange(len(bs)), [len(b["at"]) for b in bs])
+    frame = win + torch.tensor([at[i] for i in crop])
+    src = torch.stack([emb[i, :, r:r + side, c:c + side] for i, (r, c) in zip(crop, win.tolist())])
+    box = torch.from_numpy(rng.random(n) < 0.5).to(dev)
+    ones = torch.ones(n, 1, device=dev)
+    sparse = torch.where(box[:, None, None], model.prompts(sam, frame, boxes=boxes),
+                         model.prompts(sam, frame, points=(pts[:, None], ones)))
+    logits, iou = (v.float() for v in model.decode(sam, src, frame, sparse))
+    loss, true, _ = losses(logits, iou, target, near, ~box)
+    stats = (float(loss.detach()), float(true[box, 0].mean()), float(true[~box, 0].mean()),
+             float((iou.detach() - true).abs().mean()))
+    # One more click, with the mask so far, for a third of them.
+    k = torch.from_numpy(rng.permutation(n)[:max(1, n // 3)]).to(dev)
+    low = logits.detach()[k, :1]
+    xy, lab = click(rng, (low[:, 0] > 0).cpu().numpy(), target[k].cpu().numpy())
+    xy = torch.cat([pts[k, None], xy.to(dev)], 1)
+    lab = torch.cat([ones[k], lab.to(dev)], 1)
+    sparse = model.prompts(sam, frame[k], points=(xy, lab), boxes=boxes[k] if rng.random() < 0.4 else None)
+    m, q = model.decode(sam, src[k], frame[k], sparse, masks=low if rng.random() < 0.8 else None)
+    more, _, _ = losses(m.float(), q.float(), target[k], near[k], torch.zeros(len(k), dtype=torch.bool, device=dev))
+    return loss + 0.3 * more, stats
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--shards", required=True)
+    a.add_argument("--out", required=True)
+    a.add_argument("--stage", default="256:4:16:256",
+                   help="crop size : crops per step : prompts per window (0: helper head only) : window size")
+    a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
+    a.add_argument("--lr", type=float, default=1e-3)
+    a.add_argument("--lr-end", type=float, default=1e-4)
+    a.add_argument("--warm", type=int, default=150)
+    a.add_argument("--steps", type=int, default=10**9)
+    a.add_argument("--seconds", type=float, default=1e9)
+    a.add_argument("--seed", type=int, default=1)
+    a.add_argument("--ema", type=float, default=0.998)
+    a.add_argument("--resume")
+    a.add_argument("--device", default="cpu")
+    a.add_argument("--threads", type=int, default=1, help="CPU threads of this process; more processes scale better")
+    a.add_argument("--rank", type=int, default=0, help="this process of --world; gradients are averaged over all")
+    a.add_argument("--world", type=int, default=1)
+    a.add_argument("--meet", default="meet", help="file through which the processes find each other")
+    o = a.parse_args()
+    torch.set_num_threads(o.threads)
+    if o.world > 1:
+        dist.init_process_group("gloo", init_method="file://" + os.path.abspath(o.meet), rank=o.rank, world_size=o.world)
+    size, crops, prompts, sub = map(int, o.stage.split(":"))
+    os.makedirs(o.out, exist_ok=True)
+    torch.manual_seed(o.seed)
+    rng = np.random.default_rng([o.seed, o.rank])
+    dev = torch.device(o.device)
+    sam, head = model.build(), model.Dense()
+    params = [*sam.parameters(), *head.parameters()]
+    opt = torch.optim.AdamW(
+        [{"params": [p for p in params if p.ndim > 1], "weight_decay": 0.02},
+         {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0}], lr=o.lr, betas=(0.9, 0.98), fused=True)
+    step0 = 0
+    ema = {k: v.clone() for k, v in sam.state_dict().items()}
+    if o.resume:
+        c = torch.load(o.resume, map_location="cpu")
+        sam.load_state_dict(c["model"])
+        if all(v.shape == c["head"][k].shape for k, v in head.state_dict().items()):
+            head.load_state_dict(c["head"])
+            opt.load_state_dict(c["opt"])
+        ema, step0 = c["ema"], c["step"]
+    sam.to(dev).train()
+    head.to(dev)
+    shards = data.Shards(o.shards.split(","))
+    start, step, avg, last = time.time(), 0, None, time.time()
+    log = open(os.path.join(o.out, "log.txt"), "a")
+
+    def save(name):
+        tmp = os.path.join(o.out, name + ".tmp")
+        torch.save({"model": sam.state_dict(), "head": head.state_dict(), "ema": ema, "opt": opt.state_dict(), "step": step0 + step}, tmp)
+        os.replace(tmp, os.path.join(o.out, name))
+
+    while True:
+        t = max(step / o.steps, (time.time() - start) / o.seconds)
+        if o.world > 1:  # all must see the same clock
+            v = torch.tensor([t], dtype=torch.float64)
+            dist.broadcast(v, 0)
+            t = float(v)
+        if t >= 1:
+            break
+        lr = o.lr_end + (o.lr - o.lr_end) * 0.5 * (1 + math.cos(math.pi * t))
+        for g in opt.param_groups:
+            g["lr"] = lr * min(1, (step + 1) / o.warm)
+        bs, imgs, at = [], [], []
+        while len(bs) < crops:
+            b = data.batch(rng, shards, size, prompts, sub)
+            if b is None:
+                continue
+            bs.append(b)
+            imgs.append(torch.from_numpy(b["image"]).permute(2, 0, 1))
+            free = model.GRID - size // model.PATCH
+            w = model.WINDOW
+            at.append(tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)))
+        x = model.normalise(sam, torch.stack(imgs).to(dev))
+        if rng.random() < 0.05:  # what the frame holds right of and below a smaller picture
+            x[:, :, :, int(size * rng.uniform(0.6, 1)):] = 0
+        opt.zero_grad(set_to_none=True)
+        with torch.autocast(dev.type, dtype=torch.bfloat16):
+            emb = model.encode(sam, x, at)
+            want = torch.from_numpy(np.stack([b["dense"] for b in bs])).to(dev)
+            aux = dense_loss(head(sam, emb).float(), want)
+            total, st = o.dense * aux, (float("nan"),) * 4
+            if prompts:
+                loss, st = prompted(sam, emb, at, bs, rng, dev)
+                total = total + loss
+        total.backward()
+        if o.world > 1:
+            grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
+            flat = torch.cat([g.flatten() for g in grads])
+            dist.all_reduce(flat)
+            flat /= o.world
+            for p, g in zip(params, flat.split([g.numel() for g in grads])):
+                p.grad = g.view_as(p)
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        opt.step()
+        step += 1
+        if step % 4 == 0 and o.rank == 0:  # the average that is exported
+            d = min(o.ema, (1 + step0 + step) / (10 + step0 + step)) ** 4
+            with torch.no_grad():
+                now = sam.state_dict()
+                torch._foreach_lerp_([ema[k] for k in now], [now[k].cpu() for k in now], 1 - d)
+        m = np.array([float(aux.detach()), *st])
+        avg = m if avg is None else np.where(np.isnan(m), avg, np.where(np.isnan(avg), m, 0.96 * avg + 0.04 * m))
+        if step % 25 == 0 and o.rank == 0:
+            line = (f"{time.strftime('%H:%M:%S')} step {step0 + step} {(time.time() - last) / 25:.2f} s lr {lr:.2e} "
+                    f"dense {avg[0]:.3f} loss {avg[1]:.3f} iou box {avg[2]:.3f} point {avg[3]:.3f} iou error {avg[4]:.3f}")
+            print(line, flush=True)
+            print(line, file=log, flush=True)
+            last = time.time()
+        if step % 100 == 0:
+            if o.rank == 0:
+                save("last.pt")
+            shards.refresh()
+    if o.rank == 0:
+        save("last.pt")
+
+
+if __name__ == "__main__":
+    main()
