@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/slidesam/sam"
@@ -43,6 +44,7 @@ func FuzzMat(f *testing.F) {
 
 func FuzzNpy(f *testing.F) {
 	seeds(f, "images.npy", "masks.npy", "conic_labels.npy", "types.npy")
+	f.Add([]byte("\x93NUMPY\x010v\x000'descr': 0<f8000'fortran_order': False00'shape': 0000}\n" + strings.Repeat("0", 62)))
 	f.Add([]byte("\x93NUMPY\x02\x00\xff\xff\xff\xff{"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a, err := readArrayHeader(bytes.NewReader(b), int64(len(b)))

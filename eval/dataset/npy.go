@@ -87,6 +87,9 @@ func readArrayHeader(r io.Reader, size int64) (a *array, err error) {
 		return nil, err
 	}
 	total := int64(width)
+	if len(a.shape) == 0 {
+		return nil, fmt.Errorf("a single number, want an array")
+	}
 	for _, d := range a.shape {
 		if d < 0 || d > 0 && total > (size-a.at)/int64(d) {
 			return nil, fmt.Errorf("shape %v of %s does not fit in a file of %d bytes", a.shape, a.kind, size)
