@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/nlpodyssey/safetensors"
@@ -137,4 +138,24 @@ func TestOpenSafetensors(t *testing.T) {
 	tensor.Release()
 	_, err = tensor.Float32s()
 	require.ErrorIs(t, err, weights.ErrClosed)
+}
+
+// TestConcurrent reads one checkpoint from many goroutines, for the race
+// detector.
+func TestConcurrent(t *testing.T) {
+	for _, file := range []string{"original.pth", "compressed.npz", "lora.pt", "hf.safetensors"} {
+		c := open(t, file)
+		want, err := c.Fingerprint()
+		require.NoError(t, err)
+		c = open(t, file) // with nothing checked yet
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				got, err := c.Fingerprint()
+				assert.NoError(t, err)
+				assert.Equal(t, want, got)
+			})
+		}
+		wg.Wait()
+	}
 }

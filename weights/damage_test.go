@@ -1,6 +1,9 @@
 package weights_test
 
 import (
+	"archive/zip"
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/metrics"
@@ -58,6 +61,16 @@ func damaged(t testing.TB) map[string][]byte {
 		require.NoError(t, err)
 		files[name] = b
 	}
+	z, err := zip.NewReader(bytes.NewReader(files["storages.npz"]), int64(len(files["storages.npz"])))
+	require.NoError(t, err)
+	arrays := map[string][]byte{}
+	for _, e := range z.File[:2] {
+		r, err := e.Open()
+		require.NoError(t, err)
+		arrays[e.Name], err = io.ReadAll(r)
+		require.NoError(t, err)
+	}
+	files["deflated.npz"] = zipped(t, zip.Deflate, arrays)
 	c := weights.FromTensors(map[string]weights.TensorData{
 		"mask_decoder.iou_token.weight": data(1, 8), "mask_decoder.mask_tokens.weight": data(4, 8)})
 	for _, name := range []string{"small.safetensors", "small.npz", "small.pth"} {
