@@ -27,6 +27,7 @@ JOBS = {
     "full_b": "models.full_b",
     "full_l": "models.full_l",
     "full_h": "models.full_h",
+    "everything": "everything.generate",
     "hf": "hf.small",
     "hf_full": "hf.full",
 }
