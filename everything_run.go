@@ -1,0 +1,232 @@
+package sam
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/resample"
+)
+
+// everything runs the generator on any source of masks.
+func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions) ([]Region, error) {
+	g, err := newGenerator(s, o)
+	if err != nil {
+		return nil, err
+	}
+	crops := g.crops()
+	var todo [][]placed
+	total, done := 0, 0
+	for _, c := range crops {
+		todo = append(todo, g.prompts(c))
+		total += len(todo[len(todo)-1])
+	}
+	progress := func(n int) {
+		done += n
+		if g.Progress != nil {
+			g.Progress(done, total)
+		}
+	}
+	var all []Region
+	for i, c := range crops {
+		if len(todo[i]) == 0 {
+			continue
+		}
+		found, err := g.crop(ctx, src, c, todo[i], progress)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	if len(crops) > 1 {
+		scores := make([]float32, len(all))
+		for i, r := range all {
+			scores[i] = 1 / float32(r.Crop.Dx()*r.Crop.Dy())
+		}
+		all = pick(all, boxNMS(boxesOf(all), scores, g.CropNMSThresh))
+	}
+	if g.MinMaskRegionArea > 0 {
+		return g.smallRegions(ctx, all)
+	}
+	return all, nil
+}
+
+// crop returns the masks of one crop in the picture's frame, duplicates
+// removed, by falling predicted IoU.
+func (g *generator) crop(ctx context.Context, src maskSource, c cropBox, ps []placed, progress func(int)) ([]Region, error) {
+	mc, err := src.crop(ctx, c.r)
+	if err != nil {
+		return nil, err
+	}
+	up, err := mc.upscaler()
+	if err != nil {
+		return nil, err
+	}
+	var found []Region
+	for at := 0; at < len(ps); at += g.PointsPerBatch {
+		batch := ps[at:min(at+g.PointsPerBatch, len(ps))]
+		r, err := g.batch(ctx, mc, up, c, batch)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, r...)
+		progress(len(batch))
+	}
+	scores := make([]float32, len(found))
+	for i, r := range found {
+		scores[i] = r.IoUPred
+	}
+	return pick(found, boxNMS(boxesOf(found), scores, g.BoxNMSThresh)), nil
+}
+
+// candidate is a mask that passed the filter by predicted IoU.
+type candidate struct {
+	low    []float32
+	region Region
+	keep   bool
+	err    error
+}
+
+// batch decodes prompts and returns the masks that pass all filters, in the
+// order of prompts and masks.
+//
+// The original brings all masks to the picture's size before it filters by
+// predicted IoU; here only those that pass are.
+func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscaler, c cropBox, ps []placed) ([]Region, error) {
+	prompts := make([]Prompt, len(ps))
+	for i := range ps {
+		prompts[i] = ps[i].prompt
+	}
+	low := up.Low()
+	plane := low.H * low.W
+	of := make([][]candidate, len(ps))
+	err := mc.decode(ctx, prompts, g.SingleMask, func(i int, logits, iou []float32) error {
+		for k, v := range iou {
+			if g.PredIoUThresh > 0 && !(v > float32(g.PredIoUThresh)) {
+				continue
+			}
+			of[i] = append(of[i], candidate{
+				low:    append([]float32(nil), logits[k*plane:(k+1)*plane]...),
+				region: Region{IoUPred: v, Point: ps[i].point, Prompt: ps[i].index, Crop: c.r},
+			})
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	var all []*candidate
+	for i := range of {
+		for k := range of[i] {
+			all = append(all, &of[i][k])
+		}
+	}
+	kernel.Parallel(len(all), func(i int) { g.measure(all[i], up) })
+	var out []Region
+	var errs []error
+	for _, a := range all {
+		if errs = append(errs, a.err); a.keep {
+			out = append(out, a.region)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// measure makes the mask of a candidate in the picture's frame, and decides
+// whether it stays.
+func (g *generator) measure(a *candidate, up *resample.Upscaler) {
+	lo, mid, hi := float32(g.MaskThreshold-g.StabilityScoreOffset), float32(g.MaskThreshold), float32(g.MaskThreshold+g.StabilityScoreOffset)
+	hull, err := up.Hull(a.low, mid)
+	if err != nil {
+		a.err = err
+		return
+	}
+	at := a.region.Crop.Min
+	b, err := newMaskBuilder(g.size, hull.Add(at))
+	if err != nil {
+		a.err = err
+		return
+	}
+	inner, outer := 0, 0
+	a.err = up.Rows(a.low, 0, up.Picture().H, lo, func(y, x0 int, row []float32) {
+		for _, v := range row {
+			if v > lo {
+				outer++
+				if v > hi {
+					inner++
+				}
+			}
+		}
+		// The mask's own columns: all that exceed the threshold lie in the hull.
+		if y < hull.Min.Y || y >= hull.Max.Y {
+			return
+		}
+		from, to := max(hull.Min.X, x0), min(hull.Max.X, x0+len(row))
+		if from < to {
+			thresholdBits(b.row(y+at.Y), from+at.X-b.x0, row[from-x0:to-x0], mid)
+		}
+	})
+	if a.err != nil {
+		return
+	}
+	if outer > 0 {
+		a.region.Stability = float32(inner) / float32(outer)
+	}
+	a.low = nil
+	if g.StabilityScoreThresh > 0 && !(a.region.Stability >= float32(g.StabilityScoreThresh)) {
+		return
+	}
+	a.region.Mask = b.mask()
+	a.keep = !g.nearCropEdge(a.region)
+}
+
+// edgeTolerance is how near to a crop's edge, in pixels, a box is cut off.
+const edgeTolerance = 20
+
+// nearCropEdge reports whether a side of the box lies at a side of the crop
+// that is not one of the picture.
+//
+// Source: utils/amg.py, is_box_near_crop_edge.
+func (g *generator) nearCropEdge(r Region) bool {
+	b := upstreamBox(r.Mask)
+	if r.Mask.Area() == 0 { // the original moves the empty box with the crop
+		x, y := float32(r.Crop.Min.X), float32(r.Crop.Min.Y)
+		b = [4]float32{x, y, x, y}
+	}
+	crop := [4]int{r.Crop.Min.X, r.Crop.Min.Y, r.Crop.Max.X, r.Crop.Max.Y}
+	whole := [4]int{0, 0, g.size.W, g.size.H}
+	near := func(v float32, to int) bool { return math.Abs(float64(v)-float64(to)) <= edgeTolerance }
+	for i, v := range b {
+		if near(v, crop[i]) && !near(v, whole[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// upstreamBox returns the first and last column and row of the pixels, zeros
+// if there are none: x0, y0, x1, y1.
+func upstreamBox(m *Mask) [4]float32 {
+	b := m.Bounds()
+	if b.Empty() {
+		return [4]float32{}
+	}
+	return [4]float32{float32(b.Min.X), float32(b.Min.Y), float32(b.Max.X - 1), float32(b.Max.Y - 1)}
+}
+
+func boxesOf(rs []Region) [][4]float32 {
+	out := make([][4]float32, len(rs))
+	for i, r := range rs {
+		out[i] = upstreamBox(r.Mask)
+	}
+	return out
+}
+
+func pick(rs []Region, keep []int) []Region {
+	out := make([]Region, len(keep))
+	for i, k := range keep {
+		out[i] = rs[k]
+	}
+	return out
+}
