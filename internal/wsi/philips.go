@@ -135,7 +135,8 @@ func parsePhilips(desc string) (philipsXML, error) {
 	return out, nil
 }
 
-// parseSpacing reads two quoted numbers.
+// parseSpacing reads two quoted numbers, the spacing of rows and of columns,
+// and returns x, y.
 func parseSpacing(s string) (v [2]float64, ok bool) {
 	f := strings.Fields(strings.ReplaceAll(s, `"`, " "))
 	if len(f) != 2 {
@@ -148,5 +149,6 @@ func parseSpacing(s string) (v [2]float64, ok bool) {
 		}
 		v[i] = x
 	}
+	v[0], v[1] = v[1], v[0] // the file has rows first
 	return v, true
 }
