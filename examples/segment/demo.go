@@ -1,0 +1,20 @@
+package main
+
+// demo is the prompts for the bundled picture: a gland and a vessel by a box,
+// nuclei by a point or a box.
+func demo() []prompt {
+	box := func(x0, y0, x1, y1 float64) *[4]float64 { return &[4]float64{x0, y0, x1, y1} }
+	point := func(x, y float64) [][3]float64 { return [][3]float64{{x, y, 1}} }
+	return []prompt{
+		{Name: "gland", Box: box(211, 456, 632, 861)},
+		{Name: "vessel", Box: box(297, 57, 522, 302)},
+		{Name: "tumour nucleus", Points: point(838, 330)},
+		{Name: "tumour nucleus", Points: point(797, 438)},
+		{Name: "tumour nucleus", Points: point(584, 541)},
+		{Name: "tumour nucleus", Box: box(973, 566, 1019, 614)},
+		{Name: "epithelial nucleus", Points: point(282, 692)},
+		{Name: "epithelial nucleus", Box: box(464, 529, 493, 563)},
+		{Name: "stroma nucleus", Points: point(745, 318)},
+		{Name: "stroma nucleus", Points: point(101, 668)},
+	}
+}
