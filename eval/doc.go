@@ -7,7 +7,7 @@
 // column of scores into a mean with its confidence interval and compare two
 // columns. The prompt simulation draws points, boxes and correction clicks
 // from the truth, from a seed. Run puts the three together over a data set
-// (package dataset) and a model.
+// (package dataset) and a model, and package report writes down what came out.
 //
 // Numbers are float64. Lengths are pixels unless a Spacing says otherwise. What
 // a metric is where nothing is there to measure is decided by an Empty value,
