@@ -194,5 +194,5 @@ func notSAM(tensors map[string]*Tensor) error {
 	for i, n := range names {
 		names[i] = fmt.Sprintf("%.80q", n)
 	}
-	return fmt.Errorf("no Segment Anything model: its tensors are named %s, ...", strings.Join(names, ", "))
+	return fmt.Errorf("no Segment Anything model: its tensors have names such as %s", strings.Join(names, ", "))
 }

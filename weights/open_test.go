@@ -167,7 +167,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"peft_adapter.pt", "a PEFT adapter: merge it with merge_and_unload()"},
 		{"mobile_sam.pt", "a MobileSAM checkpoint, whose TinyViT encoder is not supported"},
 		{"hq_sam.pth", "an HQ-SAM checkpoint"},
-		{"resnet.pth", `no Segment Anything model: its tensors are named "conv1.weight", "fc.bias", "fc.weight", ...`},
+		{"resnet.pth", `no Segment Anything model: its tensors have names such as "conv1.weight", "fc.bias", "fc.weight"`},
 		{"two_models.pth", "several models, under student, teacher"},
 		{"quantized.pth", "mask_decoder.iou_token.weight: cannot read a torch._utils._rebuild_qtensor: save plain float tensors"},
 		{"list.pth", "a list, not a state dict"},
