@@ -1,6 +1,7 @@
 package sam_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"testing"
@@ -202,6 +203,69 @@ func TestTrianglesTile(t *testing.T) {
 			total += m.Area()
 		}
 		assert.Equal(t, 400, total)
+	})
+}
+
+// Any polygon against the even-odd rule, one pixel centre at a time.
+func TestPolygonsAgainstCrossings(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := sam.Size{H: 24, W: 70}
+		var p orb.Polygon
+		for range rapid.IntRange(1, 3).Draw(t, "rings") {
+			var r orb.Ring
+			for range rapid.IntRange(3, 9).Draw(t, "points") {
+				r = append(r, orb.Point{rapid.Float64Range(-20, 90).Draw(t, "x"), rapid.Float64Range(-10, 34).Draw(t, "y")})
+			}
+			p = append(p, append(r, r[0]))
+		}
+		m, err := sam.MaskFromPolygons(size, orb.MultiPolygon{p})
+		require.NoError(t, err)
+		for y := range size.H {
+			for x := range size.W {
+				cx, cy := float64(x)+0.5, float64(y)+0.5
+				in, near := false, false
+				for _, r := range p {
+					for i := 1; i < len(r); i++ {
+						a, b := r[i-1], r[i]
+						if (a[1] <= cy) == (b[1] <= cy) {
+							continue
+						}
+						at := a[0] + (cy-a[1])*(b[0]-a[0])/(b[1]-a[1])
+						in = in != (at <= cx)
+						near = near || math.Abs(at-cx) < 1e-9
+					}
+				}
+				if m.At(x, y) != in && !near {
+					t.Fatalf("(%d, %d): %v, want %v", x, y, m.At(x, y), in)
+				}
+			}
+		}
+	})
+}
+
+func FuzzMaskFromPolygons(f *testing.F) {
+	f.Add([]byte{}, 3, 3)
+	var square []byte
+	for _, v := range []float64{0.5, 0.5, 2, 0.5, 2, 1e9, 5e-324, 3} {
+		square = binary.LittleEndian.AppendUint64(square, math.Float64bits(v))
+	}
+	f.Add(square, 40, 100)
+	f.Fuzz(func(t *testing.T, b []byte, h, w int) {
+		if h > 2000 || w > 2000 {
+			return
+		}
+		var r orb.Ring
+		for ; len(b) >= 16; b = b[16:] {
+			r = append(r, orb.Point{math.Float64frombits(binary.LittleEndian.Uint64(b)), math.Float64frombits(binary.LittleEndian.Uint64(b[8:]))})
+		}
+		m, err := sam.MaskFromPolygons(sam.Size{H: h, W: w}, orb.MultiPolygon{{r}})
+		if err != nil {
+			require.ErrorIs(t, err, sam.ErrMask)
+			return
+		}
+		back, err := sam.MaskFromPolygons(m.Size(), m.Polygons())
+		require.NoError(t, err)
+		require.True(t, m.Equal(back))
 	})
 }
 

@@ -3,6 +3,7 @@ package sam_test
 import (
 	"encoding/json"
 	"fmt"
+	"image"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -83,6 +84,24 @@ func TestRLEWithEmptyRuns(t *testing.T) {
 	m, err := sam.MaskFromRLE(sam.RLE{Size: sam.Size{H: 2, W: 3}, Counts: []int{1, 1, 0, 2, 0, 0, 2}})
 	require.NoError(t, err)
 	assert.Equal(t, []int{1, 3, 2}, m.RLE().Counts)
+}
+
+// A pixel far out on a huge picture costs no more than one near by.
+func TestFarPixel(t *testing.T) {
+	r := sam.RLE{Size: sam.Size{H: 1 << 24, W: 1 << 24}, Counts: []int{1<<48 - 1, 1}}
+	m, err := sam.MaskFromRLE(r)
+	require.NoError(t, err)
+	assert.Equal(t, 1, m.Area())
+	assert.True(t, m.At(1<<24-1, 1<<24-1))
+	assert.Equal(t, r, m.RLE())
+	polygons := m.Polygons()
+	require.Len(t, polygons, 1)
+	back, err := sam.MaskFromPolygons(r.Size, polygons)
+	require.NoError(t, err)
+	assert.True(t, m.Equal(back))
+	near, err := m.Place(sam.Size{H: 1, W: 1}, image.Pt(1-1<<24, 1-1<<24))
+	require.NoError(t, err)
+	assert.Equal(t, image.Rect(0, 0, 1, 1), near.Bounds())
 }
 
 func TestRLERefuses(t *testing.T) {
@@ -191,6 +210,12 @@ func ExampleParseRLE() {
 	m, err := sam.MaskFromRLE(r)
 	fmt.Println(m.Area(), m.Bounds(), err)
 	// Output: 4 (0,0)-(3,2) <nil>
+}
+
+func ExampleMaskFromRLE() {
+	m, err := sam.MaskFromRLE(sam.RLE{Size: sam.Size{H: 100, W: 50}, Counts: []int{210, 5, 95, 5, 4685}})
+	fmt.Println(m.Area(), m.Bounds(), err)
+	// Output: 10 (2,10)-(4,15) <nil>
 }
 
 func ExampleCompressedRLE() {
