@@ -4,13 +4,6 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-//go:generate sh -c "cd _asm && go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel"
-//go:generate sh -c "cd _asm && go run . -part narrow -isa avx2 -out ../narrow_avx2_amd64.s -stubs ../narrow_avx2_amd64.go -pkg kernel"
-//go:generate sh -c "cd _asm && go run . -part vec -isa avx2 -out ../vec_avx2_amd64.s -stubs ../vec_avx2_amd64.go -pkg kernel"
-//go:generate sh -c "cd _asm && go run . -part tile -isa avx512 -out ../tile_avx512_amd64.s -stubs ../tile_avx512_amd64.go -pkg kernel"
-//go:generate sh -c "cd _asm && go run . -part narrow -isa avx512 -out ../narrow_avx512_amd64.s -stubs ../narrow_avx512_amd64.go -pkg kernel"
-//go:generate sh -c "cd _asm && go run . -part vec -isa avx512 -out ../vec_avx512_amd64.s -stubs ../vec_avx512_amd64.go -pkg kernel"
-
 // avx2 needs AVX2, FMA and BMI2 (all on every such CPU from Haswell and Zen
 // on). GODEBUG=cpu.avx2=off turns it and avx512 off.
 var avx2 = impl{
