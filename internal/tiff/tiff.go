@@ -121,6 +121,9 @@ func (f *File) Close() error {
 // Dirs returns the top-level directories in file order.
 func (f *File) Dirs() []*Dir { return f.dirs }
 
+// Size returns the length of the file in bytes.
+func (f *File) Size() int64 { return f.size }
+
 // Big reports whether the file is a BigTIFF.
 func (f *File) Big() bool { return f.big }
 

@@ -174,3 +174,38 @@ func newTaps(a, b int, f float64, n int) taps {
 	}
 	return t
 }
+
+// Thumbnail returns the whole slide with its longer side at most side
+// pixels, reduced from the coarsest level that is at least as large. It reads
+// that level once, in pieces.
+func (s *Slide) Thumbnail(ctx context.Context, side int) (*image.RGBA, error) {
+	z := s.levels[0]
+	if side < 1 {
+		return nil, fmt.Errorf("wsi: thumbnail of %d pixels", side)
+	}
+	f := max(float64(z.W)/float64(side), float64(z.H)/float64(side), 1)
+	w, h := max(1, int(float64(z.W)/f)), max(1, int(float64(z.H)/f))
+	level := 0
+	for i, l := range s.levels {
+		if l.W >= w && l.H >= h {
+			level = i
+		}
+	}
+	l := s.levels[level]
+	dst := image.NewRGBA(image.Rect(0, 0, w, h))
+	err := s.resample(ctx, level, float64(l.W)/float64(w), float64(l.H)/float64(h), image.Point{}, dst.Rect, dst)
+	if err != nil {
+		return nil, fmt.Errorf("wsi: thumbnail: %w", err)
+	}
+	return dst, nil
+}
+
+// Identity is what tells slides apart whatever their place and name: format,
+// levels, pixel size, description, length of the file.
+func (s *Slide) Identity() string {
+	id := fmt.Sprintf("%s %v %v %v %q", s.meta.Format, s.meta.MPPX, s.meta.MPPY, s.levels, s.meta.Description)
+	if s.file != nil {
+		id += fmt.Sprint(" ", s.file.Size())
+	}
+	return id
+}

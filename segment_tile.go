@@ -1,0 +1,203 @@
+package sam
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/slidesam/sam/internal/atomicfile"
+)
+
+// tileObject is an object that one tile saw, in pixels of the slide at the
+// working resolution.
+type tileObject struct {
+	mask      *Mask
+	iou       float32
+	stability float32
+	point     Point
+	cut       bool // it reaches a side of the window that is not the slide's
+}
+
+// tileRecord is the content of a tile's file.
+type tileRecord struct {
+	Plan    string         `json:"plan"`
+	Tile    int            `json:"tile"`
+	Objects []objectRecord `json:"objects"`
+}
+
+// objectRecord is an object within its own rectangle.
+type objectRecord struct {
+	Box       [4]int     `json:"box"`  // x, y, width, height
+	Runs      string     `json:"runs"` // COCO's run-length code of the box
+	IoU       float32    `json:"iou"`
+	Stability float32    `json:"stability"`
+	Point     [2]float64 `json:"point"`
+	Cut       bool       `json:"cut"`
+}
+
+// errNoTile is returned for a tile whose file is absent, torn or another
+// run's; it has to be done again.
+var errNoTile = errors.New("tile is not done")
+
+// tilePath is where a tile's file lies, a thousand to a folder.
+func tilePath(dir string, i int) string {
+	return filepath.Join(dir, "tiles", fmt.Sprintf("%04d", i/1000), fmt.Sprintf("%08d.json", i))
+}
+
+// writeTile writes a tile's file: JSON, then a line with its SHA-256. It
+// appears whole or not at all.
+func writeTile(dir string, p *slidePlan, t slideTile, objects []tileObject) error {
+	rec := tileRecord{Plan: p.ID, Tile: t.index, Objects: make([]objectRecord, len(objects))}
+	for i, o := range objects {
+		b := o.mask.Bounds()
+		small, err := o.mask.window(b)
+		if err != nil {
+			return err
+		}
+		rec.Objects[i] = objectRecord{
+			Box: [4]int{b.Min.X, b.Min.Y, b.Dx(), b.Dy()}, Runs: small.RLE().Compressed(),
+			IoU: o.iou, Stability: o.stability, Point: [2]float64{o.point.X, o.point.Y}, Cut: o.cut,
+		}
+	}
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	path := tilePath(dir, t.index)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s\n%s\n", b, sumLine(b))
+		return err
+	})
+}
+
+func sumLine(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha256 " + hex.EncodeToString(sum[:])
+}
+
+// readTile reads a tile's file. The error wraps errNoTile if the tile has to
+// be done again.
+func readTile(dir string, p *slidePlan, i int) ([]tileObject, error) {
+	b, err := os.ReadFile(tilePath(dir, i))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errNoTile
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseTile(b, p, i)
+}
+
+// parseTile checks and reads the content of a tile's file.
+func parseTile(b []byte, p *slidePlan, i int) ([]tileObject, error) {
+	body, sum, ok := bytes.Cut(b, []byte("\n"))
+	if !ok || string(bytes.TrimSpace(sum)) != sumLine(body) {
+		return nil, fmt.Errorf("%w: its checksum is wrong", errNoTile)
+	}
+	var rec tileRecord
+	if err := json.Unmarshal(body, &rec); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoTile, err)
+	}
+	if rec.Plan != p.ID || rec.Tile != i {
+		return nil, fmt.Errorf("%w: it is tile %d of run %s", errNoTile, rec.Tile, rec.Plan)
+	}
+	size := Size{H: p.H, W: p.W}
+	window := p.tile(i).window
+	out := make([]tileObject, len(rec.Objects))
+	for k, o := range rec.Objects {
+		box := image.Rect(o.Box[0], o.Box[1], o.Box[0]+o.Box[2], o.Box[1]+o.Box[3])
+		if o.Box[2] <= 0 || o.Box[3] <= 0 || !box.In(window) {
+			return nil, fmt.Errorf("%w: object %d lies at %v, outside %v", errNoTile, k, box, window)
+		}
+		rle, err := ParseRLE(Size{H: o.Box[3], W: o.Box[2]}, o.Runs)
+		if err != nil {
+			return nil, fmt.Errorf("%w: object %d: %w", errNoTile, k, err)
+		}
+		small, err := MaskFromRLE(rle)
+		if err != nil {
+			return nil, fmt.Errorf("%w: object %d: %w", errNoTile, k, err)
+		}
+		m, err := small.Place(size, box.Min)
+		if err != nil {
+			return nil, fmt.Errorf("%w: object %d: %w", errNoTile, k, err)
+		}
+		out[k] = tileObject{m, o.IoU, o.Stability, Point{X: o.Point[0], Y: o.Point[1], Label: Foreground}, o.Cut}
+	}
+	return out, nil
+}
+
+// window returns the part of the mask that lies in r, as a mask of r.
+func (m *Mask) window(r image.Rectangle) (*Mask, error) {
+	b, err := newMaskBuilder(Size{H: r.Dy(), W: r.Dx()}, m.box.Intersect(r).Sub(r.Min))
+	if err != nil {
+		return nil, err
+	}
+	for run := range m.Runs() {
+		x0, x1 := max(run.X0, r.Min.X), min(run.X1, r.Max.X)
+		if run.Y >= r.Min.Y && run.Y < r.Max.Y && x0 < x1 {
+			b.setRun(Run{Y: run.Y - r.Min.Y, X0: x0 - r.Min.X, X1: x1 - r.Min.X})
+		}
+	}
+	return b.mask(), nil
+}
+
+// areaIn returns the number of the mask's pixels in r.
+func (m *Mask) areaIn(r image.Rectangle) int {
+	if m.Bounds().In(r) {
+		return m.Area()
+	}
+	n := 0
+	for run := range m.Runs() {
+		if run.Y >= r.Min.Y && run.Y < r.Max.Y {
+			n += max(0, min(run.X1, r.Max.X)-max(run.X0, r.Min.X))
+		}
+	}
+	return n
+}
+
+// centroid returns the mean place of the mask's pixels.
+func (m *Mask) centroid() (x, y float64) {
+	n := float64(m.Area())
+	for r := range m.Runs() {
+		w := float64(r.X1 - r.X0)
+		x += w * (float64(r.X0) + w/2)
+		y += w * (float64(r.Y) + 0.5)
+	}
+	return x / n, y / n
+}
+
+// keepRegions turns what was found in a tile's window into objects of the
+// slide: those that reach the core. The others belong to a neighbour.
+func keepRegions(p *slidePlan, t slideTile, rs []Region, o SegmentOptions) ([]tileObject, error) {
+	size := Size{H: p.H, W: p.W}
+	var out []tileObject
+	for _, r := range rs {
+		a := r.Mask.Area()
+		if a == 0 || a < o.MinArea || o.MaxArea > 0 && a > o.MaxArea {
+			continue
+		}
+		m, err := r.Mask.Place(size, t.window.Min)
+		if err != nil {
+			return nil, err
+		}
+		if m.areaIn(t.core) == 0 {
+			continue
+		}
+		b, w := m.Bounds(), t.window
+		cut := b.Min.X == w.Min.X && w.Min.X > 0 || b.Min.Y == w.Min.Y && w.Min.Y > 0 ||
+			b.Max.X == w.Max.X && w.Max.X < p.W || b.Max.Y == w.Max.Y && w.Max.Y < p.H
+		pt := Point{X: r.Point.X + float64(w.Min.X), Y: r.Point.Y + float64(w.Min.Y), Label: Foreground}
+		out = append(out, tileObject{m, r.IoUPred, r.Stability, pt, cut})
+	}
+	return out, nil
+}
