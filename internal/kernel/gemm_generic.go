@@ -4,47 +4,99 @@ package kernel
 // and 2 columns: eight sums stay in registers.
 func tile4x4Generic(k int, a []float32, lda int, b, c []float32, ldc, acc int) {
 	for j := 0; j < 4; j += 2 {
-		tile4x2(k, a, lda, b[j:], 4, c[j:], ldc, acc)
+		var s [8]float32
+		p := 0
+		if lda == 4 {
+			p = sums4x2of4(&s, k, a, b[j:])
+		}
+		if p < k {
+			sums4x2(&s, k-p, a[p*lda:], lda, b[p*4+j:], 4)
+		}
+		store4x2(&s, c[j:], ldc, acc)
 	}
 }
 
 func tile4x2Generic(k int, a []float32, lda int, b, c []float32, ldc, acc int) {
-	tile4x2(k, a, lda, b, 2, c, ldc, acc)
+	var s [8]float32
+	sums4x2(&s, k, a, lda, b, 2)
+	store4x2(&s, c, ldc, acc)
 }
 
-func tile4x2(k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc, acc int) {
-	var s00, s01, s10, s11, s20, s21, s30, s31 float32
-	for range k {
-		b0, b1 := b[0], b[1]
-		a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
-		s00 += float32(a0 * b0)
-		s01 += float32(a0 * b1)
-		s10 += float32(a1 * b0)
-		s11 += float32(a1 * b1)
-		s20 += float32(a2 * b0)
-		s21 += float32(a2 * b1)
-		s30 += float32(a3 * b0)
-		s31 += float32(a3 * b1)
-		if len(a) <= lda || len(b) <= ldb {
-			break
+// sums4x2of4 adds up four inner elements at a time, of a in tiles of four rows
+// and two columns of a panel of four; it returns how many it has done.
+func sums4x2of4(s *[8]float32, k int, a, b []float32) int {
+	s00, s01, s10, s11, s20, s21, s30, s31 := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+	n := k &^ 3
+	for p := 0; p < 4*n; p += 16 {
+		x, y := (*[16]float32)(a[p:]), (*[14]float32)(b[p:])
+		s00 += float32(x[0] * y[0])
+		s01 += float32(x[0] * y[1])
+		s10 += float32(x[1] * y[0])
+		s11 += float32(x[1] * y[1])
+		s20 += float32(x[2] * y[0])
+		s21 += float32(x[2] * y[1])
+		s30 += float32(x[3] * y[0])
+		s31 += float32(x[3] * y[1])
+
+		s00 += float32(x[4] * y[4])
+		s01 += float32(x[4] * y[5])
+		s10 += float32(x[5] * y[4])
+		s11 += float32(x[5] * y[5])
+		s20 += float32(x[6] * y[4])
+		s21 += float32(x[6] * y[5])
+		s30 += float32(x[7] * y[4])
+		s31 += float32(x[7] * y[5])
+
+		s00 += float32(x[8] * y[8])
+		s01 += float32(x[8] * y[9])
+		s10 += float32(x[9] * y[8])
+		s11 += float32(x[9] * y[9])
+		s20 += float32(x[10] * y[8])
+		s21 += float32(x[10] * y[9])
+		s30 += float32(x[11] * y[8])
+		s31 += float32(x[11] * y[9])
+
+		s00 += float32(x[12] * y[12])
+		s01 += float32(x[12] * y[13])
+		s10 += float32(x[13] * y[12])
+		s11 += float32(x[13] * y[13])
+		s20 += float32(x[14] * y[12])
+		s21 += float32(x[14] * y[13])
+		s30 += float32(x[15] * y[12])
+		s31 += float32(x[15] * y[13])
+	}
+	*s = [8]float32{s00, s01, s10, s11, s20, s21, s30, s31}
+	return n
+}
+
+// sums4x2 is sums4x2of4 for any distance of the rows of a and b, one inner
+// element at a time.
+func sums4x2(s *[8]float32, k int, a []float32, lda int, b []float32, ldb int) {
+	s00, s01, s10, s11, s20, s21, s30, s31 := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+	for p := range k {
+		x, y := (*[4]float32)(a[p*lda:]), (*[2]float32)(b[p*ldb:])
+		s00 += float32(x[0] * y[0])
+		s01 += float32(x[0] * y[1])
+		s10 += float32(x[1] * y[0])
+		s11 += float32(x[1] * y[1])
+		s20 += float32(x[2] * y[0])
+		s21 += float32(x[2] * y[1])
+		s30 += float32(x[3] * y[0])
+		s31 += float32(x[3] * y[1])
+	}
+	*s = [8]float32{s00, s01, s10, s11, s20, s21, s30, s31}
+}
+
+func store4x2(s *[8]float32, c []float32, ldc, acc int) {
+	for i := range 4 {
+		row := (*[2]float32)(c[i*ldc:])
+		if acc != 0 {
+			row[0] += s[2*i]
+			row[1] += s[2*i+1]
+		} else {
+			row[0], row[1] = s[2*i], s[2*i+1]
 		}
-		a, b = a[lda:], b[ldb:]
 	}
-	c0, c1, c2, c3 := c[:2], c[ldc:][:2], c[2*ldc:][:2], c[3*ldc:][:2]
-	if acc != 0 {
-		s00 += c0[0]
-		s01 += c0[1]
-		s10 += c1[0]
-		s11 += c1[1]
-		s20 += c2[0]
-		s21 += c2[1]
-		s30 += c3[0]
-		s31 += c3[1]
-	}
-	c0[0], c0[1] = s00, s01
-	c1[0], c1[1] = s10, s11
-	c2[0], c2[1] = s20, s21
-	c3[0], c3[1] = s30, s31
 }
 
 // tileGeneric returns the tile of r rows and w columns as a plain loop, for
