@@ -9,6 +9,7 @@ import (
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/weights"
 )
 
 // EncodeStages runs the encoder on img and returns the program with the
@@ -62,3 +63,6 @@ func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single
 	}
 	return prog, prog.Run(ctx)
 }
+
+// Specs are the tensors of a model of this shape.
+func Specs(c Config) []weights.Spec { return weights.Specs(newParams(c)) }

@@ -49,7 +49,7 @@ func TestHuggingFaceParity(t *testing.T) {
 	require.Equal(t, configOf(ref.Config), m.Config())
 	for i, run := range ref.Pictures {
 		t.Run(fmt.Sprintf("picture%d_%dx%d", i, run.Size.W, run.Size.H), func(t *testing.T) {
-			parityPicture(t, m, run)
+			parityPicture(t, m, run, new(worst))
 		})
 	}
 }

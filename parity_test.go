@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -74,23 +75,35 @@ func TestParityFull(t *testing.T) {
 	}
 }
 
+// worst collects the largest differences over a model's pictures and prompts.
+type worst struct {
+	embedding, lowres, iou, logits float64
+	differ, compared               int // mask pixels
+}
+
+func (w *worst) note(stage string, want, got []float32) {
+	at := map[string]*float64{"lowres": &w.lowres, "iou": &w.iou, "logits": &w.logits}[stage]
+	for i := range want {
+		*at = max(*at, math.Abs(float64(want[i])-float64(got[i])))
+	}
+}
+
 func parity(t *testing.T, name string) {
 	ref, err := golden.LoadModel(name)
 	require.NoError(t, err)
 	m, err := sam.NewRandom(configOf(ref.Config), ref.Seed)
 	require.NoError(t, err)
-	pictures(t, m, ref)
-}
-
-func pictures(t *testing.T, m *sam.Model, ref *golden.Model) {
+	var w worst
 	for i, run := range ref.Pictures {
 		t.Run(fmt.Sprintf("picture%d_%dx%d", i, run.Size.W, run.Size.H), func(t *testing.T) {
-			parityPicture(t, m, run)
+			parityPicture(t, m, run, &w)
 		})
 	}
+	t.Logf("%s: embedding %.1e relative L2; low-resolution logits %.1e, IoU %.1e, logits %.1e absolute; %d of %d mask pixels differ",
+		name, w.embedding, w.lowres, w.iou, w.logits, w.differ, w.compared)
 }
 
-func parityPicture(t *testing.T, m *sam.Model, run *golden.Run) {
+func parityPicture(t *testing.T, m *sam.Model, run *golden.Run, w *worst) {
 	ctx := context.Background()
 	img := golden.Picture(run.Size, run.Seed)
 	encoderStages(t, m, run, img)
@@ -100,25 +113,26 @@ func parityPicture(t *testing.T, m *sam.Model, run *golden.Run) {
 	want, err := run.Stage("embedding")
 	require.NoError(t, err)
 	require.Equal(t, want.Shape, shape[:])
-	relL2(t, "embedding", want, data)
+	w.embedding = max(w.embedding, relL2(t, "embedding", want, data))
 	low := map[string][]sam.Logits{}
 	for _, q := range run.Prompts {
 		t.Run(strings.ReplaceAll(q.Name, " ", "_"), func(t *testing.T) {
 			p := prompt(t, q, m.Config().Decoder.MaskSize(), low)
 			decoderStages(t, m, e, p, q)
-			low[q.Name] = predictions(t, m, e, p, q)
+			low[q.Name] = predictions(t, m, e, p, q, w)
 		})
 	}
 }
 
 // relL2 compares an embedding or an encoder's stage.
-func relL2(t *testing.T, name string, want *golden.Tensor[float32], got []float32) {
+func relL2(t *testing.T, name string, want *golden.Tensor[float32], got []float32) float64 {
 	t.Helper()
 	picked, err := want.Pick(got)
 	require.NoError(t, err, name)
 	d := tensortest.RelL2(want.Data, picked)
 	assert.LessOrEqual(t, d, embeddingRelL2, name)
 	t.Logf("%s: relative L2 %.2g", name, d)
+	return d
 }
 
 func encoderStages(t *testing.T, m *sam.Model, run *golden.Run, img image.Image) {
@@ -213,7 +227,7 @@ func decoderStages(t *testing.T, m *sam.Model, e *sam.Embedding, p sam.Prompt, q
 
 // predictions compares all four masks of a prompt and returns their
 // low-resolution logits.
-func predictions(t *testing.T, m *sam.Model, e *sam.Embedding, p sam.Prompt, q *golden.Prompt) []sam.Logits {
+func predictions(t *testing.T, m *sam.Model, e *sam.Embedding, p sam.Prompt, q *golden.Prompt, w *worst) []sam.Logits {
 	var all sam.Prediction
 	for _, single := range []bool{true, false} {
 		r, err := m.Predict(context.Background(), e, p, sam.PredictOptions{SingleMask: single, KeepLogits: true})
@@ -228,6 +242,7 @@ func predictions(t *testing.T, m *sam.Model, e *sam.Embedding, p sam.Prompt, q *
 		require.NoError(t, err)
 		picked, err := want.Pick(got)
 		require.NoError(t, err, name)
+		w.note(name, want.Data, picked)
 		tensortest.Close(t, want.Data, picked, logitAbs, 0)
 	}
 	want, err := q.Masks()
@@ -240,6 +255,7 @@ func predictions(t *testing.T, m *sam.Model, e *sam.Embedding, p sam.Prompt, q *
 		}
 		differ, compared, err := want.Diff(i, full)
 		require.NoError(t, err)
+		w.differ, w.compared = w.differ+differ, w.compared+compared
 		// One pixel of a picture of fewer than 10,000 is more than the share.
 		assert.LessOrEqual(t, float64(differ), max(1, maskShare*float64(compared)), "mask %d: %d of %d pixels differ", i, differ, compared)
 	}
