@@ -94,7 +94,12 @@ func (m *mapping) bytes(off, n int) ([]byte, error) {
 	return m.data[off : off+n : off+n], nil
 }
 
-// release gives the pages of n bytes at off back.
+// around is how far beyond an access the system brings in pages that lie in
+// its file cache: 2 MiB where the cache holds large ones.
+const around = 2 << 20
+
+// release gives the pages of n bytes at off back, and those around them that
+// came along. Others that still read there bring them in again.
 func (m *mapping) release(off, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -102,8 +107,9 @@ func (m *mapping) release(off, n int) {
 		return
 	}
 	page := os.Getpagesize()
-	start := off - off%page // the mapping starts on a page
-	dropPages(m.data[start : off+n])
+	start := max(0, off-around)
+	start -= start % page // the mapping starts on a page
+	dropPages(m.data[start:min(len(m.data), off+n+around)])
 }
 
 func (m *mapping) close() error {
