@@ -22,8 +22,8 @@ type impl struct {
 	// acc is 1 and replaces it if acc is 0.
 	tile [2][]tileFunc
 
-	// transpose4 sets dst[j*ldd+i] = src[i*lds+j] for i < 4, j < n.
-	transpose4 func(dst []float32, ldd int, src []float32, lds, n int)
+	// transposeRows[r-1] sets dst[j*ldd+i] = src[i*lds+j] for i < r, j < n.
+	transposeRows [4]func(dst []float32, ldd int, src []float32, lds, n int)
 
 	// prefetch brings rows of n elements, lds apart, near. It may do nothing.
 	prefetch func(src []float32, lds, rows, n int)
@@ -102,14 +102,7 @@ func (im *impl) tileOf(r, w int) tileFunc {
 
 // transpose sets dst[j*ldd+i] = src[i*lds+j] for i < rows, j < cols.
 func (im *impl) transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	i := 0
-	for ; i+4 <= rows; i += 4 {
-		im.transpose4(dst[i:], ldd, src[i*lds:], lds, cols)
-	}
-	for ; i < rows; i++ {
-		row := src[i*lds:][:cols]
-		for j, v := range row {
-			dst[j*ldd+i] = v
-		}
+	for i := 0; i < rows; i += 4 {
+		im.transposeRows[min(4, rows-i)-1](dst[i:], ldd, src[i*lds:], lds, cols)
 	}
 }

@@ -12,19 +12,42 @@ var generic = impl{
 		{tileGeneric(1, 2), tileGeneric(2, 2), tileGeneric(3, 2), tile4x2Generic},
 		{tileGeneric(1, 4), tileGeneric(2, 4), tileGeneric(3, 4), tile4x4Generic},
 	},
-	transpose4: transpose4Generic,
-	prefetch:   prefetchGeneric,
-	biasMax:    biasMaxGeneric,
-	maxRows:    maxRowsGeneric,
-	expSum:     expSumGeneric,
-	mulRows:    mulRowsGeneric,
-	add:        addGeneric,
-	scale:      scaleGeneric,
-	relu:       reluGeneric,
-	gelu:       geluGeneric,
-	exp2:       exp2Generic,
-	layerNorm:  layerNormGeneric,
-	fma:        fmaGeneric,
+	transposeRows: [4]func([]float32, int, []float32, int, int){
+		transpose1Generic, transpose2Generic, transpose3Generic, transpose4Generic},
+	prefetch:  prefetchGeneric,
+	biasMax:   biasMaxGeneric,
+	maxRows:   maxRowsGeneric,
+	expSum:    expSumGeneric,
+	mulRows:   mulRowsGeneric,
+	add:       addGeneric,
+	scale:     scaleGeneric,
+	relu:      reluGeneric,
+	gelu:      geluGeneric,
+	exp2:      exp2Generic,
+	layerNorm: layerNormGeneric,
+	fma:       fmaGeneric,
+}
+
+func transpose1Generic(dst []float32, ldd int, src []float32, _, n int) {
+	for j, v := range src[:n] {
+		dst[j*ldd] = v
+	}
+}
+
+func transpose2Generic(dst []float32, ldd int, src []float32, lds, n int) {
+	s0, s1 := src[:n], src[lds:][:n]
+	for j := range n {
+		d := dst[j*ldd:][:2]
+		d[0], d[1] = s0[j], s1[j]
+	}
+}
+
+func transpose3Generic(dst []float32, ldd int, src []float32, lds, n int) {
+	s0, s1, s2 := src[:n], src[lds:][:n], src[2*lds:][:n]
+	for j := range n {
+		d := dst[j*ldd:][:3]
+		d[0], d[1], d[2] = s0[j], s1[j], s2[j]
+	}
 }
 
 func transpose4Generic(dst []float32, ldd int, src []float32, lds, n int) {

@@ -9,6 +9,21 @@ package kernel
 //go:noescape
 func prefetchAVX2(src []float32, lds int, rows int, n int)
 
+// transpose1AVX2 works like transpose1Generic.
+//
+//go:noescape
+func transpose1AVX2(dst []float32, ldd int, src []float32, lds int, n int)
+
+// transpose2AVX2 works like transpose2Generic.
+//
+//go:noescape
+func transpose2AVX2(dst []float32, ldd int, src []float32, lds int, n int)
+
+// transpose3AVX2 works like transpose3Generic.
+//
+//go:noescape
+func transpose3AVX2(dst []float32, ldd int, src []float32, lds int, n int)
+
 // transpose4AVX2 works like transpose4Generic.
 //
 //go:noescape

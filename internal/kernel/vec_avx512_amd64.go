@@ -9,6 +9,21 @@ package kernel
 //go:noescape
 func prefetchAVX512(src []float32, lds int, rows int, n int)
 
+// transpose1AVX512 works like transpose1Generic.
+//
+//go:noescape
+func transpose1AVX512(dst []float32, ldd int, src []float32, lds int, n int)
+
+// transpose2AVX512 works like transpose2Generic.
+//
+//go:noescape
+func transpose2AVX512(dst []float32, ldd int, src []float32, lds int, n int)
+
+// transpose3AVX512 works like transpose3Generic.
+//
+//go:noescape
+func transpose3AVX512(dst []float32, ldd int, src []float32, lds int, n int)
+
 // transpose4AVX512 works like transpose4Generic.
 //
 //go:noescape

@@ -29,6 +29,188 @@ line:
 	VZEROUPPER
 	RET
 
+// func transpose1AVX512(dst []float32, ldd int, src []float32, lds int, n int)
+// Requires: AVX, MMX+
+TEXT ·transpose1AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ ldd+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ src_base+32(FP), DX
+	MOVQ lds+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+64(FP), SI
+	LEAQ (BX)(BX*2), BX
+	LEAQ (CX)(CX*2), DI
+	LEAQ (BX)(BX*1), BX
+	ADDQ BX, BX
+	ADDQ DX, BX
+	MOVQ SI, R8
+	SHRQ $0x02, R8
+	JZ   rest
+
+block:
+	PREFETCHT0 (BX)
+	VMOVUPS    (DX), X0
+	VUNPCKLPS  X0, X0, X1
+	VUNPCKHPS  X0, X0, X2
+	VUNPCKLPS  X0, X0, X3
+	VUNPCKHPS  X0, X0, X4
+	VUNPCKLPD  X3, X1, X0
+	VUNPCKHPD  X3, X1, X1
+	VUNPCKLPD  X4, X2, X3
+	VUNPCKHPD  X4, X2, X2
+	VMOVSS     X0, (AX)
+	VMOVSS     X1, (AX)(CX*1)
+	VMOVSS     X3, (AX)(CX*2)
+	VMOVSS     X2, (AX)(DI*1)
+	ADDQ       $0x10, DX
+	ADDQ       $0x10, BX
+	LEAQ       (AX)(CX*4), AX
+	DECQ       R8
+	JNZ        block
+
+rest:
+	ANDQ $0x03, SI
+	JZ   done
+
+tail:
+	VMOVSS (DX), X0
+	VMOVSS X0, (AX)
+	ADDQ   $0x04, DX
+	ADDQ   CX, AX
+	DECQ   SI
+	JNZ    tail
+
+done:
+	VZEROUPPER
+	RET
+
+// func transpose2AVX512(dst []float32, ldd int, src []float32, lds int, n int)
+// Requires: AVX, MMX+
+TEXT ·transpose2AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ ldd+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ src_base+32(FP), DX
+	MOVQ lds+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+64(FP), SI
+	LEAQ (BX)(BX*2), DI
+	LEAQ (CX)(CX*2), R8
+	LEAQ (DI)(DI*1), DI
+	ADDQ DI, DI
+	ADDQ DX, DI
+	MOVQ SI, R9
+	SHRQ $0x02, R9
+	JZ   rest
+
+block:
+	PREFETCHT0 (DI)
+	VMOVUPS    (DX), X0
+	PREFETCHT0 (DI)(BX*1)
+	VMOVUPS    (DX)(BX*1), X2
+	VUNPCKLPS  X2, X0, X1
+	VUNPCKHPS  X2, X0, X2
+	VUNPCKLPS  X0, X0, X3
+	VUNPCKHPS  X0, X0, X4
+	VUNPCKLPD  X3, X1, X0
+	VUNPCKHPD  X3, X1, X1
+	VUNPCKLPD  X4, X2, X3
+	VUNPCKHPD  X4, X2, X2
+	VMOVLPS    X0, (AX)
+	VMOVLPS    X1, (AX)(CX*1)
+	VMOVLPS    X3, (AX)(CX*2)
+	VMOVLPS    X2, (AX)(R8*1)
+	ADDQ       $0x10, DX
+	ADDQ       $0x10, DI
+	LEAQ       (AX)(CX*4), AX
+	DECQ       R9
+	JNZ        block
+
+rest:
+	ANDQ $0x03, SI
+	JZ   done
+
+tail:
+	VMOVSS    (DX), X0
+	VINSERTPS $0x10, (DX)(BX*1), X0, X0
+	VMOVLPS   X0, (AX)
+	ADDQ      $0x04, DX
+	ADDQ      CX, AX
+	DECQ      SI
+	JNZ       tail
+
+done:
+	VZEROUPPER
+	RET
+
+// func transpose3AVX512(dst []float32, ldd int, src []float32, lds int, n int)
+// Requires: AVX, MMX+
+TEXT ·transpose3AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ ldd+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ src_base+32(FP), DX
+	MOVQ lds+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+64(FP), SI
+	LEAQ (BX)(BX*2), DI
+	LEAQ (CX)(CX*2), R8
+	LEAQ (DI)(DI*1), DI
+	ADDQ DI, DI
+	ADDQ DX, DI
+	MOVQ SI, R9
+	SHRQ $0x02, R9
+	JZ   rest
+
+block:
+	PREFETCHT0 (DI)
+	VMOVUPS    (DX), X0
+	PREFETCHT0 (DI)(BX*1)
+	VMOVUPS    (DX)(BX*1), X2
+	PREFETCHT0 (DI)(BX*2)
+	VMOVUPS    (DX)(BX*2), X3
+	VUNPCKLPS  X2, X0, X1
+	VUNPCKHPS  X2, X0, X2
+	VUNPCKLPS  X0, X3, X4
+	VUNPCKHPS  X0, X3, X3
+	VUNPCKLPD  X4, X1, X0
+	VUNPCKHPD  X4, X1, X1
+	VUNPCKLPD  X3, X2, X4
+	VUNPCKHPD  X3, X2, X2
+	VMOVLPS    X0, (AX)
+	VEXTRACTPS $0x02, X0, 8(AX)
+	VMOVLPS    X1, (AX)(CX*1)
+	VEXTRACTPS $0x02, X1, 8(AX)(CX*1)
+	VMOVLPS    X4, (AX)(CX*2)
+	VEXTRACTPS $0x02, X4, 8(AX)(CX*2)
+	VMOVLPS    X2, (AX)(R8*1)
+	VEXTRACTPS $0x02, X2, 8(AX)(R8*1)
+	ADDQ       $0x10, DX
+	ADDQ       $0x10, DI
+	LEAQ       (AX)(CX*4), AX
+	DECQ       R9
+	JNZ        block
+
+rest:
+	ANDQ $0x03, SI
+	JZ   done
+
+tail:
+	VMOVSS     (DX), X0
+	VINSERTPS  $0x10, (DX)(BX*1), X0, X0
+	VINSERTPS  $0x20, (DX)(BX*2), X0, X0
+	VMOVLPS    X0, (AX)
+	VEXTRACTPS $0x02, X0, 8(AX)
+	ADDQ       $0x04, DX
+	ADDQ       CX, AX
+	DECQ       SI
+	JNZ        tail
+
+done:
+	VZEROUPPER
+	RET
+
 // func transpose4AVX512(dst []float32, ldd int, src []float32, lds int, n int)
 // Requires: AVX, MMX+
 TEXT ·transpose4AVX512(SB), NOSPLIT, $0-72
@@ -41,19 +223,21 @@ TEXT ·transpose4AVX512(SB), NOSPLIT, $0-72
 	MOVQ n+64(FP), SI
 	LEAQ (BX)(BX*2), DI
 	LEAQ (CX)(CX*2), R8
-	LEAQ (DX)(BX*4), R9
+	LEAQ (DI)(DI*1), R9
+	ADDQ R9, R9
+	ADDQ DX, R9
 	MOVQ SI, R10
 	SHRQ $0x02, R10
 	JZ   rest
 
 block:
 	PREFETCHT0 (R9)
-	PREFETCHT0 (R9)(BX*1)
-	PREFETCHT0 (R9)(BX*2)
-	PREFETCHT0 (R9)(DI*1)
 	VMOVUPS    (DX), X0
+	PREFETCHT0 (R9)(BX*1)
 	VMOVUPS    (DX)(BX*1), X2
+	PREFETCHT0 (R9)(BX*2)
 	VMOVUPS    (DX)(BX*2), X3
+	PREFETCHT0 (R9)(DI*1)
 	VMOVUPS    (DX)(DI*1), X4
 	VUNPCKLPS  X2, X0, X1
 	VUNPCKHPS  X2, X0, X0

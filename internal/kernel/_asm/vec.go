@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -28,7 +30,9 @@ var geluC = []float32{
 
 func (s *isa) vectors() {
 	s.prefetch()
-	s.transpose4()
+	for r := 1; r <= 4; r++ {
+		s.transpose(r)
+	}
 	s.biasMax()
 	s.maxRows()
 	s.expSum()
@@ -69,9 +73,11 @@ func (s *isa) prefetch() {
 	ret()
 }
 
-// transpose4 turns blocks of 4 x 4.
-func (s *isa) transpose4() {
-	s.function("transpose4", "(dst []float32, ldd int, src []float32, lds int, n int)")
+// transpose turns blocks of r rows and 4 columns, r at most 4.
+func (s *isa) transpose(r int) {
+	TEXT(fmt.Sprintf("transpose%d%s", r, s.name), NOSPLIT, "func(dst []float32, ldd int, src []float32, lds int, n int)")
+	Doc(fmt.Sprintf("transpose%d%s works like transpose%dGeneric.", r, s.name, r))
+	Pragma("noescape")
 	dst, ldd := slice("dst"), stride("ldd")
 	src, lds := slice("src"), stride("lds")
 	n := integer("n")
@@ -84,33 +90,53 @@ func (s *isa) transpose4() {
 	out := func(i int) Mem {
 		return []Mem{{Base: dst}, {Base: dst, Index: ldd, Scale: 1}, {Base: dst, Index: ldd, Scale: 2}, {Base: dst, Index: ldd3, Scale: 1}}[i]
 	}
-	next := GP64() // the row after these four, fetched ahead
-	LEAQ(Mem{Base: src, Index: lds, Scale: 4}, next)
+	store := func(x reg.VecVirtual, m Mem) {
+		switch r {
+		case 1:
+			VMOVSS(x, m)
+		case 2:
+			VMOVLPS(x, m)
+		case 3:
+			VMOVLPS(x, m)
+			VEXTRACTPS(U8(2), x, m.Offset(8))
+		case 4:
+			VMOVUPS(x, m)
+		}
+	}
+	next := GP64() // these rows of the next tile, fetched ahead
+	LEAQ(Mem{Base: lds3, Index: lds3, Scale: 1}, next)
+	if s.wide {
+		ADDQ(next, next)
+	}
+	ADDQ(src, next)
 	blocks := GP64()
 	MOVQ(n, blocks)
 	SHRQ(U8(2), blocks)
 	JZ(LabelRef("rest"))
 	Label("block")
-	for i := range 4 {
+	var x, p, q [4]reg.VecVirtual
+	for i := range x {
+		x[i], p[i], q[i] = XMM(), XMM(), XMM()
+	}
+	for i := range r {
 		m := row(i)
 		m.Base = next
 		PREFETCHT0(m)
+		VMOVUPS(row(i), x[i])
 	}
-	var r, p, q [4]reg.VecVirtual
-	for i := range r {
-		r[i], p[i], q[i] = XMM(), XMM(), XMM()
-		VMOVUPS(row(i), r[i])
+	for i := r; i < 4; i++ {
+		x[i] = x[0] // lanes that are not stored
 	}
-	VUNPCKLPS(r[1], r[0], p[0]) // 00 10 01 11
-	VUNPCKHPS(r[1], r[0], p[1]) // 02 12 03 13
-	VUNPCKLPS(r[3], r[2], p[2]) // 20 30 21 31
-	VUNPCKHPS(r[3], r[2], p[3]) // 22 32 23 33
+	VUNPCKLPS(x[1], x[0], p[0]) // 00 10 01 11
+	VUNPCKHPS(x[1], x[0], p[1]) // 02 12 03 13
+	VUNPCKLPS(x[3], x[2], p[2]) // 20 30 21 31
+	VUNPCKHPS(x[3], x[2], p[3]) // 22 32 23 33
 	VUNPCKLPD(p[2], p[0], q[0])
 	VUNPCKHPD(p[2], p[0], q[1])
 	VUNPCKLPD(p[3], p[1], q[2])
 	VUNPCKHPD(p[3], p[1], q[3])
 	for i := range q {
-		VMOVUPS(q[i], out(i))
+		store(q[i], out(i))
 	}
 	ADDQ(U8(16), src)
 	ADDQ(U8(16), next)
@@ -121,12 +147,12 @@ func (s *isa) transpose4() {
 	ANDQ(U8(3), n)
 	JZ(LabelRef("done"))
 	Label("tail")
-	x := XMM()
-	VMOVSS(row(0), x)
-	for i := 1; i < 4; i++ {
-		VINSERTPS(U8(i<<4), row(i), x, x)
+	y := XMM()
+	VMOVSS(row(0), y)
+	for i := 1; i < r; i++ {
+		VINSERTPS(U8(i<<4), row(i), y, y)
 	}
-	VMOVUPS(x, out(0))
+	store(y, out(0))
 	ADDQ(U8(4), src)
 	ADDQ(ldd, dst)
 	DECQ(n)
