@@ -11,8 +11,8 @@ from scipy import ndimage as nd
 class Shards:
     """Random crops of all complete shards of some folders; picks up new shards as they appear."""
 
-    def __init__(self, dirs):
-        self.dirs, self.sets, self.seen = dirs, [], set()
+    def __init__(self, dirs, mpp=(0, 1e9)):
+        self.dirs, self.sets, self.seen, self.mpp = dirs, [], set(), mpp
         self.refresh()
 
     def refresh(self):
@@ -24,7 +24,8 @@ class Shards:
                 base = idx[:-len("index.json")]
                 maps = [np.load(base + n + ".npy", mmap_mode="r") for n in ("image", "nuclei", "gland", "flags")]
                 for i, e in enumerate(json.load(open(idx))):
-                    self.sets.append((maps, i, e["mpp"]))
+                    if self.mpp[0] <= e["mpp"] <= self.mpp[1]:
+                        self.sets.append((maps, i, e["mpp"]))
 
     def crop(self, rng, size):
         maps, i, mpp = self.sets[rng.integers(len(self.sets))]

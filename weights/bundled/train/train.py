@@ -99,6 +99,7 @@ def main():
     a.add_argument("--out", required=True)
     a.add_argument("--stage", default="256:4:16:256",
                    help="crop size : crops per step : prompts per window (0: helper head only) : window size")
+    a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
     a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--lr-end", type=float, default=1e-4)
@@ -138,7 +139,7 @@ def main():
         ema, step0 = c["ema"], c["step"]
     sam.to(dev).train()
     head.to(dev)
-    shards = data.Shards(o.shards.split(","))
+    shards = data.Shards(o.shards.split(","), tuple(o.mpp))
     start, step, avg, last = time.time(), 0, None, time.time()
     log = open(os.path.join(o.out, "log.txt"), "a")
 
