@@ -34,7 +34,7 @@ def losses(logits, iou, target, near, multi):
     true = i / (hard.sum((2, 3)) + th.sum((2, 3)) - i).clamp(min=1)
     best = mask[:, 1:].min(1)
     loss = torch.where(multi, 0.6 * mask[:, 0] + best.values, mask[:, 0] + 0.3 * best.values)
-    return loss.mean() + ((iou - true.detach()) ** 2).mean(), true, best.indices
+    return loss.mean() + 3 * ((iou - true.detach()) ** 2).mean(), true, best.indices
 
 
 def dense_loss(out, want):
@@ -99,6 +99,8 @@ def main():
     a.add_argument("--out", required=True)
     a.add_argument("--stage", default="256:4:16:256",
                    help="crop size : crops per step : prompts per window (0: helper head only) : window size")
+    a.add_argument("--coarse", type=float, default=0, help="share of steps on pictures of 0.75 mpp and coarser, with --coarse-stage")
+    a.add_argument("--coarse-stage", default="256:1:12:256")
     a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
     a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
     a.add_argument("--lr", type=float, default=1e-3)
@@ -118,7 +120,7 @@ def main():
     torch.set_num_threads(o.threads)
     if o.world > 1:
         dist.init_process_group("gloo", init_method="file://" + os.path.abspath(o.meet), rank=o.rank, world_size=o.world)
-    size, crops, prompts, sub = map(int, o.stage.split(":"))
+    stages = [tuple(map(int, s.split(":"))) for s in (o.stage, o.coarse_stage)]
     os.makedirs(o.out, exist_ok=True)
     torch.manual_seed(o.seed)
     rng = np.random.default_rng([o.seed, o.rank])
@@ -139,7 +141,9 @@ def main():
         ema, step0 = c["ema"], c["step"]
     sam.to(dev).train()
     head.to(dev)
-    shards = data.Shards(o.shards.split(","), tuple(o.mpp))
+    dirs = o.shards.split(",")
+    shards = [data.Shards(dirs, (0, 0.75) if o.coarse else tuple(o.mpp)), data.Shards(dirs, (0.75, 1e9))]
+    turn = np.random.default_rng(o.seed)  # alike in all processes
     start, step, avg, last = time.time(), 0, None, time.time()
     log = open(os.path.join(o.out, "log.txt"), "a")
 
@@ -159,9 +163,11 @@ def main():
         lr = o.lr_end + (o.lr - o.lr_end) * 0.5 * (1 + math.cos(math.pi * t))
         for g in opt.param_groups:
             g["lr"] = lr * min(1, (step + 1) / o.warm)
+        kind = int(turn.random() < o.coarse)
+        size, crops, prompts, sub = stages[kind]
         bs, imgs, at = [], [], []
         while len(bs) < crops:
-            b = data.batch(rng, shards, size, prompts, sub)
+            b = data.batch(rng, shards[kind], size, prompts, sub)
             if b is None:
                 continue
             bs.append(b)
@@ -198,8 +204,9 @@ def main():
                 now = sam.state_dict()
                 torch._foreach_lerp_([ema[k] for k in now], [now[k].cpu() for k in now], 1 - d)
         m = np.array([float(aux.detach()), *st])
-        avg = m if avg is None else np.where(np.isnan(m), avg, np.where(np.isnan(avg), m, 0.96 * avg + 0.04 * m))
-        if step % 25 == 0 and o.rank == 0:
+        if not kind:
+            avg = m if avg is None else np.where(np.isnan(m), avg, np.where(np.isnan(avg), m, 0.96 * avg + 0.04 * m))
+        if step % 25 == 0 and o.rank == 0 and avg is not None:
             line = (f"{time.strftime('%H:%M:%S')} step {step0 + step} {(time.time() - last) / 25:.2f} s lr {lr:.2e} "
                     f"dense {avg[0]:.3f} loss {avg[1]:.3f} iou box {avg[2]:.3f} point {avg[3]:.3f} iou error {avg[4]:.3f}")
             print(line, flush=True)
@@ -208,7 +215,8 @@ def main():
         if step % 100 == 0:
             if o.rank == 0:
                 save("last.pt")
-            shards.refresh()
+            for s in shards:
+                s.refresh()
     if o.rank == 0:
         save("last.pt")
 

@@ -1,0 +1,275 @@
+// Command quality measures a checkpoint, by default the bundled one, through
+// the Go code: on synthetic slides of unseen seeds and on real pictures with
+// nuclei masks.
+//
+//	go run ./weights/bundled/train/quality -nuclei DIR/nuclei
+//
+// DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/synth"
+	"github.com/slidesam/sam/weights/bundled"
+)
+
+func main() {
+	path := flag.String("model", "", "checkpoint; none: the bundled one")
+	nuclei := flag.String("nuclei", "", "folder with images and masks")
+	pictures := flag.Int("pictures", 6, "synthetic pictures of each kind")
+	per := flag.Int("per", 24, "objects of a synthetic picture")
+	most := flag.Int("most", 0, "prompts of a real picture; 0: all")
+	flag.Parse()
+	if err := run(*path, *nuclei, *pictures, *per, *most); err != nil {
+		fmt.Fprintln(os.Stderr, "quality:", err)
+		os.Exit(1)
+	}
+}
+
+func run(path, nuclei string, pictures, per, most int) error {
+	if path == "" {
+		path = "bundled"
+	}
+	m, err := load(path)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if nuclei != "" {
+		files, err := filepath.Glob(filepath.Join(nuclei, "images", "*.jpg"))
+		if err != nil {
+			return err
+		}
+		var sum row
+		for _, f := range files {
+			img, truth, err := readPair(f, filepath.Join(nuclei, "masks", filepath.Base(f)))
+			if err != nil {
+				return err
+			}
+			r, err := union(ctx, m, img, truth, most)
+			if err != nil {
+				return err
+			}
+			fmt.Println(filepath.Base(f), r)
+			sum.add(r, 1/float64(len(files)))
+		}
+		fmt.Println("mean of", len(files), "pictures:", sum)
+	}
+	for _, k := range []kind{nucleiKind, glandKind, tumourKind} {
+		s, err := objects(ctx, m, k, pictures, per)
+		if err != nil {
+			return err
+		}
+		fmt.Println(s)
+	}
+	return nil
+}
+
+func load(path string) (*sam.Model, error) {
+	if path != "bundled" {
+		return sam.Load(path)
+	}
+	return sam.Bundled()
+}
+
+// kind is a kind of object on synthetic slides.
+type kind struct {
+	name  string
+	mpp   float64
+	least int // pixels
+	label func(t *synth.Truth) []int32
+}
+
+var (
+	nucleiKind = kind{"nuclei", bundled.MPP, 30, func(t *synth.Truth) []int32 { return t.Nuclei }}
+	glandKind  = kind{"glands", 1.4, 1500, func(t *synth.Truth) []int32 { return t.Glands }}
+	tumourKind = kind{"tumour regions", 1.4, 1500, func(t *synth.Truth) []int32 { return components(t.Tumour, t.W, t.H) }}
+)
+
+// score is the mean over the objects of a kind.
+type score struct {
+	kind             string
+	n                int
+	box, point, best float64 // Dice: one box; one point, mask of best predicted IoU; best of the point's three
+	iouError         float64 // mean absolute error of the predicted IoU, boxes and points
+}
+
+func (s score) String() string {
+	return fmt.Sprintf("synthetic %s, n %d: box %.3f, point %.3f, best of three %.3f, error of predicted IoU %.3f",
+		s.kind, s.n, s.box, s.point, s.best, s.iouError)
+}
+
+// objects prompts for single objects on slides 1, 2, ... (training has seeds
+// from 100000 on), each picture at the kind's scale in the model's frame.
+func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (score, error) {
+	const side = 1024
+	s := score{kind: k.name}
+	done := 0
+	for seed := uint64(1); done < pictures && seed < 200; seed++ {
+		slide := synth.New(seed, synth.Options{})
+		c := int(12500 / k.mpp) // the middle of the slide
+		if _, t := slide.Region(c/8, c/8, side/8, side/8, k.mpp*8); share(t.Tissue) < 0.6 {
+			continue
+		}
+		img, t := slide.Region(c, c, side, side, k.mpp)
+		obj := find(k.label(t), side, side, k.least)
+		if len(obj) == 0 {
+			continue
+		}
+		done++
+		if len(obj) > per { // evenly spread over the picture
+			step := float64(len(obj)) / float64(per)
+			for i := range per {
+				obj[i] = obj[int(float64(i)*step)]
+			}
+			obj = obj[:per]
+		}
+		e, err := m.Embed(ctx, img)
+		if err != nil {
+			return s, err
+		}
+		boxes, points := prompts(obj)
+		pb, err := m.PredictBatch(ctx, e, boxes, sam.PredictOptions{SingleMask: true})
+		if err != nil {
+			return s, err
+		}
+		pp, err := m.PredictBatch(ctx, e, points, sam.PredictOptions{})
+		if err != nil {
+			return s, err
+		}
+		for i, o := range obj {
+			d, iou := o.agree(pb[i].Masks[0])
+			s.box += d
+			s.iouError += math.Abs(iou-float64(pb[i].IoU[0])) / 2
+			best, top := 0, 0.0
+			for j := range pp[i].Masks {
+				if pp[i].IoU[j] > pp[i].IoU[best] {
+					best = j
+				}
+				d, _ := o.agree(pp[i].Masks[j])
+				top = max(top, d)
+			}
+			d, iou = o.agree(pp[i].Masks[best])
+			s.point += d
+			s.best += top
+			s.iouError += math.Abs(iou-float64(pp[i].IoU[best])) / 2
+			s.n++
+		}
+	}
+	f := 1 / float64(max(1, s.n))
+	s.box, s.point, s.best, s.iouError = s.box*f, s.point*f, s.best*f, s.iouError*f
+	return s, nil
+}
+
+func share(b []bool) float64 {
+	n := 0
+	for _, v := range b {
+		if v {
+			n++
+		}
+	}
+	return float64(n) / float64(max(1, len(b)))
+}
+
+// row is the union Dice of one real picture, beside what needs no model.
+type row struct {
+	n                  int
+	box, point, single float64 // single: one point, the decoder's single mask
+	ellipse, whole     float64 // the ellipse in each box, each whole box
+}
+
+func (r row) String() string {
+	return fmt.Sprintf("n %d: box %.3f, point %.3f, point (single mask) %.3f; inscribed ellipse %.3f, whole box %.3f",
+		r.n, r.box, r.point, r.single, r.ellipse, r.whole)
+}
+
+func (r *row) add(o row, f float64) {
+	r.n += o.n
+	r.box += o.box * f
+	r.point += o.point * f
+	r.single += o.single * f
+	r.ellipse += o.ellipse * f
+	r.whole += o.whole * f
+}
+
+// union prompts for every 4-connected component of at least 10 pixels and
+// compares the union of the answers with the truth.
+func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most int) (row, error) {
+	w, h := img.Bounds().Dx(), img.Bounds().Dy()
+	obj := find(components(truth, w, h), w, h, 10)
+	if most > 0 && len(obj) > most { // the first ones; the truth shrinks to them
+		obj = obj[:most]
+		truth = make([]bool, w*h)
+		for _, o := range obj {
+			for _, i := range o.pix {
+				truth[i] = true
+			}
+		}
+	}
+	e, err := m.Embed(ctx, img)
+	if err != nil {
+		return row{}, err
+	}
+	boxes, points := prompts(obj)
+	got := [3][]bool{}
+	for i := range got {
+		got[i] = make([]bool, w*h)
+	}
+	put := func(dst []bool, k *sam.Mask) {
+		b := k.Bounds()
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			for x := b.Min.X; x < b.Max.X; x++ {
+				if k.At(x, y) {
+					dst[y*w+x] = true
+				}
+			}
+		}
+	}
+	const chunk = 64
+	for i := 0; i < len(obj); i += chunk {
+		j := min(i+chunk, len(obj))
+		for k, q := range []struct {
+			p      []sam.Prompt
+			single bool
+		}{{boxes[i:j], true}, {points[i:j], false}, {points[i:j], true}} {
+			ps, err := m.PredictBatch(ctx, e, q.p, sam.PredictOptions{SingleMask: q.single})
+			if err != nil {
+				return row{}, err
+			}
+			for _, p := range ps {
+				best := 0
+				for n := range p.IoU {
+					if p.IoU[n] > p.IoU[best] {
+						best = n
+					}
+				}
+				put(got[k], p.Masks[best])
+			}
+		}
+	}
+	r := row{n: len(obj), box: dice(got[0], truth), point: dice(got[1], truth), single: dice(got[2], truth)}
+	el, bx := make([]bool, w*h), make([]bool, w*h)
+	for _, o := range obj {
+		b := o.box
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			for x := b.Min.X; x < b.Max.X; x++ {
+				bx[y*w+x] = true
+				u := (float64(x) + 0.5 - float64(b.Min.X+b.Max.X)/2) / (float64(b.Dx()) / 2)
+				v := (float64(y) + 0.5 - float64(b.Min.Y+b.Max.Y)/2) / (float64(b.Dy()) / 2)
+				if u*u+v*v <= 1 {
+					el[y*w+x] = true
+				}
+			}
+		}
+	}
+	r.ellipse, r.whole = dice(el, truth), dice(bx, truth)
+	return r, nil
+}

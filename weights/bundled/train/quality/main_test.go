@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"image"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+)
+
+func mask(rows ...string) ([]bool, int, int) {
+	var m []bool
+	for _, r := range rows {
+		for _, c := range r {
+			m = append(m, c == '#')
+		}
+	}
+	return m, len(rows[0]), len(rows)
+}
+
+func TestObjects(t *testing.T) {
+	m, w, h := mask(
+		"###...#",
+		"###..##",
+		"####...",
+		"....#..",
+	)
+	lab := components(m, w, h)
+	obj := find(lab, w, h, 2)
+	require.Len(t, obj, 2, "the lone pixel touches at a corner only")
+	assert.Equal(t, image.Rect(0, 0, 4, 3), obj[0].box)
+	assert.Equal(t, image.Rect(5, 0, 7, 2), obj[1].box)
+	assert.Len(t, obj[0].pix, 10)
+	assert.Equal(t, sam.Point{X: 1.5, Y: 1.5, Label: sam.Foreground}, obj[0].centre())
+	k, err := sam.NewMask(sam.Size{H: h, W: w}, func(x, y int) bool { return x < 2 && y < 3 })
+	require.NoError(t, err)
+	d, iou := obj[0].agree(k)
+	assert.InDelta(t, 12.0/16, d, 1e-12)
+	assert.InDelta(t, 6.0/10, iou, 1e-12)
+}
+
+func TestDice(t *testing.T) {
+	a, _, _ := mask("##..")
+	b, _, _ := mask(".##.")
+	assert.Equal(t, 0.5, dice(a, b))
+	assert.Equal(t, 1.0, dice(a, a))
+	assert.Equal(t, 0.0, dice(make([]bool, 4), make([]bool, 4)))
+}
+
+// The whole path, on one slide and few objects: the card's figures come from
+// many more.
+func TestBundledSegments(t *testing.T) {
+	m, err := load("bundled")
+	require.NoError(t, err)
+	s, err := objects(context.Background(), m, nucleiKind, 1, 6)
+	require.NoError(t, err)
+	assert.Equal(t, 6, s.n)
+	t.Log(s)
+}
+
+func TestMissingFiles(t *testing.T) {
+	_, err := load("none.safetensors")
+	assert.Error(t, err)
+	_, _, err = readPair("none.jpg", "none.jpg")
+	assert.Error(t, err)
+}
