@@ -33,7 +33,8 @@ type SegmentOptions struct {
 	// Everything says how a tile is searched. Its Prompts must be nil.
 	Everything EverythingOptions
 	// Find gives the prompts of a tile instead of a grid of points, for
-	// instance FindNuclei. FindName names it: runs of another name in the
+	// instance FindNuclei; those more than half a halo outside the tile's
+	// core are not decoded. FindName names it: runs of another name in the
 	// same folder are told apart by it.
 	Find     func(ctx context.Context, tile *image.RGBA, mpp float64) ([]Prompt, error)
 	FindName string

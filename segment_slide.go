@@ -209,7 +209,7 @@ func doTile(ctx context.Context, dir string, p *slidePlan, t tilePicture, o Segm
 		if err != nil {
 			return 0, fmt.Errorf("find prompts: %w", err)
 		}
-		if len(ps) == 0 {
+		if ps = nearCore(p, t.tile, ps); len(ps) == 0 {
 			return 0, writeTile(dir, p, t.tile, nil)
 		}
 		e.Prompts, e.PointsPerSide, e.PointGrids = ps, 0, nil
@@ -223,6 +223,29 @@ func doTile(ctx context.Context, dir string, p *slidePlan, t tilePicture, o Segm
 		return 0, err
 	}
 	return len(objects), writeTile(dir, p, t.tile, objects)
+}
+
+// nearCore returns the prompts at most half a halo outside the core: farther
+// objects are a neighbour's.
+func nearCore(p *slidePlan, t slideTile, ps []Prompt) []Prompt {
+	core := t.core.Sub(t.window.Min).Inset(-p.Halo / 2)
+	var out []Prompt
+	for _, q := range ps {
+		at := image.Point{}
+		switch {
+		case len(q.Points) > 0:
+			at = image.Pt(int(q.Points[0].X), int(q.Points[0].Y))
+		case q.Box != nil:
+			at = image.Pt(int((q.Box.X0+q.Box.X1)/2), int((q.Box.Y0+q.Box.Y1)/2))
+		default:
+			out = append(out, q)
+			continue
+		}
+		if at.In(core) {
+			out = append(out, q)
+		}
+	}
+	return out
 }
 
 // readWindow reads a tile at the working resolution, on white where nothing

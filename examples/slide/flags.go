@@ -1,0 +1,212 @@
+package main
+
+import (
+	"encoding/csv"
+	"errors"
+	"flag"
+	"fmt"
+	"image"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/slidesam/sam"
+)
+
+// job is what the flags ask for.
+type job struct {
+	model, slide, sheet, out string
+	mpp, slideMPP            float64
+	tile, halo               int
+	region                   image.Rectangle
+	prompts                  string
+	points, layers, minArea  int
+	iou, stability           float64
+	all, merge, json         bool
+	skipBad                  bool
+	shard, shards            int
+	class                    string
+}
+
+func parse(args []string, env func(string) string, stderr io.Writer) (*job, error) {
+	j := &job{}
+	var region, shard string
+	fs := flag.NewFlagSet("slide", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&j.slide, "slide", "", "slide or picture `file`; default: a synthetic slide")
+	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out")
+	fs.StringVar(&j.model, "model", "", "checkpoint `file`; default: the bundled model")
+	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
+	fs.Float64Var(&j.mpp, "mpp", 0, "resolution to work at, micrometres per pixel; 0: the slide's own")
+	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
+	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
+	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
+	fs.StringVar(&region, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
+	fs.StringVar(&j.prompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all")
+	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
+	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
+	fs.IntVar(&j.minArea, "min-area", 0, "least pixels of an object; smaller holes and islands are removed too")
+	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, below 0: none")
+	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, below 0: none")
+	fs.BoolVar(&j.all, "all", false, "look at glass too")
+	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
+	fs.StringVar(&shard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")
+	fs.BoolVar(&j.merge, "merge", false, "join the shards")
+	fs.BoolVar(&j.json, "json", false, "log as JSON")
+	fs.StringVar(&j.class, "class", "", "class of the objects for QuPath")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case fs.NArg() > 0:
+		return nil, fmt.Errorf("unknown argument %q: slides are given with -slide", fs.Arg(0))
+	case j.slide != "" && j.sheet != "":
+		return nil, errors.New("both -slide and -sheet are given, want one")
+	case j.prompts != "nuclei" && j.prompts != "grid":
+		return nil, fmt.Errorf("-prompts %q, want nuclei or grid", j.prompts)
+	}
+	var err error
+	if j.region, err = parseRegion(region); err != nil {
+		return nil, err
+	}
+	j.shard, j.shards, err = parseShard(shard, env)
+	if err == nil && j.merge && j.shards > 1 {
+		err = errors.New("-merge joins all shards: leave -shard out")
+	}
+	return j, err
+}
+
+func parseRegion(s string) (image.Rectangle, error) {
+	if s == "" {
+		return image.Rectangle{}, nil
+	}
+	var v [4]int
+	f := strings.Split(s, ",")
+	for i := range v {
+		if len(f) != 4 {
+			return image.Rectangle{}, fmt.Errorf("-region %q, want x,y,w,h", s)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(f[i]))
+		if err != nil || n < 0 || n > 1<<30 {
+			return image.Rectangle{}, fmt.Errorf("-region %q, want x,y,w,h", s)
+		}
+		v[i] = n
+	}
+	if v[2] == 0 || v[3] == 0 {
+		return image.Rectangle{}, fmt.Errorf("-region %q is empty", s)
+	}
+	return image.Rect(v[0], v[1], v[0]+v[2], v[1]+v[3]), nil
+}
+
+// arrays are the variables of array jobs: index, its first value, number.
+var arrays = []struct{ index, first, count string }{
+	{"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"},
+	{"SGE_TASK_ID", "SGE_TASK_FIRST", "SGE_TASK_LAST"},
+	{"AWS_BATCH_JOB_ARRAY_INDEX", "", "AWS_BATCH_JOB_ARRAY_SIZE"},
+	{"CLOUD_RUN_TASK_INDEX", "", "CLOUD_RUN_TASK_COUNT"},
+}
+
+func parseShard(s string, env func(string) string) (i, n int, err error) {
+	switch s {
+	case "":
+		return 0, 0, nil
+	case "auto":
+		for _, a := range arrays {
+			if env(a.index) == "" || env(a.index) == "undefined" {
+				continue
+			}
+			first := 0
+			if v := env(a.first); a.first != "" && v != "" {
+				if first, err = strconv.Atoi(v); err != nil {
+					return 0, 0, fmt.Errorf("%s is %q", a.first, v)
+				}
+			}
+			i, e1 := strconv.Atoi(env(a.index))
+			n, e2 := strconv.Atoi(env(a.count))
+			if a.index == "SGE_TASK_ID" { // the last one, not their number
+				n -= first - 1
+			}
+			i -= first
+			if e1 != nil || e2 != nil || i < 0 || i >= n {
+				return 0, 0, fmt.Errorf("%s is %q, %s is %q: not a part of an array job from 1 step to the next", a.index, env(a.index), a.count, env(a.count))
+			}
+			return i, n, nil
+		}
+		return 0, 0, errors.New("-shard auto: no variable of an array job is set (Slurm, Grid Engine, AWS Batch, Cloud Run); give -shard i/n")
+	}
+	a, b, ok := strings.Cut(s, "/")
+	i, e1 := strconv.Atoi(a)
+	n, e2 := strconv.Atoi(b)
+	if !ok || e1 != nil || e2 != nil || n < 1 || i < 0 || i >= n {
+		return 0, 0, fmt.Errorf("-shard %q, want i/n with i from 0 to n-1", s)
+	}
+	return i, n, nil
+}
+
+// options are the flags as sam wants them.
+func (j *job) options() sam.SegmentOptions {
+	o := sam.SegmentOptions{
+		MPP: j.mpp, Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, MinArea: j.minArea,
+		Shard: j.shard, Shards: j.shards, Class: j.class,
+		Everything: sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: j.minArea},
+	}
+	if j.prompts == "nuclei" {
+		o.Find, o.FindName = sam.FindNuclei, "nuclei"
+	} else {
+		o.Everything.PointsPerSide, o.Everything.CropNLayers = j.points, j.layers
+	}
+	return o
+}
+
+// sample is one line of a sheet.
+type sample struct{ slide, out string }
+
+// readSheet reads a CSV file with a header. Slides are found beside the sheet
+// if their paths are relative; out defaults to the slide's name in dir.
+func readSheet(path, dir string) ([]sample, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(rows) < 2 {
+		return nil, fmt.Errorf("%s: no slides: want a header with a column slide, and a line for each", path)
+	}
+	slide, out := -1, -1
+	for i, h := range rows[0] {
+		switch strings.ToLower(strings.TrimSpace(h)) {
+		case "slide":
+			slide = i
+		case "out":
+			out = i
+		}
+	}
+	if slide < 0 {
+		return nil, fmt.Errorf("%s: no column slide in %v", path, rows[0])
+	}
+	var all []sample
+	seen := map[string]int{}
+	for n, r := range rows[1:] {
+		s := sample{slide: r[slide]}
+		if !filepath.IsAbs(s.slide) {
+			s.slide = filepath.Join(filepath.Dir(path), s.slide)
+		}
+		base := filepath.Base(s.slide)
+		s.out = filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base)))
+		if out >= 0 && r[out] != "" {
+			s.out = r[out]
+		}
+		if k, dup := seen[s.out]; dup {
+			return nil, fmt.Errorf("%s: lines %d and %d write to %s: give them different names in a column out", path, k+2, n+2, s.out)
+		}
+		seen[s.out] = n
+		all = append(all, s)
+	}
+	return all, nil
+}

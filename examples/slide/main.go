@@ -1,0 +1,145 @@
+// Command slide segments whole slides: reads them tile by tile, finds their
+// objects and writes what QuPath opens.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/slidesam/sam"
+)
+
+// Exit codes.
+const (
+	exitFailed  = 1 // a slide could not be done
+	exitUsage   = 2 // flags that mean nothing
+	exitStopped = 3 // by a signal: the same command goes on where it was
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	var usage *usageError
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "slide:", err)
+		os.Exit(exitUsage)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "slide: stopped; the same command goes on from here")
+		os.Exit(exitStopped)
+	}
+	fmt.Fprintln(os.Stderr, "slide:", err)
+	os.Exit(exitFailed)
+}
+
+// usageError is an error in the flags.
+type usageError struct{ err error }
+
+func (u *usageError) Error() string { return u.err.Error() }
+func (u *usageError) Unwrap() error { return u.err }
+
+func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) error {
+	j, err := parse(args, env, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err != nil {
+		return &usageError{err}
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if j.json {
+		log = slog.New(slog.NewJSONHandler(stderr, nil))
+	}
+	m, err := j.load()
+	if err != nil {
+		return err
+	}
+	if j.slide == "" && j.sheet == "" {
+		return demo(ctx, m, j, log, stdout)
+	}
+	work := []sample{{j.slide, j.out}}
+	if j.sheet != "" {
+		if work, err = readSheet(j.sheet, j.out); err != nil {
+			return err
+		}
+	}
+	var failed []error
+	for _, w := range work {
+		err := one(ctx, m, j, w, log, stdout)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // the other slides go on
+			log.Error("slide failed", "slide", w.slide, "error", err.Error())
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (j *job) load() (*sam.Model, error) {
+	if j.model == "" {
+		return sam.Bundled()
+	}
+	return sam.Load(j.model)
+}
+
+// one does one slide.
+func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, stdout io.Writer) error {
+	o := sam.SlideOptions{MPP: j.slideMPP}
+	if j.skipBad {
+		o.SkipBadTiles = true
+		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "slide", w.slide, "error", e.Error()) }
+	}
+	s, err := sam.OpenSlideWith(w.slide, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	width, height := s.Size()
+	mpp, _ := s.MPP()
+	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", width, "height", height, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())
+	res, err := segment(ctx, m, s, w.out, j, log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.slide, err)
+	}
+	if !res.Merged {
+		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
+		return nil
+	}
+	if err := writePage(w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res}); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)
+	return nil
+}
+
+// segment runs or merges one slide with a line of log now and then.
+func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job, log *slog.Logger) (*sam.SegmentResult, error) {
+	o := j.options()
+	last := time.Now()
+	o.Progress = func(p sam.SegmentProgress) {
+		if p.Done < p.Total && time.Since(last) < 5*time.Second {
+			return
+		}
+		last = time.Now()
+		log.Info("tiles", "done", p.Done, "total", p.Total, "resumed", p.Resumed, "objects", p.Objects,
+			"elapsed", p.Elapsed.Round(time.Second).String(), "left", p.Left.Round(time.Second).String())
+	}
+	if j.merge {
+		return m.MergeSlide(ctx, s, out, o)
+	}
+	return m.SegmentSlide(ctx, s, out, o)
+}

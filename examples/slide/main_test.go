@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/synth"
+)
+
+func noEnv(string) string { return "" }
+
+// TestDemo runs the demonstration on a corner of its slide, twice: the second
+// time finds everything done and writes the same.
+func TestDemo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	args := []string{"-out", dir, "-region", "0,0,240,200", "-iou", "-1", "-stability", "-1", "-json", "-all"}
+	var first []byte
+	for i := range 2 {
+		var out, log bytes.Buffer
+		require.NoError(t, run(context.Background(), args, noEnv, &out, &log))
+		assert.Contains(t, out.String(), "nuclei:")
+		for _, n := range []string{sam.GeoJSONFile, sam.CSVFile, sam.LabelsFile, sam.OverlayFile, pageFile} {
+			st, err := os.Stat(filepath.Join(dir, n))
+			require.NoError(t, err)
+			assert.NotZero(t, st.Size(), n)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, sam.GeoJSONFile))
+		require.NoError(t, err)
+		assert.True(t, json.Valid(b))
+		if i == 0 {
+			first = b
+		} else {
+			assert.Equal(t, first, b)
+		}
+		line, _, _ := strings.Cut(log.String(), "\n")
+		assert.True(t, json.Valid([]byte(line)), "log: %s", line)
+	}
+}
+
+func TestSheet(t *testing.T) {
+	dir := t.TempDir()
+	pic, _ := synth.New(5, synth.Options{Solid: true}).Region(9000, 9000, 72, 60, 0.5)
+	for _, n := range []string{"a.png", "b.png"} {
+		f, err := os.Create(filepath.Join(dir, n))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(f, pic))
+		require.NoError(t, f.Close())
+	}
+	sheet := filepath.Join(dir, "slides.csv")
+	require.NoError(t, os.WriteFile(sheet, []byte("slide,out\na.png,\nmissing.png,\nb.png,"+filepath.Join(dir, "other")+"\n"), 0o600))
+	var out, log bytes.Buffer
+	args := []string{"-sheet", sheet, "-out", filepath.Join(dir, "res"), "-slide-mpp", "0.5", "-iou", "-1", "-stability", "-1", "-all"}
+	err := run(context.Background(), args, noEnv, &out, &log)
+	require.ErrorIs(t, err, os.ErrNotExist, "one slide is missing, the others are done")
+	assert.FileExists(t, filepath.Join(dir, "res", "a", pageFile))
+	assert.FileExists(t, filepath.Join(dir, "other", sam.GeoJSONFile))
+	assert.Equal(t, 2, strings.Count(out.String(), "objects in"))
+}
+
+func TestFlags(t *testing.T) {
+	for _, tt := range []struct {
+		args, want string
+	}{
+		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei or grid"},
+		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-shard auto", "no variable"},
+	} {
+		_, err := parse(strings.Fields(tt.args), noEnv, &bytes.Buffer{})
+		assert.ErrorContains(t, err, tt.want, tt.args)
+		var usage *usageError
+		assert.ErrorAs(t, run(context.Background(), strings.Fields(tt.args), noEnv, &bytes.Buffer{}, &bytes.Buffer{}), &usage)
+	}
+	_, err := parse([]string{"-h"}, noEnv, &bytes.Buffer{})
+	assert.ErrorIs(t, err, flag.ErrHelp)
+	j, err := parse(strings.Fields("-region 1,2,3,4 -shard 1/4"), noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	assert.Equal(t, image.Rect(1, 2, 4, 6), j.region)
+	assert.Equal(t, []int{1, 4}, []int{j.shard, j.shards})
+}
+
+func TestArrayJobs(t *testing.T) {
+	for _, tt := range []struct {
+		env  map[string]string
+		i, n int
+		bad  bool
+	}{
+		{map[string]string{"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}, 2, 4, false},
+		{map[string]string{"SGE_TASK_ID": "3", "SGE_TASK_FIRST": "1", "SGE_TASK_LAST": "6"}, 2, 6, false},
+		{map[string]string{"SGE_TASK_ID": "undefined", "AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "3"}, 0, 3, false},
+		{map[string]string{"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "4"}, 0, 0, true},
+	} {
+		i, n, err := parseShard("auto", func(k string) string { return tt.env[k] })
+		if tt.bad {
+			assert.Error(t, err)
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, []int{tt.i, tt.n}, []int{i, n})
+	}
+}
