@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/slidesam/sam/eval/internal/region"
 )
 
 // ErrSize is wrapped by every error about two pictures of unlike size, or a
@@ -151,4 +153,11 @@ func checkLabels(a, b Labels) error {
 		return fmt.Errorf("%w: truth [%d, %d], prediction [%d, %d]", ErrSize, a.H, a.W, b.H, b.W)
 	}
 	return nil
+}
+
+// Parts numbers the connected parts of a mask (8 neighbours) from 1 in reading
+// order: instances for a truth that has none.
+func Parts(m Mask) Labels {
+	pix, _ := region.Components(m.Pix, m.H, m.W, true)
+	return Labels{H: m.H, W: m.W, Pix: pix}
 }

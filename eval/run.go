@@ -113,13 +113,8 @@ func runPicture(ctx context.Context, m Model, p *Picture, plan Plan) ([]Record, 
 		shown := p
 		if len(plan.MPP) > 0 {
 			var err error
-			if shown, err = p.Rescale(float64(mpp)); err != nil {
+			if shown, err = p.shownAt(float64(mpp)); err != nil {
 				return nil, err
-			}
-			if shown == p { // the same pixels, at the scale's own name
-				q := *p
-				q.MPP = float64(mpp)
-				shown = &q
 			}
 		}
 		t, err := newTrial(ctx, m, shown, plan)
@@ -135,6 +130,20 @@ func runPicture(ctx context.Context, m Model, p *Picture, plan Plan) ([]Record, 
 		}
 	}
 	return out, nil
+}
+
+// shownAt is Rescale, and the scale's own name even if no pixel changes.
+func (p *Picture) shownAt(mpp float64) (*Picture, error) {
+	q, err := p.Rescale(mpp)
+	if err != nil {
+		return nil, err
+	}
+	if q == p {
+		c := *p
+		c.MPP = mpp
+		q = &c
+	}
+	return q, nil
 }
 
 // store keeps the records of pictures that are done.

@@ -56,25 +56,61 @@ type Overlay struct {
 	Prompts []sam.Prompt
 }
 
-// Show runs one setting on one picture again and returns the prediction, as
-// Run measured it. MPP is the record's scale, 0 for the picture as it is.
-func Show(ctx context.Context, m Model, p *Picture, s Setting, mpp float64, plan Plan) (*Overlay, error) {
-	shown := p
-	if mpp > 0 && mpp != p.MPP {
-		var err error
-		if shown, err = p.Rescale(mpp); err != nil {
+// Viewer runs single settings on single pictures again, for galleries. It keeps
+// the embeddings of the pictures it was asked for. It is not safe for use by
+// several goroutines at once.
+type Viewer struct {
+	m    Model
+	d    Dataset
+	plan Plan
+	kept map[viewKey]*trial
+}
+
+type viewKey struct {
+	picture int
+	mpp     float64
+}
+
+// NewViewer returns a viewer of an experiment: the model, the data set and the
+// plan must be those of its Run.
+func NewViewer(m Model, d Dataset, plan Plan) *Viewer {
+	return &Viewer{m: m, d: d, plan: plan, kept: map[viewKey]*trial{}}
+}
+
+// Show returns what one setting gives on a picture at a scale, as Run measured
+// it; mpp is the record's scale. It returns an error if the data set has no
+// such picture.
+func (v *Viewer) Show(ctx context.Context, id string, s Setting, mpp float64) (*Overlay, error) {
+	i := slices.IndexFunc(v.plan.Items, func(it Item) bool { return it.ID == id })
+	if i < 0 || i >= v.d.Len() || v.d.Item(i).ID != id {
+		return nil, fmt.Errorf("eval: show %s: picture is not in data set %s", id, v.d.Name())
+	}
+	if len(v.plan.MPP) == 0 {
+		mpp = 0
+	}
+	key := viewKey{i, mpp}
+	t := v.kept[key]
+	if t == nil {
+		p, err := v.d.Load(ctx, i)
+		if err != nil {
 			return nil, err
 		}
-	}
-	t, err := newTrial(ctx, m, shown, plan)
-	if err != nil {
-		return nil, fmt.Errorf("eval: show %s: %w", p.ID, err)
+		p.Item = v.plan.Items[i]
+		if mpp > 0 {
+			if p, err = p.shownAt(mpp); err != nil {
+				return nil, err
+			}
+		}
+		if t, err = newTrial(ctx, v.m, p, v.plan); err != nil {
+			return nil, fmt.Errorf("eval: show %s: %w", id, err)
+		}
+		v.kept[key] = t
 	}
 	r, o, err := t.run(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("eval: show %s: %w", p.ID, err)
+		return nil, fmt.Errorf("eval: show %s: %w", id, err)
 	}
-	o.Record, o.Picture = r, shown
+	o.Record, o.Picture = r, t.p
 	return o, nil
 }
 

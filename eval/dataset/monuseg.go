@@ -142,7 +142,7 @@ func wholeSlide(ctx context.Context, path, notes string, mpp float64) (*eval.Pic
 			return nil, fmt.Errorf("%w: %s: %w", ErrFormat, notes, err)
 		}
 	}
-	p.Truth = parts(p.Truth.Mask())
+	p.Truth = eval.Parts(p.Truth.Mask())
 	return p, nil
 }
 

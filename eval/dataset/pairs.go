@@ -61,7 +61,7 @@ func pair(img, mask string, kind MaskKind, mpp float64) func(context.Context) (*
 			return nil, err
 		}
 		if kind == MaskBinary {
-			p.Truth = parts(maskOf(m))
+			p.Truth = eval.Parts(maskOf(m))
 		} else if p.Truth, err = labelsOf(m); err != nil {
 			return nil, fmt.Errorf("%s: %w", mask, err)
 		}

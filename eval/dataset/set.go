@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/slidesam/sam/eval"
-	"github.com/slidesam/sam/eval/internal/region"
 )
 
 // ErrLayout is wrapped by every error about files that are missing or of
@@ -181,10 +180,4 @@ func few(names []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
 	}
 	return strings.Join(names, ", ")
-}
-
-// parts makes instances of a binary mask: its connected parts.
-func parts(m eval.Mask) eval.Labels {
-	pix, _ := region.Components(m.Pix, m.H, m.W, true)
-	return eval.Labels{H: m.H, W: m.W, Pix: pix}
 }

@@ -184,11 +184,12 @@ func WriteGallery(ctx context.Context, w io.Writer, sources []Source, t *Table) 
 		page.Rows = append(page.Rows, row)
 	}
 	for _, s := range sources {
+		v := eval.NewViewer(s.Model, s.Data, s.Results.Plan)
 		for _, task := range s.Results.Tasks() {
 			for _, setting := range s.Results.Plan.Settings {
 				sec := gallerySection{Task: task, Setting: setting.Name}
 				for _, p := range Picks(s.Results, task, setting.Name, t.Metric, t.Empty) {
-					f, err := s.figure(ctx, p, setting, t)
+					f, err := figure(ctx, v, p, setting, t)
 					if err != nil {
 						return fmt.Errorf("report: gallery: %w", err)
 					}
@@ -206,21 +207,9 @@ func WriteGallery(ctx context.Context, w io.Writer, sources []Source, t *Table) 
 	return nil
 }
 
-func (s Source) figure(ctx context.Context, p Pick, setting eval.Setting, t *Table) (galleryFigure, error) {
+func figure(ctx context.Context, v *eval.Viewer, p Pick, setting eval.Setting, t *Table) (galleryFigure, error) {
 	var f galleryFigure
-	i := slices.IndexFunc(s.Results.Plan.Items, func(it eval.Item) bool { return it.ID == p.ID })
-	if i < 0 || i >= s.Data.Len() || s.Data.Item(i).ID != p.ID {
-		return f, fmt.Errorf("picture %s is not in data set %s", p.ID, s.Data.Name())
-	}
-	pic, err := s.Data.Load(ctx, i)
-	if err != nil {
-		return f, err
-	}
-	mpp := 0.0
-	if len(s.Results.Plan.MPP) > 0 {
-		mpp = float64(p.MPP)
-	}
-	o, err := eval.Show(ctx, s.Model, pic, setting, mpp, s.Results.Plan)
+	o, err := v.Show(ctx, p.ID, setting, float64(p.MPP))
 	if err != nil {
 		return f, err
 	}

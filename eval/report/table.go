@@ -168,7 +168,7 @@ func (t *Table) compare(records map[string]map[string][]eval.Record, settings []
 func (t *Table) note(results []*eval.Results) {
 	t.Notes = append(t.Notes,
 		fmt.Sprintf("%s, mean over pictures, with the 95 %% bootstrap interval over patients (over pictures where no patient is named); pictures where it is undefined (neither truth nor prediction): policy %s.", t.Metric.Name, t.Empty),
-		"Ceiling: the score of a model that finds every instance pointed at, whole, and nothing else.",
+		"Ceiling: the score of a model that finds every instance pointed at, whole, and nothing else. A score above it comes from masks that leak over objects that were not pointed at.",
 		"Paper: arXiv 2304.04155, table 1, Dice in per cent. No cell could be read in the paper itself: secondary means read in a page about it, recalled means from memory and not checked.")
 	for _, r := range results {
 		how := "one mask per prompt, then their union"

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/table"
+	tabletext "github.com/jedib0t/go-pretty/v6/text"
 	"github.com/slidesam/sam/eval"
 )
 
@@ -228,4 +230,70 @@ func flush(w io.Writer, s string) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// WriteText writes the table for a terminal: per setting the score, below it
+// the ceiling; the paper's rows first. Figures of the paper that are recalled
+// and not checked have a question mark, those from a secondary source an
+// asterisk.
+func (t *Table) WriteText(w io.Writer) error {
+	tw := table.NewWriter()
+	tw.SetStyle(table.StyleLight)
+	head := table.Row{"method", "prompts"}
+	var right []table.ColumnConfig
+	for i, c := range t.Columns {
+		head = append(head, c)
+		right = append(right, table.ColumnConfig{Number: i + 3, Align: tabletext.AlignRight, AlignHeader: tabletext.AlignRight})
+	}
+	tw.AppendHeader(head)
+	tw.SetColumnConfigs(right)
+	tw.Style().Format.Header = tabletext.FormatDefault
+	if rows := t.paperRows(); rows != nil {
+		for _, p := range rows {
+			row := table.Row{"paper: " + p.Method, p.Prompts}
+			for _, col := range t.Paper {
+				row = append(row, shortPaper(p, col))
+			}
+			tw.AppendRow(row)
+		}
+		tw.AppendSeparator()
+	}
+	for _, r := range t.Rows {
+		row, ceiling := table.Row{t.Model, r.Setting}, table.Row{"", "ceiling"}
+		for _, c := range r.Cells {
+			s := "-"
+			if c.N > 0 {
+				s = t.number(c.Mean)
+				if !math.IsNaN(c.Low) {
+					s += fmt.Sprintf(" [%s, %s]", t.number(c.Low), t.number(c.High))
+				}
+			}
+			row, ceiling = append(row, s), append(ceiling, t.number(c.Ceiling.Mean))
+		}
+		tw.AppendRow(row)
+		if t.Metric.Oracle != nil {
+			tw.AppendRow(ceiling)
+		}
+	}
+	s := tw.Render() + "\n"
+	if t.paperRows() != nil {
+		s += "? recalled, not checked   * from a secondary source\n"
+	}
+	for _, n := range t.Notes {
+		s += n + "\n"
+	}
+	return flush(w, s)
+}
+
+func shortPaper(p PaperRow, column string) string {
+	c, ok := p.Cells[column]
+	switch {
+	case !ok:
+		return "-"
+	case c.Status == Recalled:
+		return fmt.Sprintf("%.2f ?", c.Dice)
+	case c.Status == Secondary:
+		return fmt.Sprintf("%.2f *", c.Dice)
+	}
+	return fmt.Sprintf("%.2f", c.Dice)
 }
