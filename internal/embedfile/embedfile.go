@@ -256,7 +256,7 @@ func (e *Embedding) readData(r io.Reader, t Type) error {
 			e.Data = grown
 		}
 		for ; len(b) > 0; b = b[t.size():] {
-			v := math.Float32frombits(0)
+			var v float32
 			if t == Float16 {
 				v = halfValue(binary.LittleEndian.Uint16(b))
 			} else {

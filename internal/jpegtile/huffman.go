@@ -17,7 +17,7 @@ type huffman struct {
 func (t *Tables) readDHT(seg []byte) error {
 	for len(seg) > 0 {
 		if len(seg) < 17 {
-			return fmt.Errorf("Huffman table of %d bytes: %w", len(seg), ErrCorrupt)
+			return fmt.Errorf("table of Huffman codes of %d bytes: %w", len(seg), ErrCorrupt)
 		}
 		class, id := seg[0]>>4, seg[0]&15
 		n := 0
@@ -25,7 +25,7 @@ func (t *Tables) readDHT(seg []byte) error {
 			n += int(c)
 		}
 		if class > 1 || id > 3 || n > 256 || len(seg) < 17+n {
-			return fmt.Errorf("Huffman table: %w", ErrCorrupt)
+			return fmt.Errorf("table of Huffman codes: %w", ErrCorrupt)
 		}
 		h, err := newHuffman(seg[1:17], seg[17:17+n])
 		if err != nil {
@@ -44,7 +44,7 @@ func newHuffman(counts, vals []byte) (*huffman, error) {
 		h.max[n] = -1
 		c := int32(counts[n-1])
 		if code+c > 1<<n {
-			return nil, fmt.Errorf("Huffman table with too many codes of %d bits: %w", n, ErrCorrupt)
+			return nil, fmt.Errorf("table with too many Huffman codes of %d bits: %w", n, ErrCorrupt)
 		}
 		h.offset[n] = k - code
 		for range c {

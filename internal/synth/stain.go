@@ -8,16 +8,15 @@ import (
 // canvas holds a region while it is drawn: amounts of stain per pixel, [H, W],
 // with a halo of pad pixels around the region for the blur.
 type canvas struct {
-	w, h, pad  int
-	x0, y0     int // slide pixel of the canvas's first pixel, at mpp
-	mpp        float64
-	hem, eos   []float32    // stain amounts
-	ink        [3][]float32 // other absorbers: optical density R G B; nil: none
-	nuclei     []int32
-	gland      []int32
-	tumour     []bool
-	tissue     []bool
-	glandCount int
+	w, h, pad int
+	x0, y0    int // slide pixel of the canvas's first pixel, at mpp
+	mpp       float64
+	hem, eos  []float32    // stain amounts
+	ink       [3][]float32 // other absorbers: optical density R G B; nil: none
+	nuclei    []int32
+	gland     []int32
+	tumour    []bool
+	tissue    []bool
 }
 
 func (c *canvas) addInk(i int, od [3]float64) {

@@ -32,15 +32,6 @@ type page struct {
 // short is a SHORT field.
 func short(v ...uint64) field { return field{3, v} }
 
-// text is an ASCII or undefined field.
-func text(typ uint16, s string) field {
-	f := field{typ: typ}
-	for _, c := range []byte(s) {
-		f.vals = append(f.vals, uint64(c))
-	}
-	return f
-}
-
 func (w builder) value(b []byte, typ uint16, v uint64) []byte {
 	switch typ {
 	case 2, 7:

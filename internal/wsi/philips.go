@@ -87,7 +87,7 @@ func parsePhilips(desc string) (philipsXML, error) {
 			if err.Error() == "EOF" {
 				break
 			}
-			return out, fmt.Errorf("Philips XML: %w: %w", err, tiff.ErrCorrupt)
+			return out, fmt.Errorf("XML of Philips: %w: %w", err, tiff.ErrCorrupt)
 		}
 		switch t := tok.(type) {
 		case xml.StartElement:
