@@ -40,11 +40,14 @@ func writeSlide(ctx context.Context, s *Slide, dir string, p *slidePlan, o Segme
 		}
 		defer files[i].Close()
 	}
-	tif, err := os.CreateTemp(dir, LabelsFile+".*")
+	// Written at two places, which atomicfile does not do; what a killed run
+	// leaves of it is overwritten.
+	part := filepath.Join(dir, LabelsFile+".part")
+	tif, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(tif.Name()) // fails once it is renamed
+	defer os.Remove(part) // fails once it is renamed
 	defer tif.Close()
 	geo, table := bufio.NewWriter(files[0]), bufio.NewWriter(files[1])
 	features := NewFeatureWriter(geo)
@@ -107,7 +110,7 @@ func writeSlide(ctx context.Context, s *Slide, dir string, p *slidePlan, o Segme
 			return 0, err
 		}
 	}
-	return n, os.Rename(tif.Name(), filepath.Join(dir, LabelsFile))
+	return n, os.Rename(part, filepath.Join(dir, LabelsFile))
 }
 
 // frame returns the outlines in level-0 pixels.

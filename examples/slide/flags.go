@@ -27,6 +27,7 @@ type job struct {
 	all, merge, json         bool
 	skipBad                  bool
 	shard, shards            int
+	synthetic                int
 	class                    string
 }
 
@@ -55,6 +56,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.StringVar(&shard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")
 	fs.BoolVar(&j.merge, "merge", false, "join the shards")
 	fs.BoolVar(&j.json, "json", false, "log as JSON")
+	fs.IntVar(&j.synthetic, "synthetic", demoSide, "side of the synthetic slide in pixels of 0.25 micrometres")
 	fs.StringVar(&j.class, "class", "", "class of the objects for QuPath")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -64,6 +66,8 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 		return nil, fmt.Errorf("unknown argument %q: slides are given with -slide", fs.Arg(0))
 	case j.slide != "" && j.sheet != "":
 		return nil, errors.New("both -slide and -sheet are given, want one")
+	case j.synthetic < 256 || j.synthetic > 1<<20:
+		return nil, fmt.Errorf("-synthetic %d, want 256 to %d", j.synthetic, 1<<20)
 	case j.prompts != "nuclei" && j.prompts != "grid":
 		return nil, fmt.Errorf("-prompts %q, want nuclei or grid", j.prompts)
 	}

@@ -13,7 +13,7 @@ import (
 var ErrNoMPP = errors.New("pixel size unknown")
 
 // maxSource bounds the source pixels that one piece of ReadAt holds.
-const maxSource = 1 << 22
+const maxSource = 1 << 20
 
 // SizeAt returns the size of the slide in pixels of mpp micrometres.
 func (s *Slide) SizeAt(mpp float64) (w, h int, err error) {
