@@ -54,6 +54,11 @@ type Options struct {
 	// model and options goes on from there; another one is an error. "" keeps
 	// nothing.
 	Dir string
+	// Embeddings keeps every picture's embedding in a folder, for this and
+	// other experiments with the same model; 4 MB each for Meta's models. It
+	// takes a model that reads embeddings back, as *sam.Model does; results do
+	// not depend on it. "" keeps none.
+	Embeddings string
 	// Workers is the number of pictures in work at once, 0 for one: a model
 	// uses all cores for one picture. Results do not depend on it.
 	Workers int

@@ -76,7 +76,7 @@ func Run(ctx context.Context, m Model, d Dataset, o Options) (*Results, error) {
 				return err
 			}
 			p.Item = plan.Items[i]
-			if records, err = runPicture(ctx, m, p, plan); err != nil {
+			if records, err = runPicture(ctx, m, p, plan, o.Embeddings); err != nil {
 				return fmt.Errorf("picture %s: %w", p.ID, err)
 			}
 			if err := store.save(i, records); err != nil {
@@ -103,7 +103,7 @@ func Run(ctx context.Context, m Model, d Dataset, o Options) (*Results, error) {
 	return r, nil
 }
 
-func runPicture(ctx context.Context, m Model, p *Picture, plan Plan) ([]Record, error) {
+func runPicture(ctx context.Context, m Model, p *Picture, plan Plan, embeddings string) ([]Record, error) {
 	var out []Record
 	scales := plan.MPP
 	if len(scales) == 0 {
@@ -117,7 +117,7 @@ func runPicture(ctx context.Context, m Model, p *Picture, plan Plan) ([]Record, 
 				return nil, err
 			}
 		}
-		t, err := newTrial(ctx, m, shown, plan)
+		t, err := newTrial(ctx, m, shown, plan, embeddings)
 		if err != nil {
 			return nil, err
 		}

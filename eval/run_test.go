@@ -8,11 +8,13 @@ import (
 	"image"
 	"image/color"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
@@ -359,11 +361,98 @@ func tinyModel(t testing.TB) *sam.Model {
 	return m
 }
 
+// counter is a real model that counts how often it embeds.
+type counter struct {
+	*sam.Model
+	n int
+}
+
+func (c *counter) Embed(ctx context.Context, img image.Image) (*sam.Embedding, error) {
+	c.n++
+	return c.Model.Embed(ctx, img)
+}
+
+// Embeddings are kept from one experiment to the next, and change nothing.
+func TestRunKeepsEmbeddings(t *testing.T) {
+	m := &counter{Model: tinyModel(t)}
+	o := eval.Options{Settings: settings()[:2]}
+	plain, err := eval.Run(context.Background(), m, discs(2), o)
+	require.NoError(t, err)
+	require.Equal(t, 3, m.n)
+	o.Embeddings = filepath.Join(t.TempDir(), "e")
+	for _, want := range []int{6, 6, 6} {
+		r, err := eval.Run(context.Background(), m, discs(2), o)
+		require.NoError(t, err)
+		require.Equal(t, document(t, plain), document(t, r))
+		require.Equal(t, want, m.n)
+	}
+	files, err := filepath.Glob(filepath.Join(o.Embeddings, "*.embedding"))
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	require.NoError(t, os.WriteFile(files[0], []byte("broken"), 0o600))
+	r, err := eval.Run(context.Background(), m, discs(2), o)
+	require.NoError(t, err)
+	require.Equal(t, document(t, plain), document(t, r))
+	require.Equal(t, 7, m.n)
+	v := eval.NewViewer(m, discs(2), r.Plan)
+	v.Embeddings = o.Embeddings
+	shown, err := v.Show(context.Background(), "picture/1", o.Settings[1], 0.25)
+	require.NoError(t, err)
+	require.Equal(t, r.Records[3].Pixels, shown.Pixels)
+	require.Equal(t, 7, m.n)
+	_, err = v.Show(context.Background(), "picture/9", o.Settings[1], 0.25)
+	require.ErrorContains(t, err, "is not in data set discs")
+}
+
+// TestMain lets TestRunKilled run this program as one that is killed.
+func TestMain(m *testing.M) {
+	dir := os.Getenv("EVAL_TEST_KILL_ME")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	slow := &seer{stop: func(int) error { time.Sleep(300 * time.Microsecond); return nil }}
+	if _, err := eval.Run(context.Background(), slow, discs(12), eval.Options{Settings: settings(), Seed: 8, Dir: dir, Workers: 2}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// The program is killed, with no chance to clean up, again and again at other
+// moments, until it gets through: the same bytes as in one go.
+func TestRunKilled(t *testing.T) {
+	o := eval.Options{Settings: settings(), Seed: 8}
+	clean, err := eval.Run(context.Background(), &seer{}, discs(12), o)
+	require.NoError(t, err)
+	o.Dir = t.TempDir()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	kills := 0
+	for patience := 60 * time.Millisecond; ; patience += 25 * time.Millisecond {
+		c := exec.Command(self)
+		c.Env = append(os.Environ(), "EVAL_TEST_KILL_ME="+o.Dir)
+		c.Stderr = os.Stderr
+		require.NoError(t, c.Start())
+		timer := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
+		err := c.Wait()
+		timer.Stop()
+		if err == nil {
+			break
+		}
+		kills++
+		require.Less(t, kills, 400)
+	}
+	t.Logf("killed %d times", kills)
+	r, err := eval.Run(context.Background(), &seer{stop: func(int) error { return errors.New("measured again") }}, discs(12), o)
+	require.NoError(t, err)
+	require.Equal(t, document(t, clean), document(t, r))
+}
+
 // A real model with random weights goes through all settings, twice the same.
 func TestRunRealModel(t *testing.T) {
 	m := tinyModel(t)
 	want := ""
-	for _, workers := range []int{1, 3} {
+	for _, workers := range []int{1, 2, 8} {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers))
 		for _, choice := range []eval.Choice{"", eval.ChoosePredicted, eval.ChooseSingle, eval.ChooseOracle} {
 			r, err := eval.Run(context.Background(), m, discs(2), eval.Options{Settings: settings(), Workers: workers, Choice: choice})
 			require.NoError(t, err)

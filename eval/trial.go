@@ -26,8 +26,8 @@ type trial struct {
 	ids       []int32
 }
 
-func newTrial(ctx context.Context, m Model, p *Picture, plan Plan) (*trial, error) {
-	e, err := m.Embed(ctx, p.Image)
+func newTrial(ctx context.Context, m Model, p *Picture, plan Plan, embeddings string) (*trial, error) {
+	e, err := embed(ctx, m, p.Image, embeddings)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,9 @@ type Overlay struct {
 // the embeddings of the pictures it was asked for. It is not safe for use by
 // several goroutines at once.
 type Viewer struct {
+	// Embeddings is the folder of Options.Embeddings, "" for none.
+	Embeddings string
+
 	m    Model
 	d    Dataset
 	plan Plan
@@ -101,7 +104,7 @@ func (v *Viewer) Show(ctx context.Context, id string, s Setting, mpp float64) (*
 				return nil, err
 			}
 		}
-		if t, err = newTrial(ctx, v.m, p, v.plan); err != nil {
+		if t, err = newTrial(ctx, v.m, p, v.plan, v.Embeddings); err != nil {
 			return nil, fmt.Errorf("eval: show %s: %w", id, err)
 		}
 		v.kept[key] = t

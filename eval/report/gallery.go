@@ -162,6 +162,8 @@ type Source struct {
 	Results *eval.Results
 	Data    eval.Dataset
 	Model   eval.Model
+	// Embeddings is the folder of eval.Options.Embeddings, "" for none.
+	Embeddings string
 }
 
 // WriteGallery writes one HTML page with the table and, for each data set,
@@ -185,6 +187,7 @@ func WriteGallery(ctx context.Context, w io.Writer, sources []Source, t *Table) 
 	}
 	for _, s := range sources {
 		v := eval.NewViewer(s.Model, s.Data, s.Results.Plan)
+		v.Embeddings = s.Embeddings
 		for _, task := range s.Results.Tasks() {
 			for _, setting := range s.Results.Plan.Settings {
 				sec := gallerySection{Task: task, Setting: setting.Name}

@@ -11,6 +11,7 @@ import (
 	"github.com/slidesam/sam/eval"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -53,6 +54,10 @@ func newPlot(title, x, y string) *plot.Plot {
 	p.Title.Text = title
 	p.X.Label.Text, p.Y.Label.Text = x, y
 	p.Title.Padding = vg.Points(6)
+	p.Legend.Padding = vg.Points(2)
+	for _, t := range []*text.Style{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		t.Font.Variant = "Sans"
+	}
 	return p
 }
 
@@ -63,7 +68,11 @@ func Distribution(r *eval.Results, task, metric string, e eval.Empty) (*Plot, er
 	if err != nil {
 		return nil, err
 	}
-	p := newPlot(fmt.Sprintf("%s, %s", task, metric), "", metric)
+	title := fmt.Sprintf("%s, %s", task, metric)
+	if m.Oracle != nil {
+		title += " (dashes: ceiling)"
+	}
+	p := newPlot(title, "", metric)
 	var names []string
 	for i, s := range r.Plan.Settings {
 		records := r.Select(task, s.Name)

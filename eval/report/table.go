@@ -183,6 +183,37 @@ func (t *Table) note(results []*eval.Results) {
 		}
 		t.Notes = append(t.Notes, fmt.Sprintf("%s: %d pictures, model %s, seed %d, masks chosen: %s; %s.",
 			r.Plan.Dataset, len(r.Plan.Items), r.Plan.Model, r.Plan.Seed, r.Plan.Choice, how))
+		t.noteClicks(r)
+	}
+}
+
+// noteClicks tells how many clicks it took to reach an IoU.
+func (t *Table) noteClicks(r *eval.Results) {
+	for _, s := range r.Plan.Settings {
+		if s.Prompting != eval.PromptClicks {
+			continue
+		}
+		for _, task := range r.Tasks() {
+			var cs []eval.Clicks
+			for _, rec := range r.Select(task, s.Name) {
+				for _, c := range rec.Clicks {
+					v := make([]float64, len(c.IoU))
+					for i, x := range c.IoU {
+						v[i] = float64(x)
+					}
+					cs = append(cs, eval.Clicks{IoU: v})
+				}
+			}
+			text := fmt.Sprintf("%s, %s: %d objects, mean number of clicks", task, s.Name, len(cs))
+			for _, target := range []float64{0.8, 0.85, 0.9} {
+				noc, err := eval.NumberOfClicks(cs, target, s.Clicks)
+				if err != nil || noc.N == 0 {
+					return
+				}
+				text += fmt.Sprintf(" to IoU %.2f: %.2f (%d never in %d);", target, noc.Mean, noc.Failed, s.Clicks)
+			}
+			t.Notes = append(t.Notes, text[:len(text)-1]+".")
+		}
 	}
 }
 

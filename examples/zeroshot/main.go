@@ -124,7 +124,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		if err != nil {
 			return err
 		}
-		sources = append(sources, report.Source{Results: r, Data: d, Model: m})
+		sources = append(sources, report.Source{Results: r, Data: d, Model: m, Embeddings: c.embeddings()})
 	}
 	o := report.Options{Metric: c.metric, Empty: c.empty, Bootstrap: eval.Bootstrap{Seed: c.seed}, Model: name}
 	if err := c.print(out, sources, o); err != nil {
@@ -172,6 +172,13 @@ func (c config) sets() ([]eval.Dataset, error) {
 	return out, nil
 }
 
+func (c config) embeddings() string {
+	if c.out == "" {
+		return ""
+	}
+	return filepath.Join(c.out, "embeddings")
+}
+
 func (c config) options(d eval.Dataset, progress io.Writer) eval.Options {
 	o := eval.Options{
 		Settings: eval.PaperSettings(c.joint, c.erode), Seed: c.seed, MPP: c.magnifications, Workers: c.workers, Choice: eval.Choice(c.choice),
@@ -181,6 +188,7 @@ func (c config) options(d eval.Dataset, progress io.Writer) eval.Options {
 	}
 	if c.out != "" {
 		o.Dir = filepath.Join(c.out, "run", strings.ReplaceAll(d.Name(), " ", "_"))
+		o.Embeddings = c.embeddings()
 	}
 	if !c.quiet {
 		bar := progressbar.NewOptions(d.Len(), progressbar.OptionSetWriter(progress), progressbar.OptionSetDescription(d.Name()),
