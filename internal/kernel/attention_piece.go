@@ -146,7 +146,7 @@ func (p *piece) relPos(dst, table, panel []float32, q0, w, lanes, size int, rows
 	for i := 0; i < n; i += im.mr {
 		r := min(im.mr, n-i)
 		im.transpose(packed[i*hd:], r, table[(first+i)*hd:], hd, r, hd)
-		im.tileOf(r, w)(hd, packed[i*hd:], r, panel, prod[i*w:], w, 0)
+		im.tileOf(r, w)(hd, packed[i*hd:], r, panel, prod[i*w:], w, nil, 0)
 	}
 	clear(dst[:size*w])
 	for j := range lanes {
@@ -234,7 +234,7 @@ func (p *piece) block(b rect, kp, vp []float32, ldv int, next rect, head int) {
 		s := p.s[:n*w]
 		for j := 0; j < n; {
 			r := im.share(n - j)
-			im.tileOf(r, w)(hd, kp[j*hd:], r, panel, s[j*w:], w, 0)
+			im.tileOf(r, w)(hd, kp[j*hd:], r, panel, s[j*w:], w, nil, 0)
 			j += r
 		}
 		m, l, o := p.m[i:][:w], p.l[i:][:w], p.op[i*hd:][:hd*w]
@@ -245,16 +245,19 @@ func (p *piece) block(b rect, kp, vp []float32, ldv int, next rect, head int) {
 		} else {
 			im.maxRows(s, mNew, n, w)
 		}
-		acc := 0
 		if !first {
-			acc = 1
 			p.rescale(o, m, mNew, l, corr, w)
 		}
 		im.expSum(s, mNew, l, n, w)
 		copy(m, mNew)
 		for d := 0; d < hd; {
 			r := im.share(hd - d)
-			im.tileOf(r, w)(n, vp[d:], ldv, s, o[d*w:], w, acc)
+			sum := o[d*w:]
+			var before []float32
+			if !first {
+				before = sum
+			}
+			im.tileOf(r, w)(n, vp[d:], ldv, s, sum, w, before, w)
 			d += r
 		}
 	}

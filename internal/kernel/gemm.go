@@ -132,6 +132,7 @@ func (t *gemmTask) run(i int) {
 func (t *gemmTask) block(r0, r1, c0, c1 int) {
 	im, b := t.im, t.b
 	kSuper := min(b.K, superK/b.kc*b.kc)
+	direct := t.e.Act == ActNone && t.e.Add == nil // whole panels go straight to dst
 	cols := blockCols
 	if b.K > kSuper {
 		cols = c1 - c0 // partial sums of all columns wait for the next round
@@ -144,7 +145,11 @@ func (t *gemmTask) block(r0, r1, c0, c1 int) {
 	if t.conv != nil {
 		gather = im.mr * b.kc
 	}
-	s.reset(rowsIn*(kSuper+width) + im.mr*im.nr + gather)
+	s.reset(rowsIn*(kSuper+width) + im.nr + gather)
+	edge := s.take(im.nr) // bias of a last panel that is not full
+	if full := b.N / im.nr * im.nr; t.e.Bias != nil && full < b.N {
+		clear(edge[copy(edge, t.e.Bias[full:b.N]):])
+	}
 	ap := s.take(rowsIn * kSuper)
 	sums := s.take(rowsIn * width)
 	tmp := s.take(gather)
@@ -156,9 +161,9 @@ func (t *gemmTask) block(r0, r1, c0, c1 int) {
 			t.packRows(ap, tmp, r0, rows, k0, k1)
 			for j0 := c0; j0 < c1; j0 += cols {
 				j1 := min(j0+cols, c1)
-				t.panels(sums, width, ap, rows, k0, k1, j0, j1)
+				t.panels(sums, width, ap, edge, r0, rows, k0, k1, j0, j1, direct)
 				if k1 == b.K {
-					t.finish(sums, width, r0, rows, j0, j1)
+					t.finish(sums, width, r0, rows, j0, j1, direct)
 				}
 			}
 		}
@@ -186,58 +191,73 @@ func (t *gemmTask) packRows(ap, tmp []float32, r0, rows, k0, k1 int) {
 }
 
 // panels adds the inner elements [k0, k1) to the sums of columns [j0, j1);
-// k0 = 0 starts them.
-func (t *gemmTask) panels(sums []float32, ld int, ap []float32, rows, k0, k1, j0, j1 int) {
+// k0 = 0 starts them with the bias. The last inner elements of whole panels
+// go to dst if direct is true.
+func (t *gemmTask) panels(sums []float32, ld int, ap, edge []float32, r0, rows, k0, k1, j0, j1 int, direct bool) {
 	im, b := t.im, t.b
 	for ; k0 < k1; k0 += b.kc {
 		kc := min(b.kc, k1-k0)
-		acc := 1
-		if k0 == 0 {
-			acc = 0
-		}
+		direct := direct && k0+kc == b.K
 		for i := 0; i < rows; i += im.mr {
 			r := min(im.mr, rows-i)
 			a := ap[i*kc:]
-			c := sums[i*ld:]
 			for j := j0; j < j1; j += im.nr {
 				w := im.panelWidth(b.N - j)
-				im.tileOf(r, w)(kc, a, r, b.panel(k0, kc, j, w), c[j-j0:], ld, acc)
+				c, ldc := sums[i*ld+j-j0:], ld
+				d, ldd := c, ld
+				if k0 == 0 {
+					d, ldd = nil, 0
+					if t.e.Bias != nil {
+						d = edge
+						if j+w <= b.N {
+							d = t.e.Bias[j:]
+						}
+					}
+				}
+				if direct && j+w <= b.N {
+					c, ldc = t.dst[(r0+i)*t.ldd+j:], t.ldd
+				}
+				im.tileOf(r, w)(kc, a, r, b.panel(k0, kc, j, w), c, ldc, d, ldd)
 			}
 		}
 		ap = ap[rows*kc:]
 	}
 }
 
-// finish applies the epilogue to finished sums and stores them. The last step
-// writes to dst.
-func (t *gemmTask) finish(sums []float32, ld, r0, rows, j0, j1 int) {
+// finish applies what is left of the epilogue to finished sums and stores
+// them.
+func (t *gemmTask) finish(sums []float32, ld, r0, rows, j0, j1 int, direct bool) {
 	im, e := t.im, &t.e
+	if direct {
+		// Only a last panel that is not full is still in the sums.
+		j := j1
+		if full := t.b.N / im.nr * im.nr; j1 == t.b.N && j1 > full && im.panelWidth(t.b.N-full) > t.b.N-full {
+			j = max(j0, full)
+		}
+		if j < j1 {
+			for i := range rows {
+				copy(t.dst[(r0+i)*t.ldd+j:][:j1-j], sums[i*ld+j-j0:])
+			}
+		}
+		return
+	}
 	n := j1 - j0
 	for i := range rows {
 		s := sums[i*ld:][:n]
 		d := t.dst[(r0+i)*t.ldd+j0:][:n]
 		at := s // where the value is so far
-		if e.Bias != nil {
-			if e.Act == ActNone && e.Add == nil {
-				at = d
-			}
-			im.add(at, s, e.Bias[j0:j1])
-		}
 		if e.Act != ActNone {
-			from := at
 			if e.Add == nil {
 				at = d
 			}
 			if e.Act == ActReLU {
-				im.relu(at, from)
+				im.relu(at, s)
 			} else {
-				im.gelu(at, from)
+				im.gelu(at, s)
 			}
 		}
 		if e.Add != nil {
 			im.add(d, at, e.Add[(r0+i)*e.LdAdd+j0:][:n])
-		} else if e.Bias == nil && e.Act == ActNone {
-			copy(d, s)
 		}
 	}
 }

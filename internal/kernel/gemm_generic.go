@@ -2,7 +2,7 @@ package kernel
 
 // tile4x4Generic is the tile of 4 rows and 4 columns, as two tiles of 4 rows
 // and 2 columns: eight sums stay in registers.
-func tile4x4Generic(k int, a []float32, lda int, b, c []float32, ldc, acc int) {
+func tile4x4Generic(k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int) {
 	for j := 0; j < 4; j += 2 {
 		var s [8]float32
 		p := 0
@@ -12,14 +12,20 @@ func tile4x4Generic(k int, a []float32, lda int, b, c []float32, ldc, acc int) {
 		if p < k {
 			sums4x2(&s, k-p, a[p*lda:], lda, b[p*4+j:], 4)
 		}
-		store4x2(&s, c[j:], ldc, acc)
+		if d != nil {
+			add4x2(&s, d[j:], ldd)
+		}
+		store4x2(&s, c[j:], ldc)
 	}
 }
 
-func tile4x2Generic(k int, a []float32, lda int, b, c []float32, ldc, acc int) {
+func tile4x2Generic(k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int) {
 	var s [8]float32
 	sums4x2(&s, k, a, lda, b, 2)
-	store4x2(&s, c, ldc, acc)
+	if d != nil {
+		add4x2(&s, d, ldd)
+	}
+	store4x2(&s, c, ldc)
 }
 
 // sums4x2of4 adds up four inner elements at a time, of a in tiles of four rows
@@ -87,30 +93,33 @@ func sums4x2(s *[8]float32, k int, a []float32, lda int, b []float32, ldb int) {
 	*s = [8]float32{s00, s01, s10, s11, s20, s21, s30, s31}
 }
 
-func store4x2(s *[8]float32, c []float32, ldc, acc int) {
+func add4x2(s *[8]float32, d []float32, ldd int) {
+	for i := range 4 {
+		row := (*[2]float32)(d[i*ldd:])
+		s[2*i] += row[0]
+		s[2*i+1] += row[1]
+	}
+}
+
+func store4x2(s *[8]float32, c []float32, ldc int) {
 	for i := range 4 {
 		row := (*[2]float32)(c[i*ldc:])
-		if acc != 0 {
-			row[0] += s[2*i]
-			row[1] += s[2*i+1]
-		} else {
-			row[0], row[1] = s[2*i], s[2*i+1]
-		}
+		row[0], row[1] = s[2*i], s[2*i+1]
 	}
 }
 
 // tileGeneric returns the tile of r rows and w columns as a plain loop, for
 // the rows left over.
 func tileGeneric(r, w int) tileFunc {
-	return func(k int, a []float32, lda int, b, c []float32, ldc, acc int) {
+	return func(k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int) {
 		for i := range r {
 			for j := range w {
 				var s float32
 				for p := range k {
 					s += float32(a[p*lda+i] * b[p*w+j])
 				}
-				if acc != 0 {
-					s += c[i*ldc+j]
+				if d != nil {
+					s += d[i*ldd+j]
 				}
 				c[i*ldc+j] = s
 			}

@@ -16,10 +16,10 @@ type impl struct {
 	// tile[v][r-1] computes r rows of a product with a panel of half (v = 0)
 	// or nr (v = 1) columns:
 	//
-	//	c[i*ldc+j] (+)= sum over p < k of a[p*lda+i] * b[p*w+j]
+	//	c[i*ldc+j] = d[i*ldd+j] + sum over p < k of a[p*lda+i] * b[p*w+j]
 	//
-	// with the sum started at zero and taken in order of p. It adds to c if
-	// acc is 1 and replaces it if acc is 0.
+	// with the sum started at zero and taken in order of p. A nil d is zero.
+	// d may be c, and its rows may be one and the same (ldd = 0).
 	tile [2][]tileFunc
 
 	// transposeRows[r-1] sets dst[j*ldd+i] = src[i*lds+j] for i < r, j < n.
@@ -58,7 +58,7 @@ type impl struct {
 	fma func(n int) int
 }
 
-type tileFunc func(k int, a []float32, lda int, b, c []float32, ldc, acc int)
+type tileFunc func(k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int)
 
 // active is the implementation in use; it is set before main starts.
 var active = impls()[0]

@@ -16,23 +16,35 @@ func TestTile(t *testing.T) {
 				for k := 1; k <= 9; k++ {
 					for off := range 8 {
 						rnd := newRand(r, w, k, off)
-						lda, ldc, acc := r+off%3, w+off%2, off%2
+						lda, ldc := r+off%3, w+off%2
 						a := guarded(random(rnd, (k-1)*lda+r), off)
 						b := guarded(random(rnd, k*w), (off+3)%8)
 						c := newCanary((r-1)*ldc+w, off)
+						var d []float32 // none, one row for all, or c itself
+						ldd := 0
+						switch off % 3 {
+						case 1:
+							d = guarded(random(rnd, w), off)
+						case 2:
+							for i := range c.out {
+								if i%ldc < w {
+									c.out[i] = float32(rnd.NormFloat64())
+								}
+							}
+							d, ldd = c.out, ldc
+						}
 						want := make([]float64, r*w)
 						for i := range r {
 							for j := range w {
-								if acc == 1 {
-									c.out[i*ldc+j] = float32(rnd.NormFloat64())
-									want[i*w+j] = float64(c.out[i*ldc+j])
+								if d != nil {
+									want[i*w+j] = float64(d[i*ldd+j])
 								}
 								for p := range k {
 									want[i*w+j] += float64(a[p*lda+i]) * float64(b[p*w+j])
 								}
 							}
 						}
-						im.tile[v][r-1](k, a, lda, b, c.out, ldc, acc)
+						im.tile[v][r-1](k, a, lda, b, c.out, ldc, d, ldd)
 						c.check(t, off, func(i int) bool { return i%ldc >= w })
 						got := make([]float32, 0, r*w)
 						for i := range r {

@@ -55,10 +55,10 @@ func (t *maskTask) run(i int) {
 		for r0 := 0; r0 < m; r0 += im.mr {
 			r := min(im.mr, m-r0)
 			if cols == w {
-				im.tileOf(r, w)(c, t.hyper[r0*c:], r, panel, t.dst[r0*t.n+j:], t.n, 0)
+				im.tileOf(r, w)(c, t.hyper[r0*c:], r, panel, t.dst[r0*t.n+j:], t.n, nil, 0)
 				continue
 			}
-			im.tileOf(r, w)(c, t.hyper[r0*c:], r, panel, sums, w, 0)
+			im.tileOf(r, w)(c, t.hyper[r0*c:], r, panel, sums, w, nil, 0)
 			for k := range r {
 				copy(t.dst[(r0+k)*t.n+j:][:cols], sums[k*w:])
 			}

@@ -7,59 +7,59 @@ package kernel
 // tile1x4NEON works like tileGeneric(1, 4).
 //
 //go:noescape
-func tile1x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile1x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile2x4NEON works like tileGeneric(2, 4).
 //
 //go:noescape
-func tile2x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile2x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile3x4NEON works like tileGeneric(3, 4).
 //
 //go:noescape
-func tile3x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile3x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile4x4NEON works like tileGeneric(4, 4).
 //
 //go:noescape
-func tile4x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile4x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile5x4NEON works like tileGeneric(5, 4).
 //
 //go:noescape
-func tile5x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile5x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile6x4NEON works like tileGeneric(6, 4).
 //
 //go:noescape
-func tile6x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile6x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile7x4NEON works like tileGeneric(7, 4).
 //
 //go:noescape
-func tile7x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile7x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile8x4NEON works like tileGeneric(8, 4).
 //
 //go:noescape
-func tile8x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile8x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile9x4NEON works like tileGeneric(9, 4).
 //
 //go:noescape
-func tile9x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile9x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile10x4NEON works like tileGeneric(10, 4).
 //
 //go:noescape
-func tile10x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile10x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile11x4NEON works like tileGeneric(11, 4).
 //
 //go:noescape
-func tile11x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile11x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile12x4NEON works like tileGeneric(12, 4).
 //
 //go:noescape
-func tile12x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile12x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)

@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func tile1x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile1x4NEON(SB), NOSPLIT, $0-104
+// func tile1x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile1x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -23,20 +23,20 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
 	RET
 
-// func tile2x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile2x4NEON(SB), NOSPLIT, $0-104
+// func tile2x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile2x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -57,17 +57,16 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -75,8 +74,8 @@ replace:
 	FMOVQ F1, 0(R4)
 	RET
 
-// func tile3x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile3x4NEON(SB), NOSPLIT, $0-104
+// func tile3x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile3x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -100,21 +99,19 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -124,8 +121,8 @@ replace:
 	FMOVQ F2, 0(R4)
 	RET
 
-// func tile4x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile4x4NEON(SB), NOSPLIT, $0-104
+// func tile4x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile4x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -149,25 +146,22 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -179,8 +173,8 @@ replace:
 	FMOVQ F3, 0(R4)
 	RET
 
-// func tile5x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile5x4NEON(SB), NOSPLIT, $0-104
+// func tile5x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile5x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -207,29 +201,25 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -243,8 +233,8 @@ replace:
 	FMOVQ F4, 0(R4)
 	RET
 
-// func tile6x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile6x4NEON(SB), NOSPLIT, $0-104
+// func tile6x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile6x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -274,33 +264,28 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4a5 // FADD V5.4S, V5.4S, V24.4S
-	FMOVQ F5, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -316,8 +301,8 @@ replace:
 	FMOVQ F5, 0(R4)
 	RET
 
-// func tile7x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile7x4NEON(SB), NOSPLIT, $0-104
+// func tile7x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile7x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -350,37 +335,31 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4a5 // FADD V5.4S, V5.4S, V24.4S
-	FMOVQ F5, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4c6 // FADD V6.4S, V6.4S, V24.4S
-	FMOVQ F6, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -398,8 +377,8 @@ replace:
 	FMOVQ F6, 0(R4)
 	RET
 
-// func tile8x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile8x4NEON(SB), NOSPLIT, $0-104
+// func tile8x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile8x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -432,41 +411,34 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4a5 // FADD V5.4S, V5.4S, V24.4S
-	FMOVQ F5, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4c6 // FADD V6.4S, V6.4S, V24.4S
-	FMOVQ F6, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4e7 // FADD V7.4S, V7.4S, V24.4S
-	FMOVQ F7, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -486,8 +458,8 @@ replace:
 	FMOVQ F7, 0(R4)
 	RET
 
-// func tile9x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile9x4NEON(SB), NOSPLIT, $0-104
+// func tile9x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile9x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -523,45 +495,37 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4a5 // FADD V5.4S, V5.4S, V24.4S
-	FMOVQ F5, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4c6 // FADD V6.4S, V6.4S, V24.4S
-	FMOVQ F6, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4e7 // FADD V7.4S, V7.4S, V24.4S
-	FMOVQ F7, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d508 // FADD V8.4S, V8.4S, V24.4S
-	FMOVQ F8, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -583,8 +547,8 @@ replace:
 	FMOVQ F8, 0(R4)
 	RET
 
-// func tile10x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile10x4NEON(SB), NOSPLIT, $0-104
+// func tile10x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile10x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -623,49 +587,40 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4a5 // FADD V5.4S, V5.4S, V24.4S
-	FMOVQ F5, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4c6 // FADD V6.4S, V6.4S, V24.4S
-	FMOVQ F6, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4e7 // FADD V7.4S, V7.4S, V24.4S
-	FMOVQ F7, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d508 // FADD V8.4S, V8.4S, V24.4S
-	FMOVQ F8, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d529 // FADD V9.4S, V9.4S, V24.4S
-	FMOVQ F9, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -689,8 +644,8 @@ replace:
 	FMOVQ F9, 0(R4)
 	RET
 
-// func tile11x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile11x4NEON(SB), NOSPLIT, $0-104
+// func tile11x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile11x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -732,53 +687,43 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4a5 // FADD V5.4S, V5.4S, V24.4S
-	FMOVQ F5, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4c6 // FADD V6.4S, V6.4S, V24.4S
-	FMOVQ F6, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4e7 // FADD V7.4S, V7.4S, V24.4S
-	FMOVQ F7, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d508 // FADD V8.4S, V8.4S, V24.4S
-	FMOVQ F8, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d529 // FADD V9.4S, V9.4S, V24.4S
-	FMOVQ F9, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d54a // FADD V10.4S, V10.4S, V24.4S
-	FMOVQ F10, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)
@@ -804,8 +749,8 @@ replace:
 	FMOVQ F10, 0(R4)
 	RET
 
-// func tile12x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
-TEXT ·tile12x4NEON(SB), NOSPLIT, $0-104
+// func tile12x4NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+TEXT ·tile12x4NEON(SB), NOSPLIT, $0-128
 	MOVD k+0(FP), R0
 	MOVD a_base+8(FP), R1
 	MOVD lda+32(FP), R2
@@ -847,57 +792,46 @@ inner:
 	BNE inner
 	MOVD c_base+64(FP), R4
 	MOVD ldc+88(FP), R5
-	MOVD acc+96(FP), R6
+	MOVD d_base+96(FP), R6
+	MOVD ldd+120(FP), R7
 	LSL $2, R5, R5
+	LSL $2, R7, R7
 	CBZ R6, replace
-	FMOVQ 0(R4), F24
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d400 // FADD V0.4S, V0.4S, V24.4S
-	FMOVQ F0, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d421 // FADD V1.4S, V1.4S, V24.4S
-	FMOVQ F1, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d442 // FADD V2.4S, V2.4S, V24.4S
-	FMOVQ F2, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d463 // FADD V3.4S, V3.4S, V24.4S
-	FMOVQ F3, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d484 // FADD V4.4S, V4.4S, V24.4S
-	FMOVQ F4, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4a5 // FADD V5.4S, V5.4S, V24.4S
-	FMOVQ F5, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4c6 // FADD V6.4S, V6.4S, V24.4S
-	FMOVQ F6, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d4e7 // FADD V7.4S, V7.4S, V24.4S
-	FMOVQ F7, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d508 // FADD V8.4S, V8.4S, V24.4S
-	FMOVQ F8, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d529 // FADD V9.4S, V9.4S, V24.4S
-	FMOVQ F9, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d54a // FADD V10.4S, V10.4S, V24.4S
-	FMOVQ F10, 0(R4)
-	ADD R5, R4, R4
-	FMOVQ 0(R4), F24
+	ADD R7, R6, R6
+	FMOVQ 0(R6), F24
 	WORD $0x4e38d56b // FADD V11.4S, V11.4S, V24.4S
-	FMOVQ F11, 0(R4)
-	RET
 
 replace:
 	FMOVQ F0, 0(R4)

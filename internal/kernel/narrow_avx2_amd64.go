@@ -7,29 +7,29 @@ package kernel
 // tile1x8AVX2 works like tileGeneric(1, 8).
 //
 //go:noescape
-func tile1x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile1x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile2x8AVX2 works like tileGeneric(2, 8).
 //
 //go:noescape
-func tile2x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile2x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile3x8AVX2 works like tileGeneric(3, 8).
 //
 //go:noescape
-func tile3x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile3x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile4x8AVX2 works like tileGeneric(4, 8).
 //
 //go:noescape
-func tile4x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile4x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile5x8AVX2 works like tileGeneric(5, 8).
 //
 //go:noescape
-func tile5x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile5x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile6x8AVX2 works like tileGeneric(6, 8).
 //
 //go:noescape
-func tile6x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile6x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)

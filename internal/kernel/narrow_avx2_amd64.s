@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile1x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile1x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile1x8AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile1x8AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -26,25 +26,24 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), CX
-	TESTQ   CX, CX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), CX
+	MOVQ   ldd+120(FP), DX
+	SHLQ   $0x02, DX
+	TESTQ  CX, CX
+	JZ     replace
+	VADDPS (CX), Y0, Y0
 
 replace:
 	VMOVUPS Y0, (AX)
 	VZEROUPPER
 	RET
 
-// func tile2x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile2x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile2x8AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile2x8AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -67,19 +66,17 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y1, Y1
-	VMOVUPS Y1, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	ADDQ   BX, DX
+	VADDPS (DX), Y1, Y1
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -88,9 +85,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile3x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile3x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile3x8AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile3x8AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -116,22 +113,19 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y1, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	ADDQ   BX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -142,9 +136,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile4x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile4x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile4x8AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile4x8AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -173,25 +167,21 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y1, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y3, Y3
-	VMOVUPS Y3, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	ADDQ   BX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   BX, DX
+	VADDPS (DX), Y3, Y3
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -204,9 +194,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile5x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile5x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile5x8AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile5x8AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -238,28 +228,23 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y1, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y3, Y3
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y4, Y4
-	VMOVUPS Y4, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	ADDQ   BX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   BX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   BX, DX
+	VADDPS (DX), Y4, Y4
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -274,9 +259,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile6x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile6x8AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile6x8AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile6x8AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -350,31 +335,25 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y1, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y3, Y3
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y4, Y4
-	VMOVUPS Y4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y5, Y5
-	VMOVUPS Y5, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	ADDQ   BX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   BX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   BX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   BX, DX
+	VADDPS (DX), Y5, Y5
 
 replace:
 	VMOVUPS Y0, (AX)

@@ -7,59 +7,59 @@ package kernel
 // tile1x16AVX512 works like tileGeneric(1, 16).
 //
 //go:noescape
-func tile1x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile1x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile2x16AVX512 works like tileGeneric(2, 16).
 //
 //go:noescape
-func tile2x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile2x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile3x16AVX512 works like tileGeneric(3, 16).
 //
 //go:noescape
-func tile3x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile3x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile4x16AVX512 works like tileGeneric(4, 16).
 //
 //go:noescape
-func tile4x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile4x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile5x16AVX512 works like tileGeneric(5, 16).
 //
 //go:noescape
-func tile5x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile5x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile6x16AVX512 works like tileGeneric(6, 16).
 //
 //go:noescape
-func tile6x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile6x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile7x16AVX512 works like tileGeneric(7, 16).
 //
 //go:noescape
-func tile7x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile7x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile8x16AVX512 works like tileGeneric(8, 16).
 //
 //go:noescape
-func tile8x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile8x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile9x16AVX512 works like tileGeneric(9, 16).
 //
 //go:noescape
-func tile9x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile9x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile10x16AVX512 works like tileGeneric(10, 16).
 //
 //go:noescape
-func tile10x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile10x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile11x16AVX512 works like tileGeneric(11, 16).
 //
 //go:noescape
-func tile11x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile11x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile12x16AVX512 works like tileGeneric(12, 16).
 //
 //go:noescape
-func tile12x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile12x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)

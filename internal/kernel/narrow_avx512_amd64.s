@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile1x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile1x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile1x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile1x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -25,25 +25,24 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), CX
-	TESTQ   CX, CX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), CX
+	MOVQ   ldd+120(FP), DX
+	SHLQ   $0x02, DX
+	TESTQ  CX, CX
+	JZ     replace
+	VADDPS (CX), Z0, Z0
 
 replace:
 	VMOVUPS Z0, (AX)
 	VZEROUPPER
 	RET
 
-// func tile2x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile2x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile2x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile2x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -64,19 +63,17 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -85,9 +82,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile3x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile3x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile3x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile3x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -110,22 +107,19 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -136,9 +130,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile4x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile4x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile4x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile4x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -163,25 +157,21 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -194,9 +184,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile5x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile5x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile5x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile5x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -223,28 +213,23 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -259,9 +244,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile6x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile6x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile6x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile6x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -290,31 +275,25 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   BX, DX
+	VADDPS (DX), Z5, Z5
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -331,9 +310,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile7x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile7x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile7x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile7x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -364,34 +343,27 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   BX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -410,9 +382,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile8x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile8x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile8x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile8x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -445,37 +417,29 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z7, Z7
-	VMOVUPS Z7, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   BX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   BX, DX
+	VADDPS (DX), Z7, Z7
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -496,9 +460,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile9x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile9x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile9x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile9x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -533,40 +497,31 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z7, Z7
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   BX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   BX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -589,9 +544,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile10x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile10x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile10x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile10x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -628,43 +583,33 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z7, Z7
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z9, Z9
-	VMOVUPS Z9, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   BX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   BX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   BX, DX
+	VADDPS (DX), Z9, Z9
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -689,9 +634,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile11x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile11x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile11x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile11x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -730,46 +675,35 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z7, Z7
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z9, Z9
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   BX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   BX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   BX, DX
+	VADDPS (DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -796,9 +730,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile12x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile12x16AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile12x16AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile12x16AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -878,49 +812,37 @@ tail:
 	JNZ              tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z7, Z7
-	VMOVUPS Z7, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z9, Z9
-	VMOVUPS Z9, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z11, Z11
-	VMOVUPS Z11, (AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	ADDQ   BX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   BX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   BX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   BX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   BX, DX
+	VADDPS (DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	ADDQ   BX, DX
+	VADDPS (DX), Z11, Z11
 
 replace:
 	VMOVUPS Z0, (AX)

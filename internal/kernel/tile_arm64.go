@@ -7,59 +7,59 @@ package kernel
 // tile1x8NEON works like tileGeneric(1, 8).
 //
 //go:noescape
-func tile1x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile1x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile2x8NEON works like tileGeneric(2, 8).
 //
 //go:noescape
-func tile2x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile2x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile3x8NEON works like tileGeneric(3, 8).
 //
 //go:noescape
-func tile3x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile3x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile4x8NEON works like tileGeneric(4, 8).
 //
 //go:noescape
-func tile4x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile4x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile5x8NEON works like tileGeneric(5, 8).
 //
 //go:noescape
-func tile5x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile5x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile6x8NEON works like tileGeneric(6, 8).
 //
 //go:noescape
-func tile6x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile6x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile7x8NEON works like tileGeneric(7, 8).
 //
 //go:noescape
-func tile7x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile7x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile8x8NEON works like tileGeneric(8, 8).
 //
 //go:noescape
-func tile8x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile8x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile9x8NEON works like tileGeneric(9, 8).
 //
 //go:noescape
-func tile9x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile9x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile10x8NEON works like tileGeneric(10, 8).
 //
 //go:noescape
-func tile10x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile10x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile11x8NEON works like tileGeneric(11, 8).
 //
 //go:noescape
-func tile11x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile11x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile12x8NEON works like tileGeneric(12, 8).
 //
 //go:noescape
-func tile12x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile12x8NEON(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)

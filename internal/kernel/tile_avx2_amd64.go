@@ -7,29 +7,29 @@ package kernel
 // tile1x16AVX2 works like tileGeneric(1, 16).
 //
 //go:noescape
-func tile1x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile1x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile2x16AVX2 works like tileGeneric(2, 16).
 //
 //go:noescape
-func tile2x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile2x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile3x16AVX2 works like tileGeneric(3, 16).
 //
 //go:noescape
-func tile3x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile3x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile4x16AVX2 works like tileGeneric(4, 16).
 //
 //go:noescape
-func tile4x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile4x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile5x16AVX2 works like tileGeneric(5, 16).
 //
 //go:noescape
-func tile5x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile5x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile6x16AVX2 works like tileGeneric(6, 16).
 //
 //go:noescape
-func tile6x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile6x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile1x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile1x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile1x16AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile1x16AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -29,18 +29,16 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), CX
-	TESTQ   CX, CX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  32(AX), Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), CX
+	MOVQ   ldd+120(FP), DX
+	SHLQ   $0x02, DX
+	TESTQ  CX, CX
+	JZ     replace
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -48,9 +46,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile2x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile2x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile2x16AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile2x16AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -78,23 +76,19 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  32(AX), Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  32(AX), Y3, Y3
-	VMOVUPS Y3, 32(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	VADDPS 32(DX), Y3, Y3
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -105,9 +99,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile3x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile3x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile3x16AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile3x16AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -140,28 +134,22 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  32(AX), Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  32(AX), Y3, Y3
-	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y4, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  32(AX), Y5, Y5
-	VMOVUPS Y5, 32(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	VADDPS 32(DX), Y3, Y3
+	ADDQ   BX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -175,9 +163,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile4x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile4x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile4x16AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile4x16AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -215,33 +203,25 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  32(AX), Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  32(AX), Y3, Y3
-	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y4, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  32(AX), Y5, Y5
-	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y6, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  32(AX), Y7, Y7
-	VMOVUPS Y7, 32(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	VADDPS 32(DX), Y3, Y3
+	ADDQ   BX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
+	ADDQ   BX, DX
+	VADDPS (DX), Y6, Y6
+	VADDPS 32(DX), Y7, Y7
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -258,9 +238,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile5x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile5x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3
-TEXT ·tile5x16AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile5x16AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -303,38 +283,28 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  32(AX), Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  32(AX), Y3, Y3
-	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y4, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  32(AX), Y5, Y5
-	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y6, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  32(AX), Y7, Y7
-	VMOVUPS Y7, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y8, Y8
-	VMOVUPS Y8, (AX)
-	VADDPS  32(AX), Y9, Y9
-	VMOVUPS Y9, 32(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	VADDPS 32(DX), Y3, Y3
+	ADDQ   BX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
+	ADDQ   BX, DX
+	VADDPS (DX), Y6, Y6
+	VADDPS 32(DX), Y7, Y7
+	ADDQ   BX, DX
+	VADDPS (DX), Y8, Y8
+	VADDPS 32(DX), Y9, Y9
 
 replace:
 	VMOVUPS Y0, (AX)
@@ -354,9 +324,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile6x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile6x16AVX2(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-104
+TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -457,43 +427,31 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  32(AX), Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  32(AX), Y3, Y3
-	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y4, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  32(AX), Y5, Y5
-	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y6, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  32(AX), Y7, Y7
-	VMOVUPS Y7, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y8, Y8
-	VMOVUPS Y8, (AX)
-	VADDPS  32(AX), Y9, Y9
-	VMOVUPS Y9, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Y10, Y10
-	VMOVUPS Y10, (AX)
-	VADDPS  32(AX), Y11, Y11
-	VMOVUPS Y11, 32(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	ADDQ   BX, DX
+	VADDPS (DX), Y2, Y2
+	VADDPS 32(DX), Y3, Y3
+	ADDQ   BX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
+	ADDQ   BX, DX
+	VADDPS (DX), Y6, Y6
+	VADDPS 32(DX), Y7, Y7
+	ADDQ   BX, DX
+	VADDPS (DX), Y8, Y8
+	VADDPS 32(DX), Y9, Y9
+	ADDQ   BX, DX
+	VADDPS (DX), Y10, Y10
+	VADDPS 32(DX), Y11, Y11
 
 replace:
 	VMOVUPS Y0, (AX)

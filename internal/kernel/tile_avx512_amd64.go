@@ -7,59 +7,59 @@ package kernel
 // tile1x32AVX512 works like tileGeneric(1, 32).
 //
 //go:noescape
-func tile1x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile1x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile2x32AVX512 works like tileGeneric(2, 32).
 //
 //go:noescape
-func tile2x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile2x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile3x32AVX512 works like tileGeneric(3, 32).
 //
 //go:noescape
-func tile3x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile3x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile4x32AVX512 works like tileGeneric(4, 32).
 //
 //go:noescape
-func tile4x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile4x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile5x32AVX512 works like tileGeneric(5, 32).
 //
 //go:noescape
-func tile5x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile5x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile6x32AVX512 works like tileGeneric(6, 32).
 //
 //go:noescape
-func tile6x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile6x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile7x32AVX512 works like tileGeneric(7, 32).
 //
 //go:noescape
-func tile7x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile7x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile8x32AVX512 works like tileGeneric(8, 32).
 //
 //go:noescape
-func tile8x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile8x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile9x32AVX512 works like tileGeneric(9, 32).
 //
 //go:noescape
-func tile9x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile9x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile10x32AVX512 works like tileGeneric(10, 32).
 //
 //go:noescape
-func tile10x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile10x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile11x32AVX512 works like tileGeneric(11, 32).
 //
 //go:noescape
-func tile11x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile11x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 
 // tile12x32AVX512 works like tileGeneric(12, 32).
 //
 //go:noescape
-func tile12x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+func tile12x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile1x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile1x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile1x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile1x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -29,18 +29,16 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), CX
-	TESTQ   CX, CX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), CX
+	MOVQ   ldd+120(FP), DX
+	SHLQ   $0x02, DX
+	TESTQ  CX, CX
+	JZ     replace
+	VADDPS (CX), Z0, Z0
+	VADDPS 64(CX), Z1, Z1
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -48,9 +46,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile2x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile2x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile2x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile2x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -78,23 +76,19 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -105,9 +99,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile3x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile3x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile3x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile3x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -140,28 +134,22 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -175,9 +163,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile4x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile4x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile4x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile4x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -215,33 +203,25 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -258,9 +238,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile5x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile5x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile5x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile5x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -303,38 +283,28 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -354,9 +324,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile6x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile6x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile6x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile6x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -404,43 +374,31 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	VADDPS 64(DX), Z11, Z11
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -463,9 +421,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile7x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile7x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile7x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile7x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -518,48 +476,34 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (AX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	VADDPS 64(DX), Z11, Z11
+	ADDQ   BX, DX
+	VADDPS (DX), Z12, Z12
+	VADDPS 64(DX), Z13, Z13
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -585,9 +529,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile8x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile8x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile8x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile8x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -645,53 +589,37 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (AX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z14, Z14
-	VMOVUPS Z14, (AX)
-	VADDPS  64(AX), Z15, Z15
-	VMOVUPS Z15, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	VADDPS 64(DX), Z11, Z11
+	ADDQ   BX, DX
+	VADDPS (DX), Z12, Z12
+	VADDPS 64(DX), Z13, Z13
+	ADDQ   BX, DX
+	VADDPS (DX), Z14, Z14
+	VADDPS 64(DX), Z15, Z15
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -720,9 +648,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile9x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile9x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile9x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile9x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -785,58 +713,40 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (AX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z14, Z14
-	VMOVUPS Z14, (AX)
-	VADDPS  64(AX), Z15, Z15
-	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z16, Z16
-	VMOVUPS Z16, (AX)
-	VADDPS  64(AX), Z17, Z17
-	VMOVUPS Z17, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	VADDPS 64(DX), Z11, Z11
+	ADDQ   BX, DX
+	VADDPS (DX), Z12, Z12
+	VADDPS 64(DX), Z13, Z13
+	ADDQ   BX, DX
+	VADDPS (DX), Z14, Z14
+	VADDPS 64(DX), Z15, Z15
+	ADDQ   BX, DX
+	VADDPS (DX), Z16, Z16
+	VADDPS 64(DX), Z17, Z17
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -868,9 +778,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile10x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile10x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile10x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile10x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -938,63 +848,43 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (AX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z14, Z14
-	VMOVUPS Z14, (AX)
-	VADDPS  64(AX), Z15, Z15
-	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z16, Z16
-	VMOVUPS Z16, (AX)
-	VADDPS  64(AX), Z17, Z17
-	VMOVUPS Z17, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z18, Z18
-	VMOVUPS Z18, (AX)
-	VADDPS  64(AX), Z19, Z19
-	VMOVUPS Z19, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	VADDPS 64(DX), Z11, Z11
+	ADDQ   BX, DX
+	VADDPS (DX), Z12, Z12
+	VADDPS 64(DX), Z13, Z13
+	ADDQ   BX, DX
+	VADDPS (DX), Z14, Z14
+	VADDPS 64(DX), Z15, Z15
+	ADDQ   BX, DX
+	VADDPS (DX), Z16, Z16
+	VADDPS 64(DX), Z17, Z17
+	ADDQ   BX, DX
+	VADDPS (DX), Z18, Z18
+	VADDPS 64(DX), Z19, Z19
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -1029,9 +919,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile11x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile11x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F
-TEXT ·tile11x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile11x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -1104,68 +994,46 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (AX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z14, Z14
-	VMOVUPS Z14, (AX)
-	VADDPS  64(AX), Z15, Z15
-	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z16, Z16
-	VMOVUPS Z16, (AX)
-	VADDPS  64(AX), Z17, Z17
-	VMOVUPS Z17, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z18, Z18
-	VMOVUPS Z18, (AX)
-	VADDPS  64(AX), Z19, Z19
-	VMOVUPS Z19, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z20, Z20
-	VMOVUPS Z20, (AX)
-	VADDPS  64(AX), Z21, Z21
-	VMOVUPS Z21, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	VADDPS 64(DX), Z11, Z11
+	ADDQ   BX, DX
+	VADDPS (DX), Z12, Z12
+	VADDPS 64(DX), Z13, Z13
+	ADDQ   BX, DX
+	VADDPS (DX), Z14, Z14
+	VADDPS 64(DX), Z15, Z15
+	ADDQ   BX, DX
+	VADDPS (DX), Z16, Z16
+	VADDPS 64(DX), Z17, Z17
+	ADDQ   BX, DX
+	VADDPS (DX), Z18, Z18
+	VADDPS 64(DX), Z19, Z19
+	ADDQ   BX, DX
+	VADDPS (DX), Z20, Z20
+	VADDPS 64(DX), Z21, Z21
 
 replace:
 	VMOVUPS Z0, (AX)
@@ -1203,9 +1071,9 @@ replace:
 	VZEROUPPER
 	RET
 
-// func tile12x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)
+// func tile12x32AVX512(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile12x32AVX512(SB), NOSPLIT, $0-104
+TEXT ·tile12x32AVX512(SB), NOSPLIT, $0-128
 	MOVQ   k+0(FP), AX
 	MOVQ   a_base+8(FP), CX
 	MOVQ   lda+32(FP), DX
@@ -1374,73 +1242,49 @@ tail:
 	JNZ          tail
 
 store:
-	MOVQ    c_base+64(FP), AX
-	MOVQ    ldc+88(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    acc+96(FP), DX
-	TESTQ   DX, DX
-	JZ      replace
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (AX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (AX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (AX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (AX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (AX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (AX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z14, Z14
-	VMOVUPS Z14, (AX)
-	VADDPS  64(AX), Z15, Z15
-	VMOVUPS Z15, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z16, Z16
-	VMOVUPS Z16, (AX)
-	VADDPS  64(AX), Z17, Z17
-	VMOVUPS Z17, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z18, Z18
-	VMOVUPS Z18, (AX)
-	VADDPS  64(AX), Z19, Z19
-	VMOVUPS Z19, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z20, Z20
-	VMOVUPS Z20, (AX)
-	VADDPS  64(AX), Z21, Z21
-	VMOVUPS Z21, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  (AX), Z22, Z22
-	VMOVUPS Z22, (AX)
-	VADDPS  64(AX), Z23, Z23
-	VMOVUPS Z23, 64(AX)
-	VZEROUPPER
-	RET
+	MOVQ   c_base+64(FP), AX
+	MOVQ   ldc+88(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   d_base+96(FP), DX
+	MOVQ   ldd+120(FP), BX
+	SHLQ   $0x02, BX
+	TESTQ  DX, DX
+	JZ     replace
+	VADDPS (DX), Z0, Z0
+	VADDPS 64(DX), Z1, Z1
+	ADDQ   BX, DX
+	VADDPS (DX), Z2, Z2
+	VADDPS 64(DX), Z3, Z3
+	ADDQ   BX, DX
+	VADDPS (DX), Z4, Z4
+	VADDPS 64(DX), Z5, Z5
+	ADDQ   BX, DX
+	VADDPS (DX), Z6, Z6
+	VADDPS 64(DX), Z7, Z7
+	ADDQ   BX, DX
+	VADDPS (DX), Z8, Z8
+	VADDPS 64(DX), Z9, Z9
+	ADDQ   BX, DX
+	VADDPS (DX), Z10, Z10
+	VADDPS 64(DX), Z11, Z11
+	ADDQ   BX, DX
+	VADDPS (DX), Z12, Z12
+	VADDPS 64(DX), Z13, Z13
+	ADDQ   BX, DX
+	VADDPS (DX), Z14, Z14
+	VADDPS 64(DX), Z15, Z15
+	ADDQ   BX, DX
+	VADDPS (DX), Z16, Z16
+	VADDPS 64(DX), Z17, Z17
+	ADDQ   BX, DX
+	VADDPS (DX), Z18, Z18
+	VADDPS 64(DX), Z19, Z19
+	ADDQ   BX, DX
+	VADDPS (DX), Z20, Z20
+	VADDPS 64(DX), Z21, Z21
+	ADDQ   BX, DX
+	VADDPS (DX), Z22, Z22
+	VADDPS 64(DX), Z23, Z23
 
 replace:
 	VMOVUPS Z0, (AX)

@@ -13,7 +13,7 @@ import (
 func (s *isa) tile(r, v int) {
 	w := v * s.vec
 	TEXT(fmt.Sprintf("tile%dx%d%s", r, w, s.name), NOSPLIT,
-		"func(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)")
+		"func(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)")
 	Doc(fmt.Sprintf("tile%dx%d%s works like tileGeneric(%d, %d).", r, w, s.name, r, w))
 	Pragma("noescape")
 	k := integer("k")
@@ -86,27 +86,28 @@ func (s *isa) tile(r, v int) {
 	Label("store")
 	c := slice("c")
 	ldc := stride("ldc")
-	acc := integer("acc")
-	TESTQ(acc, acc)
+	d := slice("d")
+	ldd := stride("ldd")
+	TESTQ(d, d)
 	JZ(LabelRef("replace"))
-	for _, add := range []bool{true, false} {
-		for i := range r {
-			for j := range v {
-				m := at(c, j*s.bytes())
-				if add {
-					VADDPS(m, sums[i][j], sums[i][j])
-				}
-				VMOVUPS(sums[i][j], m)
-			}
-			if i < r-1 {
-				ADDQ(ldc, c)
-			}
+	for i := range r {
+		for j := range v {
+			VADDPS(at(d, j*s.bytes()), sums[i][j], sums[i][j])
 		}
-		ret()
-		if add {
-			Label("replace")
+		if i < r-1 {
+			ADDQ(ldd, d)
 		}
 	}
+	Label("replace")
+	for i := range r {
+		for j := range v {
+			VMOVUPS(sums[i][j], at(c, j*s.bytes()))
+		}
+		if i < r-1 {
+			ADDQ(ldc, c)
+		}
+	}
+	ret()
 }
 
 // prefetch is how far ahead of its use a panel is fetched, in bytes.

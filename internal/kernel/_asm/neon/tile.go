@@ -9,11 +9,11 @@ const maxRows = 12
 func tile(r, width int) {
 	w := 4 * width
 	name := fmt.Sprintf("tile%dx%dNEON", r, w)
-	function(name, "(k int, a []float32, lda int, b []float32, c []float32, ldc int, acc int)",
-		fmt.Sprintf("%s works like tileGeneric(%d, %d).", name, r, w), 104)
+	function(name, "(k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)",
+		fmt.Sprintf("%s works like tileGeneric(%d, %d).", name, r, w), 128)
 	const (
-		k, a, lda, b, c, ldc, acc = gp(0), gp(1), gp(2), gp(3), gp(4), gp(5), gp(6)
-		b0, a0                    = v(24), v(26)
+		k, a, lda, b, c, ldc, d, ldd = gp(0), gp(1), gp(2), gp(3), gp(4), gp(5), gp(6), gp(7)
+		b0, a0                       = v(24), v(26)
 	)
 	param("k", 0, k)
 	param("a_base", 8, a)
@@ -51,20 +51,20 @@ func tile(r, width int) {
 	op("BNE inner")
 	param("c_base", 64, c)
 	param("ldc", 88, ldc)
-	param("acc", 96, acc)
+	param("d_base", 96, d)
+	param("ldd", 120, ldd)
 	bytes4(ldc)
-	op("CBZ R%d, replace", acc)
+	bytes4(ldd)
+	op("CBZ R%d, replace", d)
 	for i := range r {
 		for j := range width {
-			load(c, 16*j, b0+v(j))
+			load(d, 16*j, b0+v(j))
 			fadd(sum(i, j), b0+v(j), sum(i, j))
-			store(sum(i, j), c, 16*j)
 		}
 		if i < r-1 {
-			op("ADD R%d, R%d, R%d", ldc, c, c)
+			op("ADD R%d, R%d, R%d", ldd, d, d)
 		}
 	}
-	op("RET")
 	label("replace")
 	for i := range r {
 		for j := range width {
