@@ -61,6 +61,7 @@ type report struct {
 type options struct {
 	model, random, picture, json string
 	runs                         int
+	everything                   bool
 }
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
@@ -70,6 +71,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.StringVar(&o.random, "random", "", "counter-based weights in the shape `vit_b`, vit_l or vit_h")
 	fs.StringVar(&o.picture, "picture", "", "PNG or JPEG `file`; default: the bundled picture")
 	fs.StringVar(&o.json, "json", "", "`file` for the figures as JSON")
+	fs.BoolVar(&o.everything, "everything", false, "measure automatic masks from 32 x 32 points too, once")
 	fs.IntVar(&o.runs, "runs", 5, "measured runs of each")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -173,6 +175,13 @@ func (o options) measure(ctx context.Context) (*report, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.everything {
+		start := time.Now()
+		if _, err := m.Everything(ctx, img, sam.EverythingOptions{}); err != nil {
+			return nil, err
+		}
+		r.add(figure{What: "everything", Seconds: []float64{time.Since(start).Seconds()}}, 0)
 	}
 	for i := range r.Figures {
 		if g := r.Figures[i].GFLOPS; g > 0 {
