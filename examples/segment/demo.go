@@ -1,13 +1,10 @@
 package main
 
-// demo is the prompts for the bundled picture: a gland and a vessel by a box,
-// nuclei by a point or a box.
+// demo is the prompts for the bundled picture: nuclei by a point or a box.
 func demo() []prompt {
 	box := func(x0, y0, x1, y1 float64) *[4]float64 { return &[4]float64{x0, y0, x1, y1} }
 	point := func(x, y float64) [][3]float64 { return [][3]float64{{x, y, 1}} }
 	return []prompt{
-		{Name: "gland", Box: box(211, 456, 632, 861)},
-		{Name: "vessel", Box: box(297, 57, 522, 302)},
 		{Name: "tumour nucleus", Points: point(838, 330)},
 		{Name: "tumour nucleus", Points: point(797, 438)},
 		{Name: "tumour nucleus", Points: point(584, 541)},
@@ -16,5 +13,7 @@ func demo() []prompt {
 		{Name: "epithelial nucleus", Box: box(464, 529, 493, 563)},
 		{Name: "stroma nucleus", Points: point(745, 318)},
 		{Name: "stroma nucleus", Points: point(101, 668)},
+		{Name: "vessel nucleus", Box: box(406, 262, 444, 286)},
+		{Name: "fat cell nucleus", Points: point(60, 310)},
 	}
 }
