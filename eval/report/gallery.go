@@ -78,7 +78,8 @@ var (
 
 // DrawOverlay draws what was found, missed and invented in colour, the
 // outlines of true instances in white and of predicted ones in black, and the
-// prompts, at most 200 of them. Pictures above 512 pixels are drawn smaller.
+// prompts unless they are so many that they would hide the rest. Pictures
+// above 512 pixels are drawn smaller.
 func DrawOverlay(o *eval.Overlay) (image.Image, error) {
 	p := *o.Picture
 	pred := o.Pred
@@ -121,10 +122,7 @@ func DrawOverlay(o *eval.Overlay) (image.Image, error) {
 			tint(px, truthColour, 0.8)
 		}
 	}
-	for i, pr := range o.Prompts {
-		if i == 200 {
-			break
-		}
+	for _, pr := range drawn(o.Prompts) {
 		if b := pr.Box; b != nil {
 			c.Box(b.X0*scale, b.Y0*scale, b.X1*scale, b.Y1*scale, draw.Color(4), 1)
 		}
@@ -133,6 +131,21 @@ func DrawOverlay(o *eval.Overlay) (image.Image, error) {
 		}
 	}
 	return img, nil
+}
+
+// drawn returns the prompts that a picture shows: all or none.
+func drawn(ps []sam.Prompt) []sam.Prompt {
+	n := 0
+	for _, p := range ps {
+		n += len(p.Points)
+		if p.Box != nil {
+			n++
+		}
+	}
+	if n > 60 && len(ps) > 1 || n > 200 {
+		return nil
+	}
+	return ps
 }
 
 func tint(px []uint8, c color.NRGBA, a float64) {
@@ -226,6 +239,7 @@ func figure(ctx context.Context, v *eval.Viewer, p Pick, setting eval.Setting, t
 	}
 	return galleryFigure{
 		Rank: p.Rank, ID: p.ID, Score: t.number(p.Score), Prompts: p.Prompts, Instances: p.Instances,
+		Hidden:  len(o.Prompts) > 0 && drawn(o.Prompts) == nil,
 		Picture: template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())),
 	}, nil
 }
@@ -246,6 +260,7 @@ type gallerySection struct {
 type galleryFigure struct {
 	Rank, ID, Score    string
 	Prompts, Instances int
+	Hidden             bool
 	Picture            template.URL
 }
 
@@ -267,7 +282,7 @@ ul{color:#555;font-size:.9em}.scroll{overflow-x:auto}
 <ul>{{range .Notes}}<li>{{.}}</li>{{end}}</ul>
 <p class="key"><span style="background:#009e73"></span>found<span style="background:#0072b2"></span>missed<span style="background:#d55e00"></span>invented<span style="background:#fff"></span>outline of the truth<span style="background:#141414"></span>outline of the prediction</p>
 {{range .Sections}}<h2>{{.Task}}: {{.Setting}}</h2>
-<div class="row">{{range .Figures}}<figure><img src="{{.Picture}}" alt="{{.Rank}} picture, {{.ID}}"><figcaption>{{.Rank}}: {{.Score}}, {{.ID}} ({{.Instances}} instances, {{.Prompts}} prompts)</figcaption></figure>
+<div class="row">{{range .Figures}}<figure><img src="{{.Picture}}" alt="{{.Rank}} picture, {{.ID}}"><figcaption>{{.Rank}}: {{.Score}}, {{.ID}} ({{.Instances}} instances, {{.Prompts}} prompts{{if .Hidden}}, not drawn{{end}})</figcaption></figure>
 {{end}}</div>
 {{end}}</body></html>
 `))

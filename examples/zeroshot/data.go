@@ -12,6 +12,7 @@ import (
 const dataHelp = `a data set, KIND=FOLDER, may be given several times:
 monuseg=DIR pannuke=FOLD consep=DIR lizard=DIR conic=DIR nuinsseg=DIR tnbc=DIR glas=DIR neptune=DIR
 pairs=IMAGES,MASKS[,MPP]  labels=IMAGES,MASKS[,MPP]  (masks that are binary, or hold instance numbers)
+nuclei=IMAGES,MASKS[,MPP]  tumour=IMAGES,MASKS[,MPP]  (as pairs, beside the paper's column of that name)
 qupath=IMAGES,ANNOTATIONS[,MPP]  coco=JSON,IMAGES[,MPP]  camelyon16=SLIDES,ANNOTATIONS[,MPP]`
 
 // openData opens what a -data flag names.
@@ -40,8 +41,12 @@ func openData(arg string) (eval.Dataset, error) {
 		return nil, fmt.Errorf("-data %q: want two folders and perhaps the micrometres per pixel, with commas", arg)
 	}
 	switch kind {
-	case "pairs":
-		return dataset.Pairs("pictures", part[0], part[1], dataset.MaskBinary, mpp)
+	case "pairs", "nuclei", "tumour":
+		name := map[string]string{"pairs": "pictures"}[kind]
+		if name == "" {
+			name = kind // a column of the paper
+		}
+		return dataset.Pairs(name, part[0], part[1], dataset.MaskBinary, mpp)
 	case "labels":
 		return dataset.Pairs("pictures", part[0], part[1], dataset.MaskLabels, mpp)
 	case "qupath":
