@@ -52,7 +52,7 @@ func (s *synthetic) ReadRegion(ctx context.Context, level int, at image.Point, d
 // slides of at most maxTruth pixels a side.
 const (
 	demoSeed = 2031
-	demoSide = 1600
+	demoSide = 1024
 	maxTruth = 8192
 )
 
@@ -65,13 +65,6 @@ func demo(ctx context.Context, m *sam.Model, j *job, log *slog.Logger, stdout io
 	}
 	if j.mpp == 0 {
 		j.mpp = 0.5
-	}
-	// The defaults are made for ViT-H; the bundled model is less sure.
-	if j.model == "" && j.iou == 0 {
-		j.iou = 0.5
-	}
-	if j.model == "" && j.stability == 0 {
-		j.stability = 0.8
 	}
 	res, err := segment(ctx, m, s, j.out, j, log)
 	if err != nil || !res.Merged {

@@ -49,8 +49,8 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
 	fs.IntVar(&j.minArea, "min-area", 0, "least pixels of an object; smaller holes and islands are removed too")
-	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, below 0: none")
-	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, below 0: none")
+	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.55; below 0: none")
+	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
 	fs.BoolVar(&j.all, "all", false, "look at glass too")
 	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
 	fs.StringVar(&shard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")
@@ -156,8 +156,18 @@ func (j *job) options() sam.SegmentOptions {
 		Shard: j.shard, Shards: j.shards, Class: j.class,
 		Everything: sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: j.minArea},
 	}
+	// The defaults are made for ViT-H; the bundled model is less sure.
+	if j.model == "" && j.iou == 0 {
+		o.Everything.PredIoUThresh = 0.55
+	}
+	if j.model == "" && j.stability == 0 {
+		o.Everything.StabilityScoreThresh = 0.4
+	}
 	if j.prompts == "nuclei" {
+		// One mask a point: nuclei have no parts to choose from. Two points
+		// in one nucleus give two masks that differ a little.
 		o.Find, o.FindName = sam.FindNuclei, "nuclei"
+		o.Everything.SingleMask, o.Everything.BoxNMSThresh = true, 0.5
 	} else {
 		o.Everything.PointsPerSide, o.Everything.CropNLayers = j.points, j.layers
 	}
