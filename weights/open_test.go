@@ -204,6 +204,8 @@ func TestOpenOtherFiles(t *testing.T) {
 		{"gzip", "\x1f\x8b\x08", "a gzip archive: unpack it"},
 		{"zeros", strings.Repeat("\x00", 4000), "an unfinished download"},
 		{"onnx", "\x08\x07\x12\x07pytorch\x1a\x051.13.1:\x00", "an ONNX graph"},
+		{"onnx with a producer of 255 bytes", "\x08\x07\x12\xff" + strings.Repeat("a", 300), "an ONNX graph"},
+		{"a producer that is cut short", "\x08\x07\x12\xff" + strings.Repeat("a", 200), "neither a .pth (zip), .safetensors nor .npz file"},
 		{"npy", "\x93NUMPY\x01\x00", "a single array"},
 		{"noise", "\x01\x02\x03\x04", "neither a .pth"},
 		{"zip", "PK\x05\x06" + strings.Repeat("\x00", 18), "a zip archive without a state dict"},

@@ -71,7 +71,11 @@ func isWebPage(head []byte) bool {
 // isONNX looks for the version and producer of an ONNX model, the first fields
 // of its protocol buffer.
 func isONNX(head []byte) bool {
-	return len(head) > 16 && head[0] == 0x08 && head[2] == 0x12 && int(head[3]) < len(head)-4 && utf8.Valid(head[4:4+head[3]])
+	if len(head) <= 16 || head[0] != 0x08 || head[2] != 0x12 {
+		return false
+	}
+	n, rest := int(head[3]), head[4:]
+	return n < len(rest) && utf8.Valid(rest[:n])
 }
 
 // isText reports whether the bytes are text: UTF-8 without control characters.
