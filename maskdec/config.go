@@ -49,16 +49,21 @@ func (c Config) MaskSize() int { return 4 * c.Grid }
 // Validate returns an error that wraps [ErrConfig] and names the first field
 // that no decoder can have.
 func (c Config) Validate() error {
+	// Counts of layers are multiplied, and a file can name a million of them
+	// without holding a value, so they are bounded more closely than widths.
+	const wide, many = 1 << 16, 1 << 8
 	for _, f := range []struct {
 		name string
 		v    int
+		max  int
 	}{
-		{"Grid", c.Grid}, {"Channels", c.Channels}, {"Depth", c.Depth}, {"Heads", c.Heads}, {"SelfDim", c.SelfDim},
-		{"CrossDim", c.CrossDim}, {"MLP", c.MLP}, {"MaskTokens", c.MaskTokens}, {"IoUHidden", c.IoUHidden},
-		{"IoUDepth", c.IoUDepth}, {"Up1", c.Up1}, {"Up2", c.Up2}, {"HyperHidden", c.HyperHidden}, {"HyperDepth", c.HyperDepth},
+		{"Grid", c.Grid, wide}, {"Channels", c.Channels, wide}, {"Depth", c.Depth, many}, {"Heads", c.Heads, wide},
+		{"SelfDim", c.SelfDim, wide}, {"CrossDim", c.CrossDim, wide}, {"MLP", c.MLP, wide}, {"MaskTokens", c.MaskTokens, many},
+		{"IoUHidden", c.IoUHidden, wide}, {"IoUDepth", c.IoUDepth, many}, {"Up1", c.Up1, wide}, {"Up2", c.Up2, wide},
+		{"HyperHidden", c.HyperHidden, wide}, {"HyperDepth", c.HyperDepth, many},
 	} {
-		if f.v < 1 || f.v > 1<<16 {
-			return fmt.Errorf("%w: %s is %d, want 1 to %d", ErrConfig, f.name, f.v, 1<<16)
+		if f.v < 1 || f.v > f.max {
+			return fmt.Errorf("%w: %s is %d, want 1 to %d", ErrConfig, f.name, f.v, f.max)
 		}
 	}
 	if c.SelfDim%c.Heads != 0 || c.CrossDim%c.Heads != 0 {

@@ -46,6 +46,37 @@ func TestConfigOf(t *testing.T) {
 	assert.ErrorContains(t, err, "maskdec: read configuration: mask_decoder.mask_tokens.weight: shape [], want rank 2")
 }
 
+// TestConfigOfHostile: names cost a file next to nothing, so that a few
+// kilobytes could ask for millions of layers.
+func TestConfigOfHostile(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(map[string]weights.TensorData)
+	}{
+		{"MaskTokens is 4096", func(m map[string]weights.TensorData) {
+			m["mask_decoder.mask_tokens.weight"] = weights.TensorData{Shape: []int{4096, 16}, Data: make([]float32, 4096*16)}
+		}},
+		{"HyperDepth is 1000", func(m map[string]weights.TensorData) {
+			for i := 3; i < 1000; i++ {
+				m[fmt.Sprintf("mask_decoder.output_hypernetworks_mlps.0.layers.%d.weight", i)] = weights.TensorData{Shape: []int{0}}
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			all := map[string]weights.TensorData{}
+			ck := checkpoint(small)
+			for _, n := range ck.Names() {
+				s, _ := ck.Shape(n)
+				all[n] = weights.TensorData{Shape: s}
+			}
+			tt.change(all)
+			_, err := maskdec.ConfigOf(weights.FromTensors(all), small.Grid)
+			require.ErrorIs(t, err, maskdec.ErrConfig)
+			assert.ErrorContains(t, err, tt.name+", want 1 to 256")
+		})
+	}
+}
+
 func TestNewChecksPositions(t *testing.T) {
 	b := bound{maskdec.NewParams(small)}
 	require.NoError(t, weights.Bind(checkpoint(small), &b))

@@ -29,6 +29,10 @@ import (
 // ErrConfig is returned for a configuration that no encoder can have.
 var ErrConfig = errors.New("vit: bad configuration")
 
+// maxValues bounds each array of an encoder: 4 GiB, fifty times what
+// ViT-H needs.
+const maxValues = 1 << 30
+
 // Config is the shape of an encoder.
 type Config struct {
 	ImageSize int   // pixels of a side of the square input picture
@@ -68,12 +72,26 @@ func (c Config) Validate() error {
 	if c.ImageSize%c.Patch != 0 {
 		return fmt.Errorf("%w: ImageSize %d is no multiple of Patch %d", ErrConfig, c.ImageSize, c.Patch)
 	}
-	if c.Window < 1 && len(c.Global) < c.Depth {
-		return fmt.Errorf("%w: Window is %d, want at least 1 unless every block is global", ErrConfig, c.Window)
+	// A window much larger than the map would be padding, all of which is
+	// attended to.
+	if w := max(c.Grid(), 128); len(c.Global) < c.Depth && (c.Window < 1 || c.Window > w) {
+		return fmt.Errorf("%w: Window is %d, want 1 to %d unless every block is global", ErrConfig, c.Window, w)
 	}
 	for i, b := range c.Global {
 		if b < 0 || b >= c.Depth || (i > 0 && b <= c.Global[i-1]) {
 			return fmt.Errorf("%w: Global %v, want ascending blocks below %d", ErrConfig, c.Global, c.Depth)
+		}
+	}
+	n, a := c.Grid()*c.Grid(), c.Heads*c.HeadDim
+	for _, f := range []struct {
+		name string
+		n    int
+	}{
+		{"the map", n * c.Width}, {"the perceptron's map", n * c.MLP}, {"queries, keys and values", n * 3 * a},
+		{"attn.qkv.weight", 3 * a * c.Width}, {"neck.2.weight", 9 * c.Out * c.Out},
+	} {
+		if f.n > maxValues {
+			return fmt.Errorf("%w: %s would have %d values, at most %d are possible", ErrConfig, f.name, f.n, maxValues)
 		}
 	}
 	return nil

@@ -96,6 +96,27 @@ func len1(s []int) int {
 	return n
 }
 
+func TestValidateBounds(t *testing.T) {
+	for name, change := range map[string]func(*vit.Config){
+		"Window is 129, want 1 to 128":                  func(c *vit.Config) { c.Window = 129 },
+		"Window is 0, want 1 to 128":                    func(c *vit.Config) { c.Window = 0 },
+		"the map would have 4398046511104 values":       func(c *vit.Config) { c.ImageSize, c.Patch, c.Width = 1<<14, 1, 1<<14 },
+		"queries, keys and values would have":           func(c *vit.Config) { c.Heads, c.HeadDim, c.ImageSize = 1<<10, 1<<10, 512 },
+		"attn.qkv.weight would have 51539607552 values": func(c *vit.Config) { c.Heads, c.HeadDim, c.Width = 1<<10, 1<<10, 1<<14 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := small()
+			change(&c)
+			err := c.Validate()
+			require.ErrorIs(t, err, vit.ErrConfig)
+			assert.ErrorContains(t, err, name)
+		})
+	}
+	c := small()
+	c.Window = 128 // larger than the map, as upstream allows
+	assert.NoError(t, c.Validate())
+}
+
 // TestBlocksAreLocal changes one pixel and expects a window block to change
 // the tokens of that pixel's window alone.
 func TestBlocksAreLocal(t *testing.T) {
