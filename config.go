@@ -2,6 +2,7 @@ package sam
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
@@ -40,6 +41,12 @@ func published(width, depth, heads int, global ...int) Config {
 			IoUHidden: 256, IoUDepth: 3, Up1: 64, Up2: 32, HyperHidden: 256, HyperDepth: 3,
 		},
 	}
+}
+
+// clone returns a copy that shares nothing with c.
+func (c Config) clone() Config {
+	c.Encoder.Global = slices.Clone(c.Encoder.Global)
+	return c
 }
 
 // Validate returns an error if no model can have this shape.

@@ -81,6 +81,7 @@ func fromCheckpoint(ck *weights.Checkpoint) (*Model, error) {
 }
 
 func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
+	cfg = cfg.clone()
 	p := newParams(cfg)
 	err := weights.Bind(ck, p)
 	if err != nil {
@@ -112,8 +113,8 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	return m, nil
 }
 
-// Config is the model's shape.
-func (m *Model) Config() Config { return m.cfg }
+// Config returns the model's shape; it is the caller's to change.
+func (m *Model) Config() Config { return m.cfg.clone() }
 
 // Fingerprint tells models apart: it is a hash of all weights, the same
 // whatever file they came from.

@@ -2,6 +2,7 @@ package vit
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	G "gorgonia.org/gorgonia"
@@ -46,6 +47,7 @@ func New(c Config, p *Params) (*Encoder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c.Global = slices.Clone(c.Global)
 	var r layer.Reader
 	e := &Encoder{
 		cfg:   c,
@@ -82,8 +84,12 @@ func readBlock(r *layer.Reader, b *BlockParams) block {
 	}
 }
 
-// Config is the encoder's shape.
-func (e *Encoder) Config() Config { return e.cfg }
+// Config returns the encoder's shape; it is the caller's to change.
+func (e *Encoder) Config() Config {
+	c := e.cfg
+	c.Global = slices.Clone(c.Global)
+	return c
+}
 
 // Bytes is the memory that the weights take.
 func (e *Encoder) Bytes() int64 { return e.bytes }
