@@ -87,14 +87,39 @@ func (m *Model) buildDecoder(k decoderKey, o graph.CompileOptions) (*graph.Progr
 // imageSide is what the decoder computes from an embedding alone.
 type imageSide struct{ keys, k, v, q []float32 }
 
-// imageSide returns the embedding's image side, computed at its first use.
+// imageSide returns the embedding's image side, computed at its first use. If
+// another goroutine is at it, imageSide waits for that one, or for ctx.
 func (m *Model) imageSide(ctx context.Context, e *Embedding) (*imageSide, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.side != nil {
-		return e.side, nil
+	for {
+		e.mu.Lock()
+		side, busy := e.side, e.busy
+		if side == nil && busy == nil {
+			e.busy = make(chan struct{})
+			e.mu.Unlock()
+			return m.makeImageSide(ctx, e)
+		}
+		e.mu.Unlock()
+		if side != nil {
+			return side, nil
+		}
+		select {
+		case <-busy: // done, or given up because its own context ended
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	err := m.images.With(ctx, struct{}{}, func(p *graph.Program) error {
+}
+
+// makeImageSide computes the image side for the goroutine that set e.busy.
+func (m *Model) makeImageSide(ctx context.Context, e *Embedding) (side *imageSide, err error) {
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.side = side
+		close(e.busy)
+		e.busy = nil
+	}()
+	err = m.images.With(ctx, struct{}{}, func(p *graph.Program) error {
 		if err := p.Bind(inEmbedding, e.data); err != nil {
 			return err
 		}
@@ -102,10 +127,10 @@ func (m *Model) imageSide(ctx context.Context, e *Embedding) (*imageSide, error)
 			return err
 		}
 		clone := func(i int) []float32 { return append([]float32(nil), p.Output(i)...) }
-		e.side = &imageSide{clone(0), clone(1), clone(2), clone(3)}
+		side = &imageSide{clone(0), clone(1), clone(2), clone(3)}
 		return nil
 	})
-	return e.side, err
+	return side, err
 }
 
 // decode runs the decoder on prompts of one shape and gives each prompt's

@@ -23,7 +23,8 @@ type Embedding struct {
 	planes    []float32 // [Channels, Grid, Grid], made by Tensor
 
 	mu   sync.Mutex
-	side *imageSide // made by the first prediction
+	side *imageSide    // made by the first prediction
+	busy chan struct{} // closed when the goroutine that makes side is done
 }
 
 // Tensor returns the embedding as Meta's code shapes it, [C, H, W]. The

@@ -64,5 +64,19 @@ func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single
 	return prog, prog.Run(ctx)
 }
 
+// HoldImageSide makes predictions on e wait, as for a goroutine that computes
+// its image side, until release is called.
+func (e *Embedding) HoldImageSide() (release func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy = make(chan struct{})
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		close(e.busy)
+		e.busy = nil
+	}
+}
+
 // Specs are the tensors of a model of this shape.
 func Specs(c Config) []weights.Spec { return weights.Specs(newParams(c)) }

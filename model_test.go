@@ -293,6 +293,26 @@ func TestCancelStopsAtEachNode(t *testing.T) {
 	}
 }
 
+// TestCancelWhileWaiting: a prediction that waits for another goroutine's work
+// on the same embedding gives up with its context, and goes on when it can.
+func TestCancelWhileWaiting(t *testing.T) {
+	m := tinyModel(t, 1)
+	e, err := m.Embed(context.Background(), picture())
+	require.NoError(t, err)
+	release := e.HoldImageSide()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	_, err = m.Predict(ctx, e, sam.Prompt{}, sam.PredictOptions{})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	done := make(chan error)
+	go func() {
+		_, err := m.Predict(context.Background(), e, sam.Prompt{}, sam.PredictOptions{})
+		done <- err
+	}()
+	release()
+	assert.NoError(t, <-done)
+}
+
 func TestDeadline(t *testing.T) {
 	m := tinyModel(t, 1)
 	ctx, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
@@ -321,6 +341,20 @@ func TestBadConfigs(t *testing.T) {
 			assert.ErrorContains(t, err, name)
 		})
 	}
+}
+
+// TestConfigIsACopy: a model does not change with the Config that it was made
+// from, nor with the one that it gives.
+func TestConfigIsACopy(t *testing.T) {
+	c := tiny()
+	m, err := sam.NewRandom(c, 1)
+	require.NoError(t, err)
+	c.Encoder.Global[0] = 2
+	assert.Equal(t, tiny(), m.Config())
+	m.Config().Encoder.Global[0] = 2
+	assert.Equal(t, tiny(), m.Config())
+	_, err = m.Embed(context.Background(), picture())
+	assert.NoError(t, err, "the graph is built from the shape of the weights")
 }
 
 func TestPublishedShapes(t *testing.T) {
