@@ -2,8 +2,8 @@ package main
 
 // demo is the prompts for the bundled picture: nuclei by a point or a box.
 func demo() []prompt {
-	box := func(x0, y0, x1, y1 float64) *[4]float64 { return &[4]float64{x0, y0, x1, y1} }
-	point := func(x, y float64) [][3]float64 { return [][3]float64{{x, y, 1}} }
+	box := func(x0, y0, x1, y1 float64) []float64 { return []float64{x0, y0, x1, y1} }
+	point := func(x, y float64) [][]float64 { return [][]float64{{x, y, 1}} }
 	return []prompt{
 		{Name: "tumour nucleus", Points: point(838, 330)},
 		{Name: "tumour nucleus", Points: point(797, 438)},

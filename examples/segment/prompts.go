@@ -14,10 +14,10 @@ import (
 
 // prompt is one object to segment, as the JSON file has it.
 type prompt struct {
-	Name   string       `json:"name"`
-	Points [][3]float64 `json:"points"` // x, y, label
-	Box    *[4]float64  `json:"box"`    // x0, y0, x1, y1
-	Single bool         `json:"single"`
+	Name   string      `json:"name"`
+	Points [][]float64 `json:"points"` // x, y, label
+	Box    []float64   `json:"box"`    // x0, y0, x1, y1
+	Single bool        `json:"single"`
 }
 
 func (p prompt) sam() sam.Prompt {
@@ -36,7 +36,13 @@ func (p prompt) check() error {
 	if len(p.Points) == 0 && p.Box == nil {
 		return errors.New("neither points nor a box")
 	}
+	if p.Box != nil && len(p.Box) != 4 {
+		return fmt.Errorf("box of %d numbers, want [x0, y0, x1, y1]", len(p.Box))
+	}
 	for _, pt := range p.Points {
+		if len(pt) != 3 {
+			return fmt.Errorf("point of %d numbers, want [x, y, label]", len(pt))
+		}
 		if pt[2] != 0 && pt[2] != 1 {
 			return fmt.Errorf("label %g of point (%g, %g), want 1 (inside) or 0 (outside)", pt[2], pt[0], pt[1])
 		}
@@ -94,9 +100,9 @@ func (f promptFlag) Set(s string) error {
 	}
 	switch {
 	case f.box && len(v) == 4:
-		*f.list = append(*f.list, prompt{Box: (*[4]float64)(v)})
+		*f.list = append(*f.list, prompt{Box: v})
 	case !f.box && len(v) == 2:
-		*f.list = append(*f.list, prompt{Points: [][3]float64{{v[0], v[1], 1}}})
+		*f.list = append(*f.list, prompt{Points: [][]float64{{v[0], v[1], 1}}})
 	case f.box:
 		return fmt.Errorf("want x0,y0,x1,y1")
 	default:
