@@ -32,6 +32,8 @@ var normalised = func() (t [3][256]float32) {
 // Embed runs the image encoder on a picture of any size: resized as Pillow
 // does so that its longer side is the model's, normalised, and padded at the
 // right and the bottom. Alpha is dropped, as Pillow's convert("RGB") does.
+// The methods of an image of a type of the caller's own are called from
+// several goroutines.
 //
 // Embed returns an error for an empty picture, and ctx's error within one
 // block of the encoder after ctx is done.

@@ -26,14 +26,18 @@ func (e *Embedding) WriteFloat16(w io.Writer) (int64, error) {
 }
 
 func (e *Embedding) write(w io.Writer, t embedfile.Type) (int64, error) {
-	data, shape := e.Tensor()
-	n, err := embedfile.Write(w, &embedfile.Embedding{
-		Fingerprint: e.fingerprint, Shape: shape, Picture: embedfile.Size(e.picture), Input: embedfile.Size(e.input), Data: data,
-	}, t)
+	n, err := e.encode(w, t)
 	if err != nil {
 		return n, fmt.Errorf("sam: write embedding: %w", err)
 	}
 	return n, nil
+}
+
+func (e *Embedding) encode(w io.Writer, t embedfile.Type) (int64, error) {
+	data, shape := e.Tensor()
+	return embedfile.Write(w, &embedfile.Embedding{
+		Fingerprint: e.fingerprint, Shape: shape, Picture: embedfile.Size(e.picture), Input: embedfile.Size(e.input), Data: data,
+	}, t)
 }
 
 // Save writes the embedding to a file in float32, or in float16 if half is
@@ -43,29 +47,41 @@ func (e *Embedding) Save(path string, half bool) error {
 	if half {
 		t = embedfile.Float16
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := e.write(w, t)
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		_, err := e.encode(w, t)
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("sam: save embedding %s: %w", path, err)
+	}
+	return nil
 }
 
 // ReadEmbedding reads what [Embedding.WriteTo] or [Embedding.WriteFloat16]
 // wrote. It returns an error that wraps [ErrEmbeddingFile] if the content is
 // damaged, and one that wraps [ErrOtherModel] if another model made it.
 func (m *Model) ReadEmbedding(r io.Reader) (*Embedding, error) {
-	f, err := embedfile.Read(r)
-	if errors.Is(err, embedfile.ErrFormat) {
-		return nil, fmt.Errorf("sam: read embedding: %w: %w", ErrEmbeddingFile, err)
-	}
+	e, err := m.readEmbedding(r)
 	if err != nil {
 		return nil, fmt.Errorf("sam: read embedding: %w", err)
+	}
+	return e, nil
+}
+
+func (m *Model) readEmbedding(r io.Reader) (*Embedding, error) {
+	f, err := embedfile.Read(r)
+	if errors.Is(err, embedfile.ErrFormat) {
+		return nil, fmt.Errorf("%w: %w", ErrEmbeddingFile, err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	c := m.cfg.Encoder
 	switch {
 	case f.Fingerprint != m.fingerprint:
-		return nil, fmt.Errorf("sam: read embedding: %w: embed the picture with this model", ErrOtherModel)
+		return nil, fmt.Errorf("%w: embed the picture with this model", ErrOtherModel)
 	case f.Shape != [3]int{c.Out, c.Grid(), c.Grid()} || Size(f.Input) != inputSize(Size(f.Picture), c.ImageSize):
-		return nil, fmt.Errorf("sam: read embedding: %w: shape %v of a picture of %v does not fit the model", ErrEmbeddingFile, f.Shape, Size(f.Picture))
+		return nil, fmt.Errorf("%w: shape %v of a picture of %v does not fit the model", ErrEmbeddingFile, f.Shape, Size(f.Picture))
 	}
 	e := &Embedding{fingerprint: f.Fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(f.Picture), input: Size(f.Input)}
 	n := e.grid * e.grid
@@ -86,5 +102,9 @@ func (m *Model) LoadEmbedding(path string) (*Embedding, error) {
 		return nil, fmt.Errorf("sam: read embedding: %w", err)
 	}
 	defer f.Close()
-	return m.ReadEmbedding(f)
+	e, err := m.readEmbedding(f)
+	if err != nil {
+		return nil, fmt.Errorf("sam: read embedding %s: %w", path, err)
+	}
+	return e, nil
 }

@@ -74,6 +74,12 @@ func TestEmbeddingFileErrors(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 
 	missing := filepath.Join(t.TempDir(), "folder", "e")
-	assert.Error(t, e.Save(missing, false))
+	assert.ErrorContains(t, e.Save(missing, false), "sam: save embedding "+missing+": ")
 	assert.NoFileExists(t, missing)
+
+	damaged := filepath.Join(t.TempDir(), "damaged")
+	require.NoError(t, os.WriteFile(damaged, flipped, 0o600))
+	_, err = m.LoadEmbedding(damaged)
+	assert.ErrorIs(t, err, sam.ErrEmbeddingFile)
+	assert.ErrorContains(t, err, "sam: read embedding "+damaged+": ")
 }

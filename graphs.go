@@ -22,7 +22,8 @@ const (
 
 // Graph returns the gorgonia graph of a network, to look at: the decoder's
 // for one point prompt and several masks. Weights and inputs are its leaves.
-// The graph is the caller's own; running it is possible with gorgonia's
+// The nodes are the caller's own, the values of the weights are the model's
+// and must not be written to; running the graph is possible with gorgonia's
 // machines once its inputs have values.
 func (m *Model) Graph(n Network) (*gorgonia.ExprGraph, error) {
 	b := graph.NewBuilder()
