@@ -15,15 +15,15 @@ import (
 type SurfaceConvention uint8
 
 const (
-	// SurfaceMONAI: the outline is the mask's pixels with a 4-neighbour
+	// SurfaceMONAI takes for the outline the mask's pixels with a 4-neighbour
 	// outside; percentiles are linear within each direction, then the larger;
 	// the symmetric mean is over the distances of both directions together.
 	SurfaceMONAI SurfaceConvention = iota
-	// SurfaceMedPy: the same outline and mean, but the percentile is taken
+	// SurfaceMedPy has the same outline and mean, but the percentile is taken
 	// over the distances of both directions together, which is mostly
 	// smaller.
 	SurfaceMedPy
-	// SurfaceDeepMind: the outline runs between the pixels, on the corners of
+	// SurfaceDeepMind lets the outline run between the pixels, on the corners of
 	// the grid, and each element weighs its length; the percentile is the
 	// first distance at which that part of the length is reached, in each
 	// direction, then the larger.

@@ -133,16 +133,19 @@ func DrawOverlay(o *eval.Overlay) (image.Image, error) {
 	return img, nil
 }
 
-// drawn returns the prompts that a picture shows: all or none.
+// drawn returns the prompts that a picture shows: all, or none if there are
+// more than 60 boxes and different points.
 func drawn(ps []sam.Prompt) []sam.Prompt {
-	n := 0
+	boxes, points := 0, map[sam.Point]bool{}
 	for _, p := range ps {
-		n += len(p.Points)
+		for _, q := range p.Points {
+			points[q] = true
+		}
 		if p.Box != nil {
-			n++
+			boxes++
 		}
 	}
-	if n > 60 && len(ps) > 1 || n > 200 {
+	if boxes+len(points) > 60 {
 		return nil
 	}
 	return ps

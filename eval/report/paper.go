@@ -7,11 +7,11 @@ import "strings"
 type Status string
 
 const (
-	// Verified: read in the paper.
+	// Verified means read in the paper.
 	Verified Status = "verified"
-	// Secondary: read in a page about the paper (emergentmind.com) only.
+	// Secondary means read in a page about the paper (emergentmind.com) only.
 	Secondary Status = "secondary"
-	// Recalled: from memory, not checked anywhere. A hypothesis.
+	// Recalled means from memory, not checked anywhere. A hypothesis.
 	Recalled Status = "recalled"
 )
 
