@@ -246,12 +246,16 @@ func (f *flattener) dict(d *pickle.Dict, prefix string, depth int) error {
 	defer func() { f.on = f.on[:len(f.on)-1] }()
 	for _, e := range d.Entries {
 		key, ok := e.Key.(string)
-		if !ok {
-			continue // the state of an optimizer, say
+		cost := 16 // less than two bytes of the pickle give
+		if ok {
+			cost = 64 + len(prefix) + len(key)
 		}
 		// A dict that occurs many times could otherwise multiply.
-		if f.budget -= 64 + len(prefix) + len(key); f.budget < 0 {
+		if f.budget -= cost; f.budget < 0 {
 			return errors.New("more names than the file has room for")
+		}
+		if !ok {
+			continue // the state of an optimizer, say
 		}
 		name := prefix + key
 		switch v := e.Value.(type) {

@@ -141,6 +141,19 @@ func TestTorchBombs(t *testing.T) {
 		_, err := openState(t, p+".")
 		require.ErrorContains(t, err, "more names than the file has room for")
 	})
+	t.Run("a large dict without names many times", func(t *testing.T) {
+		p := "}" + tensor + "}\x94(" + strings.Repeat("K\x01N", 2000) + "u0("
+		for i := range 2000 {
+			p += str(fmt.Sprint(i)) + "h\x00"
+		}
+		_, err := openState(t, p+"u.")
+		require.ErrorContains(t, err, "more names than the file has room for")
+	})
+	t.Run("a large dict without names once", func(t *testing.T) {
+		p := "}" + tensor + str("optimizer") + "}(" + strings.Repeat("NN", 2000) + "us"
+		_, err := openState(t, p+".")
+		require.NoError(t, err)
+	})
 	t.Run("two tensors of one name", func(t *testing.T) {
 		_, err := openState(t, "}"+tensor+str("mask_decoder")+"}"+strings.ReplaceAll(tensor, str("mask_decoder.a"), str("a"))+"s.")
 		require.ErrorContains(t, err, "two tensors named mask_decoder.a")
