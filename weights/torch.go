@@ -27,7 +27,9 @@ func readTorch(file *mapping, entries []zipfile.Entry) (map[string]*Tensor, map[
 	switch v := root.(type) {
 	case *pickle.Dict:
 		f := flattener{tensors: map[string]*Tensor{}, opaque: map[string]string{}, budget: 1<<20 + 16*len(z.pickle)}
-		err = f.dict(v, "", 0)
+		if err = f.dict(v, "", 0); err == nil {
+			err = checkShared(f.tensors, len(file.data))
+		}
 		return f.tensors, f.opaque, err
 	case *pickle.Object:
 		return nil, nil, fmt.Errorf("a whole Python object of %s, not a state dict: save model.state_dict() instead", pickle.Kind(v))
@@ -35,6 +37,21 @@ func readTorch(file *mapping, entries []zipfile.Entry) (map[string]*Tensor, map[
 		return nil, nil, errors.New("a single tensor, not a state dict")
 	}
 	return nil, nil, fmt.Errorf("a %s, not a state dict", pickle.Kind(root))
+}
+
+// maxShared is how many times the size of the file its tensors may take
+// together. Tied weights and state dicts that are there twice share storages;
+// a file of a megabyte could name one storage ten thousand times.
+const maxShared = 16
+
+func checkShared(tensors map[string]*Tensor, size int) error {
+	left := maxShared * size
+	for _, t := range tensors {
+		if left -= t.Len() * t.DType.Size(); left < 0 {
+			return fmt.Errorf("tensors that share storages take more than %d times the file: save each with .clone()", maxShared)
+		}
+	}
+	return nil
 }
 
 // torchFile is the zip archive torch.save writes: <root>/data.pkl and the

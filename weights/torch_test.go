@@ -154,6 +154,21 @@ func TestTorchBombs(t *testing.T) {
 		_, err := openState(t, p+".")
 		require.NoError(t, err)
 	})
+	t.Run("one storage many times", func(t *testing.T) {
+		const n = 1 << 14
+		for count, refused := range map[int]bool{8: false, 100: true} {
+			p := "}"
+			for i := range count {
+				p += str(fmt.Sprint("mask_decoder.", i)) + rebuild(storage("FloatStorage", "0", n), 0, nums(n), nums(1)) + "s"
+			}
+			_, err := weights.OpenBytes(zipped(t, zip.Store, map[string][]byte{"x/data.pkl": []byte(p + "."), "x/data/0": make([]byte, 4*n)}))
+			if refused {
+				require.ErrorContains(t, err, "tensors that share storages take more than 16 times the file")
+			} else {
+				require.NoError(t, err)
+			}
+		}
+	})
 	t.Run("two tensors of one name", func(t *testing.T) {
 		_, err := openState(t, "}"+tensor+str("mask_decoder")+"}"+strings.ReplaceAll(tensor, str("mask_decoder.a"), str("a"))+"s.")
 		require.ErrorContains(t, err, "two tensors named mask_decoder.a")
