@@ -76,6 +76,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q: checkpoints are given with -model, pictures with -picture", fs.Arg(0))
+	}
 	if o.runs < 1 {
 		return fmt.Errorf("-runs %d: want at least 1", o.runs)
 	}

@@ -48,6 +48,7 @@ func TestErrors(t *testing.T) {
 	for want, args := range map[string][]string{
 		"want at least 1":           {"-runs", "0"},
 		"want vit_b, vit_l or":      {"-random", "vit_x"},
+		"unknown argument":          {"sam.pth"},
 		"none.pth":                  {"-model", "none.pth"},
 		"none.png":                  {"-picture", "none.png"},
 		"flag provided but not def": {"-hat"},

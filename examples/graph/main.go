@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -9,10 +10,13 @@ import (
 	"path/filepath"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/atomicfile"
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout); err != nil {
+	switch err := run(os.Args[1:], os.Stdout); {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "graph:", err)
 		os.Exit(1)
 	}
@@ -26,6 +30,9 @@ func run(args []string, stdout io.Writer) error {
 	out := fs.String("out", "out", "`folder` for the drawings")
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q: checkpoints are given with -model", fs.Arg(0))
 	}
 	m, err := load(*model)
 	if err != nil {
@@ -49,7 +56,7 @@ func run(args []string, stdout io.Writer) error {
 		}
 		for ext, write := range map[string]func(io.Writer) error{"dot": d.dot, "svg": d.svg} {
 			path := filepath.Join(*out, string(n)+"."+ext)
-			if err := writeFile(path, write); err != nil {
+			if err := atomicfile.Write(path, write); err != nil {
 				return err
 			}
 		}
@@ -63,17 +70,4 @@ func load(path string) (*sam.Model, error) {
 		return sam.Bundled()
 	}
 	return sam.Load(path)
-}
-
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := f.Close(); err == nil {
-			err = e
-		}
-	}()
-	return write(f)
 }

@@ -45,8 +45,9 @@ func wellFormed(t *testing.T, s string) {
 
 func TestBadFlags(t *testing.T) {
 	for want, args := range map[string][]string{
-		"no such network": {"-network", "hat", "-out", t.TempDir()},
-		"no/model.pth":    {"-model", "no/model.pth"},
+		"unknown argument": {"sam.pth"},
+		"no such network":  {"-network", "hat", "-out", t.TempDir()},
+		"no/model.pth":     {"-model", "no/model.pth"},
 	} {
 		assert.ErrorContains(t, run(args, io.Discard), want)
 	}
