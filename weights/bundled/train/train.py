@@ -4,6 +4,7 @@
 """
 
 import argparse
+import itertools
 import math
 import os
 import time
@@ -71,7 +72,7 @@ def prompted(sam, emb, at, bs, rng, dev):
     target, near, pts, boxes, win = (cat(k) for k in ("target", "near", "points", "boxes", "at"))
     n, side = len(pts), target.shape[-1] // 4
     crop = np.repeat(np.arange(len(bs)), [len(b["at"]) for b in bs])
-    frame = win + torch.tensor([at[i] for i in crop])
+    frame = win + torch.tensor([at[i] for i in crop], device=dev)
     src = torch.stack([emb[i, :, r:r + side, c:c + side] for i, (r, c) in zip(crop, win.tolist())])
     box = torch.from_numpy(rng.random(n) < 0.5).to(dev)
     ones = torch.ones(n, 1, device=dev)
@@ -93,6 +94,28 @@ def prompted(sam, emb, at, bs, rng, dev):
     return loss + 0.3 * more, stats
 
 
+class Feed(torch.utils.data.IterableDataset):
+    """An endless stream of a stage's batches: crops and their places in the frame."""
+
+    def __init__(self, dirs, mpp, stage, seed):
+        self.dirs, self.mpp, self.stage, self.seed = dirs, mpp, stage, seed
+
+    def __iter__(self):
+        size, crops, prompts, sub = self.stage
+        info = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([*self.seed, info.id if info else 0])
+        shards = data.Shards(self.dirs, self.mpp)
+        free, w = model.GRID - size // model.PATCH, model.WINDOW
+        for n in itertools.count():
+            if n % 100 == 99:
+                shards.refresh()
+            bs = []
+            while len(bs) < crops:
+                if (b := data.batch(rng, shards, size, prompts, sub)) is not None:
+                    bs.append(b)
+            yield bs, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in bs]
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--shards", required=True)
@@ -112,6 +135,7 @@ def main():
     a.add_argument("--ema", type=float, default=0.998)
     a.add_argument("--resume")
     a.add_argument("--device", default="cpu")
+    a.add_argument("--workers", type=int, default=0, help="processes that prepare data; a GPU wants one per core")
     a.add_argument("--threads", type=int, default=1, help="CPU threads of this process; more processes scale better")
     a.add_argument("--rank", type=int, default=0, help="this process of --world; gradients are averaged over all")
     a.add_argument("--world", type=int, default=1)
@@ -125,13 +149,13 @@ def main():
     torch.manual_seed(o.seed)
     rng = np.random.default_rng([o.seed, o.rank])
     dev = torch.device(o.device)
-    sam, head = model.build(), model.Dense()
+    sam, head = model.build().to(dev), model.Dense().to(dev)
     params = [*sam.parameters(), *head.parameters()]
     opt = torch.optim.AdamW(
         [{"params": [p for p in params if p.ndim > 1], "weight_decay": 0.02},
          {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0}], lr=o.lr, betas=(0.9, 0.98), fused=True)
     step0 = 0
-    ema = {k: v.clone() for k, v in sam.state_dict().items()}
+    ema = {k: v.cpu().clone() for k, v in sam.state_dict().items()}
     if o.resume:
         c = torch.load(o.resume, map_location="cpu")
         sam.load_state_dict(c["model"])
@@ -139,10 +163,11 @@ def main():
             head.load_state_dict(c["head"])
             opt.load_state_dict(c["opt"])
         ema, step0 = c["ema"], c["step"]
-    sam.to(dev).train()
-    head.to(dev)
+    sam.train()
     dirs = o.shards.split(",")
-    shards = [data.Shards(dirs, (0, 0.75) if o.coarse else tuple(o.mpp)), data.Shards(dirs, (0.75, 1e9))]
+    scales = [(0, 0.75) if o.coarse else tuple(o.mpp), (0.75, 1e9)]
+    feeds = [iter(torch.utils.data.DataLoader(Feed(dirs, m, st, (o.seed, o.rank, i)), batch_size=None, num_workers=o.workers))
+             for i, (m, st) in enumerate(zip(scales, stages))]
     turn = np.random.default_rng(o.seed)  # alike in all processes
     start, step, avg, last = time.time(), 0, None, time.time()
     log = open(os.path.join(o.out, "log.txt"), "a")
@@ -164,18 +189,9 @@ def main():
         for g in opt.param_groups:
             g["lr"] = lr * min(1, (step + 1) / o.warm)
         kind = int(turn.random() < o.coarse)
-        size, crops, prompts, sub = stages[kind]
-        bs, imgs, at = [], [], []
-        while len(bs) < crops:
-            b = data.batch(rng, shards[kind], size, prompts, sub)
-            if b is None:
-                continue
-            bs.append(b)
-            imgs.append(torch.from_numpy(b["image"]).permute(2, 0, 1))
-            free = model.GRID - size // model.PATCH
-            w = model.WINDOW
-            at.append(tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)))
-        x = model.normalise(sam, torch.stack(imgs).to(dev))
+        size, _, prompts, _ = stages[kind]
+        bs, at = next(feeds[kind])
+        x = model.normalise(sam, torch.from_numpy(np.stack([b["image"] for b in bs])).to(dev).permute(0, 3, 1, 2))
         if rng.random() < 0.05:  # what the frame holds right of and below a smaller picture
             x[:, :, :, int(size * rng.uniform(0.6, 1)):] = 0
         opt.zero_grad(set_to_none=True)
@@ -215,8 +231,6 @@ def main():
         if step % 100 == 0:
             if o.rank == 0:
                 save("last.pt")
-            for s in shards:
-                s.refresh()
     if o.rank == 0:
         save("last.pt")
 

@@ -26,7 +26,7 @@ func main() {
 	nuclei := flag.String("nuclei", "", "folder with images and masks")
 	pictures := flag.Int("pictures", 6, "synthetic pictures of each kind")
 	per := flag.Int("per", 24, "objects of a synthetic picture")
-	most := flag.Int("most", 0, "prompts of a real picture; 0: all")
+	most := flag.Int("most", 0, "objects of a real picture, spread over it; 0: all")
 	flag.Parse()
 	if err := run(*path, *nuclei, *pictures, *per, *most); err != nil {
 		fmt.Fprintln(os.Stderr, "quality:", err)
@@ -125,13 +125,7 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 			continue
 		}
 		done++
-		if len(obj) > per { // evenly spread over the picture
-			step := float64(len(obj)) / float64(per)
-			for i := range per {
-				obj[i] = obj[int(float64(i)*step)]
-			}
-			obj = obj[:per]
-		}
+		obj = spread(obj, per)
 		e, err := m.Embed(ctx, img)
 		if err != nil {
 			return s, err
@@ -205,8 +199,8 @@ func (r *row) add(o row, f float64) {
 func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most int) (row, error) {
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	obj := find(components(truth, w, h), w, h, 10)
-	if most > 0 && len(obj) > most { // the first ones; the truth shrinks to them
-		obj = obj[:most]
+	if most > 0 && len(obj) > most { // spread over the picture; the truth shrinks to them
+		obj = spread(obj, most)
 		truth = make([]bool, w*h)
 		for _, o := range obj {
 			for _, i := range o.pix {

@@ -42,6 +42,16 @@ func TestObjects(t *testing.T) {
 	assert.InDelta(t, 6.0/10, iou, 1e-12)
 }
 
+func TestSpread(t *testing.T) {
+	obj := make([]*object, 10)
+	for i := range obj {
+		obj[i] = &object{w: i}
+	}
+	assert.Len(t, spread(obj, 20), 10)
+	got := spread(obj, 3)
+	assert.Equal(t, []int{0, 3, 6}, []int{got[0].w, got[1].w, got[2].w})
+}
+
 func TestDice(t *testing.T) {
 	a, _, _ := mask("##..")
 	b, _, _ := mask(".##.")

@@ -74,6 +74,18 @@ func find(lab []int32, w, h, least int) []*object {
 	return out
 }
 
+// spread returns at most n of the objects, evenly from first to last.
+func spread(obj []*object, n int) []*object {
+	if len(obj) <= n {
+		return obj
+	}
+	out := make([]*object, n)
+	for i := range out {
+		out[i] = obj[i*len(obj)/n]
+	}
+	return out
+}
+
 // centre returns the first pixel farthest from the outside, by peeling rings
 // of alternately 4 and 8 neighbours.
 func (o *object) centre() sam.Point {
