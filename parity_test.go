@@ -48,11 +48,14 @@ func configOf(c golden.Config) sam.Config {
 }
 
 func TestParitySmall(t *testing.T) {
+	n := 0
 	for _, name := range golden.List() {
 		if strings.HasPrefix(name, "small_") {
+			n++
 			t.Run(name, func(t *testing.T) { t.Parallel(); parity(t, name) })
 		}
 	}
+	require.GreaterOrEqual(t, n, 7)
 }
 
 // TestParityFull compares models of the published sizes: ViT-B always, ViT-L

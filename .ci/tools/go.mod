@@ -3,7 +3,6 @@ module github.com/slidesam/sam/ci
 go 1.26.0
 
 tool (
-	github.com/klauspost/asmfmt/cmd/asmfmt
 	github.com/maratori/testableexamples
 	github.com/mgechev/revive
 	honnef.co/go/tools/cmd/staticcheck
@@ -15,7 +14,6 @@ require (
 	github.com/fatih/color v1.18.0 // indirect
 	github.com/fatih/structtag v1.2.0 // indirect
 	github.com/hashicorp/go-version v1.7.0 // indirect
-	github.com/klauspost/asmfmt v1.3.2 // indirect
 	github.com/maratori/testableexamples v1.0.1 // indirect
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect

@@ -6,6 +6,8 @@ import (
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/slidesam/sam/internal/kernel"
 )
 
 // Program is one instance of a graph: its plan, its arena and a virtual
@@ -64,7 +66,7 @@ func (b *Builder) CompileWith(o CompileOptions, outputs ...*G.Node) (*Program, e
 	if o.KeepStages {
 		p.stages, p.names = b.stages, b.order
 	}
-	arena := make([]float32, pl.Arena)
+	arena := kernel.Alloc(pl.Arena)
 	for i, nd := range pl.order {
 		op, ours := nd.Op().(*kernelOp)
 		if !ours && len(pl.inputs[i]) == 0 {
