@@ -101,13 +101,15 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 		return nil, err
 	}
 	// One encoder keeps all cores busy by itself, and its working memory is
-	// large; decoders have parts that only one core can do.
+	// large. Decoders have parts that only one core can do; each holds some
+	// 50 MB at the published shapes.
 	n := runtime.GOMAXPROCS(0)
+	decoders := min(n, 8)
 	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (*graph.Program, error) {
 		return m.encoder.Program(graph.CompileOptions{})
 	})
 	m.images = graph.NewPool(1, 1, func(struct{}) (*graph.Program, error) { return m.buildImage() })
-	m.decoders = graph.NewPool(n, 2*n+2, func(k decoderKey) (*graph.Program, error) {
+	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (*graph.Program, error) {
 		return m.buildDecoder(k, graph.CompileOptions{})
 	})
 	return m, nil
