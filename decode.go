@@ -7,6 +7,7 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/op"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
@@ -69,14 +70,15 @@ func (m *Model) buildDecoder(k decoderKey, o graph.CompileOptions) (*graph.Progr
 	var img maskdec.Image
 	if k.masked {
 		emb := b.Input(inEmbedding, n, c.Channels)
-		img = m.decoder.Image(b, b.Apply(op.Add{}, m.prompt.Dense(b, k.prompts), emb))
+		img.Keys = b.Apply(op.Add{}, m.prompt.Dense(b, k.prompts), emb)
 	} else {
 		img = maskdec.Image{
 			Keys: b.Input(inKeys, n, c.Channels),
-			K:    b.Input(inK, n, c.CrossDim), V: b.Input(inV, n, c.CrossDim), Q: b.Input(inQ, n, c.CrossDim),
+			K:    b.Input(inK, n, c.CrossDim), V: b.Input(inV, n, c.CrossDim), Q: b.Input(inQ, kernel.PackedLen(n, c.CrossDim)),
 		}
 	}
-	logits, iou := m.decoder.Masks(b, maskdec.Batch{Prompts: k.prompts, Tokens: k.tokens, Masks: k.masks(c.MaskTokens)}, img, sparse)
+	batch := maskdec.Batch{Prompts: k.prompts, Tokens: k.tokens, Masks: k.masks(c.MaskTokens), Plain: o.KeepStages}
+	logits, iou := m.decoder.Masks(b, batch, img, sparse)
 	p, err := b.CompileWith(o, logits, iou)
 	if err != nil {
 		return nil, fmt.Errorf("sam: build decoder: %w", err)

@@ -13,25 +13,29 @@ import (
 
 // Image is the picture's side of the decoder before it meets a token: the
 // embedding with the dense prompt added, and its projections for the first
-// block. Each has Grid*Grid rows, shared by all prompts, or that many rows
-// for each prompt.
+// block, if they are made ahead.
 type Image struct {
-	Keys *G.Node // [*, Channels]
-	K    *G.Node // [*, CrossDim]: keys of the first attention of tokens to picture
-	V    *G.Node // [*, CrossDim]: its values
-	Q    *G.Node // [*, CrossDim]: queries of the first attention of picture to tokens
+	Keys *G.Node // [Grid*Grid, Channels] shared by all prompts, or that many rows for each
+	K    *G.Node // [Grid*Grid, CrossDim]: keys of the first attention of tokens to picture
+	V    *G.Node // [Grid*Grid, CrossDim]: its values
+	Q    *G.Node // panels of [Grid*Grid, CrossDim]: queries of the first attention of picture to tokens
+
+	rows *G.Node // Q before it was put into panels, if it is in the same graph
 }
 
-// Image adds the projections of keys, the embedding plus the dense prompt,
-// [Grid*Grid, Channels] or that for each prompt.
+// Image adds the projections of keys, the embedding plus a dense prompt that
+// all prompts share, [Grid*Grid, Channels].
 func (d *Decoder) Image(b *graph.Builder, keys *G.Node) Image {
 	first := &d.layers[0]
 	const name = "transformer.layers.0"
+	k, q := &first.tokenToImage, &first.imageToToken
+	rows := d.positioned(b, name+".cross_attn_image_to_token.q_proj", q, q.q, keys)
 	return Image{
 		Keys: keys,
-		K:    d.positioned(b, name+".cross_attn_token_to_image.k_proj", &first.tokenToImage, first.tokenToImage.k, keys),
-		V:    first.tokenToImage.v.Apply(b, name+".cross_attn_token_to_image.v_proj", keys, kernel.ActNone, nil),
-		Q:    d.positioned(b, name+".cross_attn_image_to_token.q_proj", &first.imageToToken, first.imageToToken.q, keys),
+		K:    d.positioned(b, name+".cross_attn_token_to_image.k_proj", k, k.k, keys),
+		V:    k.v.Apply(b, name+".cross_attn_token_to_image.v_proj", keys, kernel.ActNone, nil),
+		Q:    b.Apply(op.Panels{}, rows),
+		rows: rows,
 	}
 }
 
@@ -46,6 +50,18 @@ type Batch struct {
 	Prompts int
 	Tokens  int   // sparse tokens of each prompt
 	Masks   []int // which mask tokens to decode
+	// Plain builds each layer as nodes of its own, whose results are stages.
+	// It is slower for few tokens; prompts of many tokens are decoded so in
+	// any case.
+	Plain bool
+}
+
+// plain reports whether the batch is decoded layer by layer. Bringing tokens
+// to the width of the map costs Heads*rows columns in each of its passes,
+// projecting the map CrossDim columns; passes over narrow maps cost more than
+// their products.
+func (d *Decoder) plain(n Batch) bool {
+	return n.Plain || d.cfg.Heads*(1+d.cfg.MaskTokens+n.Tokens) > max(d.cfg.CrossDim, 128)
 }
 
 // Masks adds the decoding of a batch of prompts. sparse is [Prompts*Tokens,
@@ -53,9 +69,13 @@ type Batch struct {
 // [Prompts*len(Masks), MaskSize*MaskSize], and the quality of all mask
 // tokens, [Prompts, MaskTokens].
 //
-// Its stages are "tokens" (after the transformer), "keys" and "upscaled".
+// Its stages are "tokens" (after the transformer) and, if the batch is
+// decoded layer by layer, "keys" and "upscaled". The input [Floor], if it is
+// positive, leaves out the masks of prompts of which none has a quality above
+// it; layer by layer all are computed.
 func (d *Decoder) Masks(b *graph.Builder, n Batch, img Image, sparse *G.Node) (logits, iou *G.Node) {
 	c := d.cfg
+	floor := b.Input(Floor, 1)
 	in := []*G.Node{b.Weight("output_tokens", d.tokens, 1+c.MaskTokens, c.Channels)}
 	if n.Tokens > 0 {
 		in = append(in, sparse)
@@ -64,17 +84,36 @@ func (d *Decoder) Masks(b *graph.Builder, n Batch, img Image, sparse *G.Node) (l
 	s.tokens = b.Apply(op.Tokens{Batch: n.Prompts, N: n.Tokens}, in...)
 	s.positions = s.tokens
 	s.keys = img.Keys
-	for i := range d.layers {
-		k, v, q := img.K, img.V, img.Q
+	plain := d.plain(n)
+	if plain {
+		s.transform(img)
+	} else {
+		s.transformFused(img)
+	}
+	s.tokens = b.Stage("tokens", d.finalNorm.Apply(b, "transformer.norm_final_attn", s.tokens))
+	iou = s.mlp("iou_prediction_head", d.iou, b.Apply(op.Row{Rows: s.rows, Index: 0}, s.tokens))
+	var hyper []*G.Node
+	for _, m := range n.Masks {
+		row := b.Apply(op.Row{Rows: s.rows, Index: 1 + m}, s.tokens)
+		hyper = append(hyper, s.mlp("output_hypernetworks_mlps."+strconv.Itoa(m), d.hyper[m], row))
+	}
+	if plain {
+		b.Stage("keys", s.keys)
+		return s.masks(hyper), iou
+	}
+	return s.masksFused(n.Masks, hyper, iou, floor), iou
+}
+
+// transform adds the two-way transformer, up to its last norm.
+func (s *state) transform(img Image) {
+	for i := range s.d.layers {
+		k, v, q := img.K, img.V, img.rows
 		if i > 0 {
 			k, v, q = nil, nil, nil
 		}
 		s.block(i, k, v, q)
 	}
-	s.tokens = s.tokenToImage("transformer.final_attn_token_to_image", &d.final, nil, nil)
-	s.tokens = b.Stage("tokens", d.finalNorm.Apply(b, "transformer.norm_final_attn", s.tokens))
-	b.Stage("keys", s.keys)
-	return s.masks(n.Masks), s.mlp("iou_prediction_head", d.iou, b.Apply(op.Row{Rows: s.rows, Index: 0}, s.tokens))
+	s.tokens = s.tokenToImage("transformer.final_attn_token_to_image", &s.d.final, nil, nil)
 }
 
 // state is the decoder's graph while it grows.
@@ -91,7 +130,18 @@ type state struct {
 // block adds a two-way block. k, v and q are projections of the keys that
 // exist already, or nil.
 func (s *state) block(i int, k, v, q *G.Node) {
-	l, name := &s.d.layers[i], "transformer.layers."+strconv.Itoa(i)
+	l, name := &s.d.layers[i], blockName(i)
+	s.amongTokens(i)
+	s.tokens = s.tokenToImage(name+".cross_attn_token_to_image", &l.tokenToImage, k, v)
+	s.perceptron(i)
+	s.keys = l.norm4.Apply(s.b, name+".norm4", s.imageToToken(name+".cross_attn_image_to_token", &l.imageToToken, q))
+}
+
+func blockName(i int) string { return "transformer.layers." + strconv.Itoa(i) }
+
+// amongTokens adds the attention among the tokens that begins block i.
+func (s *state) amongTokens(i int) {
+	l, name := &s.d.layers[i], blockName(i)
 	if i == 0 {
 		// The first block has neither positions nor a residual here.
 		s.tokens = s.selfAttention(name+".self_attn", &l.self, s.tokens, nil)
@@ -99,11 +149,15 @@ func (s *state) block(i int, k, v, q *G.Node) {
 		s.tokens = s.selfAttention(name+".self_attn", &l.self, s.positioned(), s.tokens)
 	}
 	s.tokens = l.norm1.Apply(s.b, name+".norm1", s.tokens)
-	s.tokens = s.tokenToImage(name+".cross_attn_token_to_image", &l.tokenToImage, k, v)
+}
+
+// perceptron adds what the tokens go through after they looked at the
+// picture, in block i.
+func (s *state) perceptron(i int) {
+	l, name := &s.d.layers[i], blockName(i)
 	s.tokens = l.norm2.Apply(s.b, name+".norm2", s.tokens)
 	h := l.lin1.Apply(s.b, name+".mlp.lin1", s.tokens, kernel.ActReLU, nil)
 	s.tokens = l.norm3.Apply(s.b, name+".norm3", l.lin2.Apply(s.b, name+".mlp.lin2", h, kernel.ActNone, s.tokens))
-	s.keys = l.norm4.Apply(s.b, name+".norm4", s.imageToToken(name+".cross_attn_image_to_token", &l.imageToToken, q))
 }
 
 // positioned is the tokens plus their positions.
@@ -144,17 +198,12 @@ func (s *state) imageToToken(name string, a *crossAttention, q *G.Node) *G.Node 
 	return a.out.Apply(s.b, name+".out_proj", x, kernel.ActNone, s.keys)
 }
 
-func (s *state) masks(which []int) *G.Node {
+func (s *state) masks(hyper []*G.Node) *G.Node {
 	d, g := s.d, s.d.cfg.Grid
 	x := s.upscale("output_upscaling.0", &d.up1, s.keys, g, false)
 	x = d.upNorm.ApplyGELU(s.b, "output_upscaling.1", x)
 	x = s.b.Stage("upscaled", s.upscale("output_upscaling.3", &d.up2, x, 2*g, true))
-	in := []*G.Node{x}
-	for _, m := range which {
-		row := s.b.Apply(op.Row{Rows: s.rows, Index: 1 + m}, s.tokens)
-		in = append(in, s.mlp("output_hypernetworks_mlps."+strconv.Itoa(m), d.hyper[m], row))
-	}
-	return s.b.Apply(op.Masks{Batch: s.n}, in...)
+	return s.b.Apply(op.Masks{Batch: s.n}, append([]*G.Node{x}, hyper...)...)
 }
 
 func (s *state) upscale(name string, u *upscale, x *G.Node, grid int, gelu bool) *G.Node {

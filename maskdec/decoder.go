@@ -45,13 +45,17 @@ type attention struct{ q, k, v, out layer.Linear }
 type crossAttention struct {
 	attention
 	positions []float32
+	absorbed  absorbed
 }
 
 // upscale is a transposed convolution: the packed weights of the upper and
-// of the lower row of its 2 x 2 outputs, and its bias four times over.
+// of the lower row of its 2 x 2 outputs, and its bias four times over; and
+// the same as tiles and with the bias in each lane.
 type upscale struct {
 	in, out int
 	w, b    []float32
+	tiles   []float32
+	lanes   []float32
 }
 
 // New reads the bound weights into a decoder. positions [Grid*Grid,
@@ -68,7 +72,7 @@ func New(c Config, p *Params, positions []float32) (*Decoder, error) {
 	d := &Decoder{
 		cfg:       c,
 		tokens:    append(r.Array(&p.IoUToken), r.Array(&p.MaskTokens)...),
-		final:     crossAttention{attention: readAttention(&r, &p.Final)},
+		final:     readCross(&r, &p.Final, c.Heads, false),
 		finalNorm: readNorm(&r, &p.FinalNorm, eps),
 		up1:       readUpscale(&r, &p.Up1),
 		up2:       readUpscale(&r, &p.Up2),
@@ -83,12 +87,12 @@ func New(c Config, p *Params, positions []float32) (*Decoder, error) {
 		d.layers = append(d.layers, twoWay{
 			self:         readAttention(&r, &l.Self),
 			norm1:        readNorm(&r, &l.Norm1, eps),
-			tokenToImage: crossAttention{attention: readAttention(&r, &l.TokenToImage)},
+			tokenToImage: readCross(&r, &l.TokenToImage, c.Heads, false),
 			norm2:        readNorm(&r, &l.Norm2, eps),
 			lin1:         r.Linear(&l.Lin1.W, &l.Lin1.B),
 			lin2:         r.Linear(&l.Lin2.W, &l.Lin2.B),
 			norm3:        readNorm(&r, &l.Norm3, eps),
-			imageToToken: crossAttention{attention: readAttention(&r, &l.ImageToToken)},
+			imageToToken: readCross(&r, &l.ImageToToken, c.Heads, true),
 			norm4:        readNorm(&r, &l.Norm4, eps),
 		})
 	}
@@ -97,11 +101,11 @@ func New(c Config, p *Params, positions []float32) (*Decoder, error) {
 	}
 	for i := range d.layers {
 		l := &d.layers[i]
-		l.tokenToImage.positions = project(l.tokenToImage.k, positions)
-		l.imageToToken.positions = project(l.imageToToken.q, positions)
+		l.tokenToImage.locate(l.tokenToImage.k, positions)
+		l.imageToToken.locate(l.imageToToken.q, positions)
 	}
-	d.final.positions = project(d.final.k, positions)
-	d.bytes = r.Bytes + int64(4*len(positions)/c.Channels*c.CrossDim*(2*c.Depth+1))
+	d.final.locate(d.final.k, positions)
+	d.bytes = r.Bytes + int64(2*4*len(positions)/c.Channels*c.CrossDim*(2*c.Depth+1))
 	return d, nil
 }
 
@@ -120,6 +124,13 @@ func readAttention(r *layer.Reader, p *AttentionParams) attention {
 	}
 }
 
+// locate fills what depends on the encoding of the picture's cells; l is the
+// projection of the picture.
+func (a *crossAttention) locate(l layer.Linear, positions []float32) {
+	a.positions = project(l, positions)
+	a.absorbed.locate(l, a.positions)
+}
+
 func readNorm(r *layer.Reader, p *NormParams, eps float32) layer.Norm { return r.Norm(&p.W, &p.B, eps) }
 
 func readMLP(r *layer.Reader, p *MLPParams) (ls []layer.Linear) {
@@ -132,22 +143,28 @@ func readMLP(r *layer.Reader, p *MLPParams) (ls []layer.Linear) {
 func readUpscale(r *layer.Reader, p *LinearParams) upscale {
 	u := upscale{in: p.W.Shape[0], out: p.W.Shape[1]}
 	r.Use(&p.W, func(w []float32) {
-		half := make([]float32, 2*u.out*u.in)
-		for y := 0; y < 2; y++ {
-			for i := 0; i < u.in; i++ {
-				for o := 0; o < u.out; o++ {
-					for x := 0; x < 2; x++ {
-						half[(x*u.out+o)*u.in+i] = w[((i*u.out+o)*2+y)*2+x]
-					}
+		all := make([]float32, 4*u.out*u.in) // outputs in the order (y, x, channel)
+		for i := 0; i < u.in; i++ {
+			for o := 0; o < u.out; o++ {
+				for q := 0; q < 4; q++ {
+					all[(q*u.out+o)*u.in+i] = w[(i*u.out+o)*4+q]
 				}
 			}
-			u.w = append(u.w, r.Pack(half, 2*u.out, u.in)...)
 		}
+		half := len(all) / 2
+		u.w = append(r.Pack(all[:half], 2*u.out, u.in), r.Pack(all[half:], 2*u.out, u.in)...)
+		u.tiles = kernel.PackTiles(all, 4*u.out, u.in)
 	})
 	b := r.Array(&p.B)
 	for i := 0; i < 4; i++ {
 		u.b = append(u.b, b...)
 	}
+	for _, v := range u.b {
+		for range kernel.PanelLanes() {
+			u.lanes = append(u.lanes, v)
+		}
+	}
+	r.Bytes += int64(4 * (len(u.tiles) + len(u.lanes)))
 	return u
 }
 

@@ -3,12 +3,15 @@ package maskdec_test
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/tensortest"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/weights"
 )
@@ -91,12 +94,14 @@ func program(t *testing.T, n maskdec.Batch, shared bool) *graph.Program {
 	require.NoError(t, err)
 	b := graph.NewBuilder()
 	rows := small.Grid * small.Grid
-	if !shared {
-		rows *= n.Prompts
+	var img maskdec.Image
+	if shared {
+		img = d.Image(b, b.Input("keys", rows, small.Channels))
+	} else {
+		img.Keys = b.Input("keys", rows*n.Prompts, small.Channels)
 	}
-	keys := b.Input("keys", rows, small.Channels)
 	sparse := b.Input("sparse", n.Prompts*n.Tokens, small.Channels)
-	logits, iou := d.Masks(b, n, d.Image(b, keys), sparse)
+	logits, iou := d.Masks(b, n, img, sparse)
 	p, err := b.Compile(logits, iou)
 	require.NoError(t, err)
 	for i := range p.Input("sparse") {
@@ -109,10 +114,33 @@ func program(t *testing.T, n maskdec.Batch, shared bool) *graph.Program {
 	return p
 }
 
+// fusedTolerance bounds the difference of sums in another order: logits and
+// qualities near 1 after some twenty layers.
+const fusedTolerance = 1e-5
+
+// TestFused decodes layer by layer and in passes over the map; prompts of
+// many tokens are decoded layer by layer in any case.
+func TestFused(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		for _, tokens := range []int{1, 2, 11, 12} {
+			t.Run(fmt.Sprintf("shared=%t/tokens=%d", shared, tokens), func(t *testing.T) {
+				n := maskdec.Batch{Prompts: 3, Tokens: tokens, Masks: []int{1, 2, 3}}
+				fused := program(t, n, shared)
+				n.Plain = true
+				plain := program(t, n, shared)
+				for i := range 2 {
+					tensortest.Close(t, plain.Output(i), fused.Output(i), fusedTolerance, fusedTolerance)
+				}
+				assert.Equal(t, tokens == 12, slices.Equal(plain.Output(0), fused.Output(0)), "decoded alike")
+			})
+		}
+	}
+}
+
 // TestSharedEmbedding decodes prompts that share an embedding, and the same
 // prompts each with a copy of it.
 func TestSharedEmbedding(t *testing.T) {
-	n := maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}}
+	n := maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}, Plain: true}
 	a, b := program(t, n, true), program(t, n, false)
 	assert.Equal(t, a.Output(0), b.Output(0))
 	assert.Equal(t, a.Output(1), b.Output(1))
@@ -126,6 +154,33 @@ func TestMaskChoice(t *testing.T) {
 	one := program(t, maskdec.Batch{Prompts: 1, Tokens: 2, Masks: []int{2}}, true)
 	assert.Equal(t, all.Output(0)[2*256:3*256], one.Output(0))
 	assert.Equal(t, all.Output(1), one.Output(1))
+}
+
+// TestFloor leaves out the masks of a prompt of which none is good enough.
+func TestFloor(t *testing.T) {
+	p := program(t, maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}}, true)
+	all, iou := slices.Clone(p.Output(0)), slices.Clone(p.Output(1))
+	best := make([]float32, 3)
+	for i := range best {
+		best[i] = slices.Max(iou[4*i+1 : 4*i+4])
+	}
+	floor := slices.Max(best)
+	require.Positive(t, floor)
+	kept := 0
+	for _, f := range []float32{floor, math.Nextafter32(floor, 0), -1} {
+		p.Input(maskdec.Floor)[0] = f
+		require.NoError(t, p.Run(context.Background()))
+		assert.Equal(t, iou, p.Output(1))
+		for i, v := range best {
+			want := make([]float32, 3*256)
+			if f < 0 || v > f {
+				want = all[3*256*i : 3*256*(i+1)]
+				kept++
+			}
+			assert.Equal(t, want, p.Output(0)[3*256*i:3*256*(i+1)], "prompt %d, floor %v", i, f)
+		}
+	}
+	assert.GreaterOrEqual(t, kept, 4)
 }
 
 func ExampleDecoder_Masks() {

@@ -26,6 +26,7 @@ var avx2 = impl{
 	gelu:      geluAVX2,
 	exp2:      exp2AVX2,
 	layerNorm: layerNormAVX2,
+	normCols:  normColsAVX2,
 	fma:       func(n int) int { fmaAVX2(n); return n * 24 * 8 * 2 },
 }
 
@@ -53,6 +54,7 @@ var avx512 = impl{
 	gelu:      geluAVX512,
 	exp2:      exp2AVX512,
 	layerNorm: layerNormAVX512,
+	normCols:  normColsAVX512,
 	fma:       func(n int) int { fmaAVX512(n); return n * 24 * 16 * 2 },
 }
 

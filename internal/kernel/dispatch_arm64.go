@@ -25,6 +25,7 @@ var neon = impl{
 	gelu:      geluNEON,
 	exp2:      exp2NEON,
 	layerNorm: layerNormGeneric,
+	normCols:  normColsGeneric,
 	fma:       func(n int) int { fmaNEON(n); return n * 24 * 4 * 2 },
 }
 

@@ -53,6 +53,10 @@ type impl struct {
 	exp2      func(dst, x []float32)
 	layerNorm func(dst, x, gamma, beta []float32, rows, c int, eps float32)
 
+	// normCols normalises each lane of n rows of w lanes as layerNorm does
+	// rows of x; gamma and beta have an element for each row.
+	normCols func(o, gamma, beta []float32, n, w int, eps float32)
+
 	// fma runs n rounds of independent fused multiply-adds and returns the
 	// floating-point operations done.
 	fma func(n int) int

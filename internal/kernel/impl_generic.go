@@ -25,6 +25,7 @@ var generic = impl{
 	gelu:      geluGeneric,
 	exp2:      exp2Generic,
 	layerNorm: layerNormGeneric,
+	normCols:  normColsGeneric,
 	fma:       fmaGeneric,
 }
 
@@ -171,6 +172,27 @@ func layerNormGeneric(dst, x, gamma, beta []float32, rows, c int, eps float32) {
 		mu := float32(mean)
 		for j, v := range in {
 			out[j] = float32(float32((v-mu)*inv)*gamma[j]) + beta[j]
+		}
+	}
+}
+
+// normColsGeneric sums in float64, as layerNormGeneric does.
+func normColsGeneric(o, gamma, beta []float32, n, w int, eps float32) {
+	for j := range w {
+		var sum float64
+		for i := j; i < n*w; i += w {
+			sum += float64(o[i])
+		}
+		mean := sum / float64(n)
+		var sq float64
+		for i := j; i < n*w; i += w {
+			d := float64(o[i]) - mean
+			sq += float64(d * d)
+		}
+		inv := float32(1 / math.Sqrt(sq/float64(n)+float64(eps)))
+		mu := float32(mean)
+		for r, i := 0, j; r < n; r, i = r+1, i+w {
+			o[i] = float32(float32((o[i]-mu)*inv)*gamma[r]) + beta[r]
 		}
 	}
 }

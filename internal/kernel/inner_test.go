@@ -147,6 +147,43 @@ func TestSoftmaxRows(t *testing.T) {
 	})
 }
 
+// TestNormCols compares with float64, for values far from 0 too.
+func TestNormCols(t *testing.T) {
+	eachImpl(t, func(t *testing.T, im *impl) {
+		for _, w := range []int{im.half, im.nr} {
+			for n := 1; n <= 9; n++ {
+				for off := range 8 {
+					r := newRand(w, n, off)
+					o := newCanary(n*w, off)
+					copy(o.out, random(r, n*w))
+					for i := range o.out {
+						o.out[i] += float32(10 * (i % w))
+					}
+					gamma, beta := guarded(random(r, n), off), guarded(random(r, n), (off+1)%8)
+					want := make([]float64, n*w)
+					for j := range w {
+						var mean, variance float64
+						for i := j; i < n*w; i += w {
+							mean += float64(o.out[i]) / float64(n)
+						}
+						for i := j; i < n*w; i += w {
+							variance += (float64(o.out[i]) - mean) * (float64(o.out[i]) - mean) / float64(n)
+						}
+						for i := j; i < n*w; i += w {
+							want[i] = (float64(o.out[i])-mean)/math.Sqrt(variance+1e-2)*float64(gamma[i/w]) + float64(beta[i/w])
+						}
+					}
+					im.normCols(o.out, gamma, beta, n, w, 1e-2)
+					o.check(t, off, nil)
+					// The first mean is off by its rounding, up to 2e-5; the
+					// deviations from it correct that.
+					closeTo(t, want, o.out, 1e-5, 1e-6)
+				}
+			}
+		}
+	})
+}
+
 // TestNoAllocations checks that calls allocate nothing once the scratch
 // buffers exist.
 func TestNoAllocations(t *testing.T) {
@@ -158,6 +195,10 @@ func TestNoAllocations(t *testing.T) {
 	lin := Pack(random(r, 96*96), 96, 96)
 	conv := Pack(random(r, 5*27), 5, 27)
 	add := func(int) {}
+	two, _, _ := twoWay(active, 2, 300, 8, 2, 7, false, false, false)
+	maps, found := make([]float32, 2*300*20), make([]float32, 2*56*20)
+	head, _, _, _, _ := maskHead(active, 2, 4, 40, 20, 8, 4, 3)
+	masks := make([]float32, 2*3*16*4*40)
 	for _, procs := range []int{1, 2} {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 		for name, f := range map[string]func(){
@@ -172,6 +213,8 @@ func TestNoAllocations(t *testing.T) {
 			"global":       func() { RelPosAttention(y, x, Grid{H: 30, W: 20, Heads: 1, HeadDim: 8}, z, z, z) },
 			"conv":         func() { Conv3x3(y, x, 20, 30, conv) },
 			"mask product": func() { MaskProduct(y, x, z, 4000, 4, 4) },
+			"two-way":      func() { two.Run(maps, found) },
+			"mask head":    func() { head.Run(masks) },
 			"parallel":     func() { Parallel(50, add) },
 		} {
 			f()

@@ -79,6 +79,11 @@ func exp2AVX2(dst []float32, x []float32)
 //go:noescape
 func layerNormAVX2(dst []float32, x []float32, gamma []float32, beta []float32, rows int, c int, eps float32)
 
+// normColsAVX2 works like normColsGeneric.
+//
+//go:noescape
+func normColsAVX2(o []float32, gamma []float32, beta []float32, n int, w int, eps float32)
+
 // fmaAVX2 runs n rounds of 24 independent multiply-adds.
 //
 //go:noescape

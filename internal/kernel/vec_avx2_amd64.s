@@ -981,6 +981,139 @@ normaldone:
 DATA one<>+0(SB)/4, $(1.0)
 GLOBL one<>(SB), RODATA|NOPTR, $4
 
+// func normColsAVX2(o []float32, gamma []float32, beta []float32, n int, w int, eps float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·normColsAVX2(SB), NOSPLIT, $0-92
+	MOVQ         o_base+0(FP), AX
+	MOVQ         gamma_base+24(FP), CX
+	MOVQ         beta_base+48(FP), DX
+	MOVQ         n+72(FP), BX
+	MOVQ         w+80(FP), SI
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   BX, X0, X0
+	VBROADCASTSS X0, Y0
+	VBROADCASTSS one<>+0(SB), Y1
+	VBROADCASTSS eps+88(FP), Y2
+	CMPQ         SI, $0x10
+	JNE          narrow
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	MOVQ         AX, SI
+	MOVQ         BX, DI
+
+sum:
+	VADDPS (SI), Y3, Y3
+	VADDPS 32(SI), Y4, Y4
+	ADDQ   $+64, SI
+	DECQ   DI
+	JNZ    sum
+	VDIVPS Y0, Y3, Y3
+	VDIVPS Y0, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   AX, SI
+	MOVQ   BX, DI
+
+deviation:
+	VMOVUPS      (SI), Y9
+	VSUBPS       Y3, Y9, Y9
+	VADDPS       Y9, Y5, Y5
+	VFMADD231PS  Y9, Y9, Y7
+	VMOVUPS      32(SI), Y9
+	VSUBPS       Y4, Y9, Y9
+	VADDPS       Y9, Y6, Y6
+	VFMADD231PS  Y9, Y9, Y8
+	ADDQ         $+64, SI
+	DECQ         DI
+	JNZ          deviation
+	VDIVPS       Y0, Y5, Y5
+	VDIVPS       Y0, Y7, Y7
+	VFNMADD231PS Y5, Y5, Y7
+	VADDPS       Y2, Y7, Y7
+	VSQRTPS      Y7, Y7
+	VDIVPS       Y7, Y1, Y7
+	VDIVPS       Y0, Y6, Y6
+	VDIVPS       Y0, Y8, Y8
+	VFNMADD231PS Y6, Y6, Y8
+	VADDPS       Y2, Y8, Y8
+	VSQRTPS      Y8, Y8
+	VDIVPS       Y8, Y1, Y8
+	MOVQ         BX, BX
+
+normal:
+	VBROADCASTSS (CX), Y0
+	VBROADCASTSS (DX), Y1
+	VMOVUPS      (AX), Y2
+	VSUBPS       Y3, Y2, Y2
+	VSUBPS       Y5, Y2, Y2
+	VMULPS       Y7, Y2, Y2
+	VFMADD132PS  Y0, Y1, Y2
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      32(AX), Y2
+	VSUBPS       Y4, Y2, Y2
+	VSUBPS       Y6, Y2, Y2
+	VMULPS       Y8, Y2, Y2
+	VFMADD132PS  Y0, Y1, Y2
+	VMOVUPS      Y2, 32(AX)
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         $+64, AX
+	DECQ         BX
+	JNZ          normal
+	VZEROUPPER
+	RET
+
+narrow:
+	VXORPS Y3, Y3, Y3
+	MOVQ   AX, SI
+	MOVQ   BX, DI
+
+sum1:
+	VADDPS (SI), Y3, Y3
+	ADDQ   $+32, SI
+	DECQ   DI
+	JNZ    sum1
+	VDIVPS Y0, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   AX, SI
+	MOVQ   BX, DI
+
+deviation1:
+	VMOVUPS      (SI), Y6
+	VSUBPS       Y3, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VFMADD231PS  Y6, Y6, Y5
+	ADDQ         $+32, SI
+	DECQ         DI
+	JNZ          deviation1
+	VDIVPS       Y0, Y4, Y4
+	VDIVPS       Y0, Y5, Y5
+	VFNMADD231PS Y4, Y4, Y5
+	VADDPS       Y2, Y5, Y5
+	VSQRTPS      Y5, Y5
+	VDIVPS       Y5, Y1, Y5
+	MOVQ         BX, BX
+
+normal1:
+	VBROADCASTSS (CX), Y0
+	VBROADCASTSS (DX), Y1
+	VMOVUPS      (AX), Y2
+	VSUBPS       Y3, Y2, Y2
+	VSUBPS       Y4, Y2, Y2
+	VMULPS       Y5, Y2, Y2
+	VFMADD132PS  Y0, Y1, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         $+32, AX
+	DECQ         BX
+	JNZ          normal1
+	VZEROUPPER
+	RET
+
 // func fmaAVX2(n int)
 // Requires: AVX, FMA3
 TEXT ·fmaAVX2(SB), NOSPLIT, $0-8

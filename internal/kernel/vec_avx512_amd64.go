@@ -79,6 +79,11 @@ func exp2AVX512(dst []float32, x []float32)
 //go:noescape
 func layerNormAVX512(dst []float32, x []float32, gamma []float32, beta []float32, rows int, c int, eps float32)
 
+// normColsAVX512 works like normColsGeneric.
+//
+//go:noescape
+func normColsAVX512(o []float32, gamma []float32, beta []float32, n int, w int, eps float32)
+
 // fmaAVX512 runs n rounds of 24 independent multiply-adds.
 //
 //go:noescape

@@ -995,6 +995,139 @@ normaldone:
 DATA one<>+0(SB)/4, $(1.0)
 GLOBL one<>(SB), RODATA|NOPTR, $4
 
+// func normColsAVX512(o []float32, gamma []float32, beta []float32, n int, w int, eps float32)
+// Requires: AVX, AVX512F
+TEXT ·normColsAVX512(SB), NOSPLIT, $0-92
+	MOVQ         o_base+0(FP), AX
+	MOVQ         gamma_base+24(FP), CX
+	MOVQ         beta_base+48(FP), DX
+	MOVQ         n+72(FP), BX
+	MOVQ         w+80(FP), SI
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   BX, X0, X0
+	VBROADCASTSS X0, Z0
+	VBROADCASTSS one<>+0(SB), Z1
+	VBROADCASTSS eps+88(FP), Z2
+	CMPQ         SI, $0x20
+	JNE          narrow
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	MOVQ         AX, SI
+	MOVQ         BX, DI
+
+sum:
+	VADDPS (SI), Z3, Z3
+	VADDPS 64(SI), Z4, Z4
+	ADDQ   $+128, SI
+	DECQ   DI
+	JNZ    sum
+	VDIVPS Z0, Z3, Z3
+	VDIVPS Z0, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   AX, SI
+	MOVQ   BX, DI
+
+deviation:
+	VMOVUPS      (SI), Z9
+	VSUBPS       Z3, Z9, Z9
+	VADDPS       Z9, Z5, Z5
+	VFMADD231PS  Z9, Z9, Z7
+	VMOVUPS      64(SI), Z9
+	VSUBPS       Z4, Z9, Z9
+	VADDPS       Z9, Z6, Z6
+	VFMADD231PS  Z9, Z9, Z8
+	ADDQ         $+128, SI
+	DECQ         DI
+	JNZ          deviation
+	VDIVPS       Z0, Z5, Z5
+	VDIVPS       Z0, Z7, Z7
+	VFNMADD231PS Z5, Z5, Z7
+	VADDPS       Z2, Z7, Z7
+	VSQRTPS      Z7, Z7
+	VDIVPS       Z7, Z1, Z7
+	VDIVPS       Z0, Z6, Z6
+	VDIVPS       Z0, Z8, Z8
+	VFNMADD231PS Z6, Z6, Z8
+	VADDPS       Z2, Z8, Z8
+	VSQRTPS      Z8, Z8
+	VDIVPS       Z8, Z1, Z8
+	MOVQ         BX, BX
+
+normal:
+	VBROADCASTSS (CX), Z0
+	VBROADCASTSS (DX), Z1
+	VMOVUPS      (AX), Z2
+	VSUBPS       Z3, Z2, Z2
+	VSUBPS       Z5, Z2, Z2
+	VMULPS       Z7, Z2, Z2
+	VFMADD132PS  Z0, Z1, Z2
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      64(AX), Z2
+	VSUBPS       Z4, Z2, Z2
+	VSUBPS       Z6, Z2, Z2
+	VMULPS       Z8, Z2, Z2
+	VFMADD132PS  Z0, Z1, Z2
+	VMOVUPS      Z2, 64(AX)
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         $+128, AX
+	DECQ         BX
+	JNZ          normal
+	VZEROUPPER
+	RET
+
+narrow:
+	VPXORD Z3, Z3, Z3
+	MOVQ   AX, SI
+	MOVQ   BX, DI
+
+sum1:
+	VADDPS (SI), Z3, Z3
+	ADDQ   $+64, SI
+	DECQ   DI
+	JNZ    sum1
+	VDIVPS Z0, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   AX, SI
+	MOVQ   BX, DI
+
+deviation1:
+	VMOVUPS      (SI), Z6
+	VSUBPS       Z3, Z6, Z6
+	VADDPS       Z6, Z4, Z4
+	VFMADD231PS  Z6, Z6, Z5
+	ADDQ         $+64, SI
+	DECQ         DI
+	JNZ          deviation1
+	VDIVPS       Z0, Z4, Z4
+	VDIVPS       Z0, Z5, Z5
+	VFNMADD231PS Z4, Z4, Z5
+	VADDPS       Z2, Z5, Z5
+	VSQRTPS      Z5, Z5
+	VDIVPS       Z5, Z1, Z5
+	MOVQ         BX, BX
+
+normal1:
+	VBROADCASTSS (CX), Z0
+	VBROADCASTSS (DX), Z1
+	VMOVUPS      (AX), Z2
+	VSUBPS       Z3, Z2, Z2
+	VSUBPS       Z4, Z2, Z2
+	VMULPS       Z5, Z2, Z2
+	VFMADD132PS  Z0, Z1, Z2
+	VMOVUPS      Z2, (AX)
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	ADDQ         $+64, AX
+	DECQ         BX
+	JNZ          normal1
+	VZEROUPPER
+	RET
+
 // func fmaAVX512(n int)
 // Requires: AVX, AVX512F
 TEXT ·fmaAVX512(SB), NOSPLIT, $0-8

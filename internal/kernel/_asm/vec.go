@@ -43,6 +43,7 @@ func (s *isa) vectors() {
 	s.gelu()
 	s.exp2()
 	s.layerNorm()
+	s.normCols()
 	s.fma()
 }
 

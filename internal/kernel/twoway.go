@@ -1,0 +1,319 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+)
+
+// TwoWay is the picture's side of a two-way transformer for prompts of few
+// tokens: an attention of the picture to the tokens, a layer norm, and the
+// next attention of the tokens to the picture, in one pass over the map.
+//
+// No row of the map is projected. With x a row, t a token's key and W the
+// matrix that would project x, (W·x)·t = x·(Wᵀ·t): the tokens, which are few,
+// are brought to the map's width instead ("absorbed"), for each head by
+// itself. The same holds for values and the projection of what an attention
+// found. The sums are the same but for their order.
+//
+// Source: transformer.py, TwoWayAttentionBlock (segment-anything dca509f).
+type TwoWay struct {
+	Prompts  int
+	Cells    int // rows of a map
+	Channels int
+	Heads    int
+	HeadDim  int
+	Tokens   int  // of a prompt
+	Shared   bool // X is one map for all prompts
+	Eps      float32
+
+	X []float32 // [Cells, Channels] for each prompt, Stride apart, or one for all
+
+	// Picture to tokens. Without Values this half is left out: the map stays
+	// as it is.
+	Queries     []float32 // panels of [Cells, D]: what of the queries is known beforehand
+	Keys        []float32 // [Prompts*Tokens, D]
+	KeysX       []float32 // [Prompts*Heads*Tokens, Channels], absorbed; nil: Queries are complete
+	Values      []float32 // [Prompts*Heads*Tokens, Channels], absorbed, with the output's bias in the first head's
+	Gamma, Beta []float32 // of the norm
+
+	// Tokens to picture.
+	Positions []float32 // panels of [Cells, D]: what of the keys is known beforehand
+	Read      []float32 // [Prompts*Tokens, D], queries
+	ReadX     []float32 // [Prompts*Heads*Tokens, Channels], absorbed
+}
+
+// Rows is the number of rows of the result for each prompt's attention.
+func (t *TwoWay) Rows() int { return t.Heads * t.Tokens }
+
+// Run writes each prompt's new map [Cells, Channels] to maps, unless the first
+// half is left out, and to found [Prompts*Heads*Tokens, Channels] the means of
+// the map's rows under each token's and head's attention. maps may be X if
+// that is not shared, but must not overlap it otherwise.
+func (t *TwoWay) Run(maps, found []float32) { t.run(active, maps, found) }
+
+// twoWayCells is how many rows of the map a task takes: a multiple of every
+// implementation's panels. The scores of that many rows exist at a time.
+const twoWayCells = 256
+
+type twoWayTask struct {
+	TwoWay
+	im          *impl
+	maps, found []float32
+	blocks      int
+	wide        int       // columns of the scores with their padding
+	keys, read  []float32 // each prompt's keys and queries: for each head [HeadDim, Tokens]
+	keysX       []float32 // each prompt's KeysX as tiles
+	readX       []float32 // ReadX
+	values      []float32 // Values
+	parts       []float32 // each block's maxima, sums [wide] and found [Channels, wide], in panels
+	stage       uint8
+}
+
+const (
+	twoWayPrepare = iota
+	twoWayBlock
+	twoWayMerge
+)
+
+var twoWayTasks freeList[twoWayTask]
+
+func (t *TwoWay) run(im *impl, maps, found []float32) {
+	t.check(im, maps, found)
+	k := twoWayTasks.get()
+	*k = twoWayTask{TwoWay: *t, im: im, maps: maps, found: found}
+	k.blocks = (t.Cells + twoWayCells - 1) / twoWayCells
+	ht, d := t.Rows(), t.Heads*t.HeadDim
+	k.wide = im.padded(ht)
+	a := arenas.get()
+	p := t.Prompts
+	a.reset(p * (2*t.Tokens*d + 3*ht*t.Channels + k.blocks*k.part()))
+	k.keys, k.read = a.take(p*t.Tokens*d), a.take(p*t.Tokens*d)
+	k.keysX, k.readX, k.values = a.take(p*ht*t.Channels), a.take(p*ht*t.Channels), a.take(p*ht*t.Channels)
+	k.parts = a.take(p * k.blocks * k.part())
+	k.stage = twoWayPrepare
+	run(p, k)
+	k.stage = twoWayBlock
+	run(p*k.blocks, k)
+	k.stage = twoWayMerge
+	run(p*k.mergeTasks(), k)
+	arenas.put(a)
+	*k = twoWayTask{}
+	twoWayTasks.put(k)
+}
+
+func (t *TwoWay) check(im *impl, maps, found []float32) {
+	if t.Prompts <= 0 || t.Cells <= 0 || t.Channels <= 0 || t.Heads <= 0 || t.HeadDim <= 0 || t.Tokens <= 0 {
+		panic(fmt.Sprintf("kernel: two-way: %d prompts, %d cells, %d channels, %d heads of %d, %d tokens",
+			t.Prompts, t.Cells, t.Channels, t.Heads, t.HeadDim, t.Tokens))
+	}
+	d, ht := t.Heads*t.HeadDim, t.Rows()
+	each := t.Prompts
+	if t.Shared {
+		each = 1
+	}
+	need("two-way: x", len(t.X), each*t.Cells*t.Channels)
+	need("two-way: positions", len(t.Positions), im.padded(t.Cells)*d)
+	need("two-way: read", len(t.Read), t.Prompts*t.Tokens*d)
+	need("two-way: readX", len(t.ReadX), t.Prompts*ht*t.Channels)
+	need("two-way: found", len(found), t.Prompts*ht*t.Channels)
+	if t.Values == nil {
+		return
+	}
+	need("two-way: values", len(t.Values), t.Prompts*ht*t.Channels)
+	need("two-way: queries", len(t.Queries), im.padded(t.Cells)*d)
+	need("two-way: keys", len(t.Keys), t.Prompts*t.Tokens*d)
+	if t.KeysX != nil {
+		need("two-way: keysX", len(t.KeysX), t.Prompts*ht*t.Channels)
+	}
+	need("two-way: gamma", len(t.Gamma), t.Channels)
+	need("two-way: beta", len(t.Beta), t.Channels)
+	need("two-way: maps", len(maps), t.Prompts*t.Cells*t.Channels)
+}
+
+// part is the size of a block's share of parts.
+func (t *twoWayTask) part() int { return t.wide * (2 + t.Channels) }
+
+func (t *twoWayTask) run(i int) {
+	switch t.stage {
+	case twoWayPrepare:
+		t.prepare(i)
+	case twoWayBlock:
+		t.block(i/t.blocks, i%t.blocks)
+	case twoWayMerge:
+		t.merge(i/t.mergeTasks(), i%t.mergeTasks())
+	}
+}
+
+// prepare brings prompt p's tokens into the order of the products. Scores
+// carry a factor of log2(e), so that the softmax can use powers of 2.
+func (t *twoWayTask) prepare(p int) {
+	im, c, ht := t.im, t.Channels, t.Rows()
+	d, hd := t.Heads*t.HeadDim, t.HeadDim
+	scale := float32(log2e / math.Sqrt(float64(hd)))
+	known := func(dst, src []float32) {
+		dst, src = dst[p*t.Tokens*d:][:t.Tokens*d], src[p*t.Tokens*d:]
+		for h := range t.Heads {
+			im.transpose(dst[h*hd*t.Tokens:], t.Tokens, src[h*hd:], d, t.Tokens, hd)
+		}
+		im.scale(dst, dst, scale)
+	}
+	absorbed := func(dst, src []float32) {
+		dst = dst[p*ht*c:][:ht*c]
+		im.packTiles(dst, src[p*ht*c:], ht, c)
+		im.scale(dst, dst, scale)
+	}
+	known(t.read, t.Read)
+	absorbed(t.readX, t.ReadX)
+	if t.Values == nil {
+		return
+	}
+	known(t.keys, t.Keys)
+	if t.KeysX != nil {
+		absorbed(t.keysX, t.KeysX)
+	}
+	im.packTilesKN(t.values[p*ht*c:], t.Values[p*ht*c:], ht, c)
+}
+
+// block takes the rows of block b of prompt p's map through both halves.
+func (t *twoWayTask) block(p, b int) {
+	im, c, ht := t.im, t.Channels, t.Rows()
+	r0 := b * twoWayCells
+	r1 := min(r0+twoWayCells, t.Cells)
+	x := t.X
+	if !t.Shared {
+		x = x[p*t.Cells*c:]
+	}
+	a := arenas.get()
+	a.reset(c*im.nr + ht*im.nr + 2*im.nr + t.wide*(r1-r0))
+	panel, s := a.take(c*im.nr), a.take(ht*im.nr)
+	m, l := a.take(im.nr), a.take(im.nr)
+	scores := a.take(t.wide * (r1 - r0)) // of the second half, [rows, w] for each panel of columns
+	rows := x
+	if t.Values != nil {
+		rows = t.maps[p*t.Cells*c:]
+	}
+	for j := r0; j < r1; j += im.nr {
+		w, lanes := im.packPanel(panel, x[j*c:], t.Cells-j, c)
+		if t.Values != nil {
+			t.update(p, j, w, panel, s, m, l)
+			im.transpose(rows[j*c:], c, panel, w, c, lanes)
+		}
+		t.score(s, w, panel, t.Positions[j*t.Heads*t.HeadDim:], t.read, t.readX, p)
+		for i := 0; i < ht; i += im.nr {
+			wide := im.panelWidth(ht - i)
+			cols := min(wide, ht-i)
+			dst := scores[i*(r1-r0)+(j-r0)*wide:]
+			if cols < wide {
+				clear(dst[:lanes*wide])
+			}
+			im.transpose(dst, wide, s[i*w:], w, cols, lanes)
+		}
+	}
+	t.gather(p, b, r1-r0, rows[r0*c:], scores)
+	arenas.put(a)
+}
+
+// score sets s [Rows, w] to the scores of a panel of the map with the tokens.
+func (t *twoWayTask) score(s []float32, w int, panel, known, tokens, absorbed []float32, p int) {
+	im, hd, n := t.im, t.HeadDim, t.Tokens
+	tokens = tokens[p*n*t.Heads*hd:]
+	for h := range t.Heads {
+		a, b, c := tokens[h*hd*n:], known[h*hd*w:], s[h*n*w:]
+		for i := 0; i < n; i += im.mr {
+			im.tileOf(min(im.mr, n-i), w)(hd, a[i:], n, b, c[i*w:], w, nil, 0)
+		}
+	}
+	if absorbed != nil {
+		ht := t.Rows()
+		im.tiles(ht, t.Channels, w, absorbed[p*ht*t.Channels:], panel, s, s, w)
+	}
+}
+
+// update replaces a panel of the map by what the picture's attention to the
+// tokens makes of it.
+func (t *twoWayTask) update(p, j, w int, panel, s, m, l []float32) {
+	im, n, ht, c := t.im, t.Tokens, t.Rows(), t.Channels
+	keysX := t.keysX
+	if t.KeysX == nil {
+		keysX = nil
+	}
+	t.score(s, w, panel, t.Queries[j*t.Heads*t.HeadDim:], t.keys, keysX, p)
+	m, l = m[:w], l[:w]
+	for h := range t.Heads {
+		rows := s[h*n*w:]
+		copy(m, rows)
+		im.maxRows(rows, m, n, w)
+		clear(l)
+		im.expSum(rows, m, l, n, w)
+		for i, v := range l {
+			l[i] = 1 / v
+		}
+		im.mulRows(rows, l, n, w)
+	}
+	im.tiles(c, ht, w, t.values[p*ht*c:], s, panel, panel, w)
+	im.normCols(panel, t.Gamma, t.Beta, c, w, t.Eps)
+}
+
+// gather computes the share of block b, n rows of the map, in what the
+// tokens' attention finds.
+func (t *twoWayTask) gather(p, b, n int, rows, scores []float32) {
+	im, c, ht := t.im, t.Channels, t.Rows()
+	part := t.parts[(p*t.blocks+b)*t.part():]
+	m, l, sum := part[:t.wide], part[t.wide:2*t.wide], part[2*t.wide:]
+	clear(l)
+	for i := 0; i < ht; i += im.nr {
+		w := im.panelWidth(ht - i)
+		e := scores[i*n:]
+		copy(m[i:][:w], e)
+		im.maxRows(e, m[i:], n, w)
+		im.expSum(e, m[i:], l[i:], n, w)
+		for k := 0; k < c; k += im.mr {
+			im.tileOf(min(im.mr, c-k), w)(n, rows[k:], c, e, sum[i*c+k*w:], w, nil, 0)
+		}
+	}
+}
+
+// mergeTasks is the number of tasks that put a prompt's blocks together: one
+// for each panel of tokens.
+func (t *twoWayTask) mergeTasks() int { return (t.Rows() + t.im.nr - 1) / t.im.nr }
+
+// merge puts the blocks' shares in panel i of prompt p together.
+func (t *twoWayTask) merge(p, i int) {
+	im, c, ht := t.im, t.Channels, t.Rows()
+	i *= im.nr
+	w := im.panelWidth(ht - i)
+	part := func(b int) (m, l, sum []float32) {
+		s := t.parts[(p*t.blocks+b)*t.part():]
+		return s[i:][:w], s[t.wide+i:][:w], s[2*t.wide+i*c:][:w*c]
+	}
+	a := arenas.get()
+	a.reset(3 * im.nr)
+	m, f, l := a.take(w), a.take(w), a.take(w)
+	first, _, _ := part(0)
+	copy(m, first)
+	for b := 1; b < t.blocks; b++ {
+		mb, _, _ := part(b)
+		im.maxRows(mb, m, 1, w)
+	}
+	clear(l)
+	_, _, total := part(0)
+	for b := range t.blocks {
+		mb, lb, sum := part(b)
+		for j, v := range mb {
+			f[j] = v - m[j]
+		}
+		im.exp2(f, f)
+		im.mulRows(lb, f, 1, w)
+		im.add(l, l, lb)
+		im.mulRows(sum, f, c, w)
+		if b > 0 {
+			im.add(total, total, sum)
+		}
+	}
+	for j, v := range l {
+		f[j] = 1 / v
+	}
+	im.mulRows(total, f, c, w)
+	im.transpose(t.found[(p*ht+i)*c:], c, total, w, c, min(w, ht-i))
+	arenas.put(a)
+}
