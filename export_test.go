@@ -32,16 +32,25 @@ func (m *Model) EncodeStages(ctx context.Context, img image.Image) (*graph.Progr
 	return p, p.Run(ctx)
 }
 
-// DecodeStages decodes one prompt and returns the program with the value of
-// each stage.
+// DecodeStages decodes one prompt layer by layer and returns the program with
+// the value of each stage.
 func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single bool) (*graph.Program, error) {
+	return m.decodeProgram(ctx, e, p, single, graph.CompileOptions{KeepStages: true})
+}
+
+// DecodeProgram decodes one prompt as Predict does and returns the program.
+func (m *Model) DecodeProgram(ctx context.Context, e *Embedding, p Prompt, single bool) (*graph.Program, error) {
+	return m.decodeProgram(ctx, e, p, single, graph.CompileOptions{})
+}
+
+func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, single bool, o graph.CompileOptions) (*graph.Program, error) {
 	enc, err := m.encode(e, p)
 	if err != nil {
 		return nil, err
 	}
 	key := enc.key(single)
 	key.prompts = 1
-	prog, err := m.buildDecoder(key, graph.CompileOptions{KeepStages: true})
+	prog, err := m.buildDecoder(key, o)
 	if err != nil {
 		return nil, err
 	}

@@ -175,9 +175,12 @@ func TestTapeMachine(t *testing.T) {
 		"decoder":           {Points: []sam.Point{{X: 40, Y: 30, Label: sam.Foreground}}},
 		"decoder with mask": {Box: &sam.Box{X0: 1, Y0: 2, X1: 33, Y1: 44}, Mask: lowRes(t, m, e)},
 	} {
-		p, err := m.DecodeStages(ctx, e, prompt, false)
+		p, err := m.DecodeProgram(ctx, e, prompt, false)
 		require.NoError(t, err)
 		t.Run(name, func(t *testing.T) { run(t, p) })
+		p, err = m.DecodeStages(ctx, e, prompt, false)
+		require.NoError(t, err)
+		t.Run(name+" layer by layer", func(t *testing.T) { run(t, p) })
 	}
 }
 
