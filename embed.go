@@ -56,10 +56,16 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	c := m.cfg.Encoder
 	size := src.Bounds()
 	in := inputSize(Size(size), c.ImageSize)
-	pix, err := resample.Bilinear(nil, src, resample.Size(in))
+	buf, _ := m.pixels.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer m.pixels.Put(buf)
+	pix, err := resample.Bilinear(*buf, src, resample.Size(in))
 	if err != nil {
 		return nil, err
 	}
+	*buf = pix
 	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: in}
 	err = m.encoders.With(ctx, struct{}{}, func(p *graph.Program) error {
 		normalise(p.Input(vit.Picture), pix, in, c.ImageSize)

@@ -3,6 +3,7 @@ package sam
 import (
 	"fmt"
 	"runtime"
+	"sync"
 
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/maskdec"
@@ -25,6 +26,7 @@ type Model struct {
 	encoders    *graph.Pool[struct{}]
 	images      *graph.Pool[struct{}]
 	decoders    *graph.Pool[decoderKey]
+	pixels      sync.Pool // *[]byte: resized pictures
 }
 
 // params are all weights of a model by their names in Meta's checkpoints.
