@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/bits"
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/resample"
@@ -149,22 +150,27 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 		return
 	}
 	inner, outer := 0, 0
-	a.err = up.Rows(a.low, 0, up.Picture().H, lo, func(y, x0 int, row []float32) {
-		for _, v := range row {
-			if v > lo {
-				outer++
-				if v > hi {
-					inner++
-				}
-			}
+	words := make([]uint64, (up.Picture().W+63)/64)
+	count := func(row []float32, limit float32) (n int) {
+		w := words[:(len(row)+63)/64]
+		clear(w)
+		kernel.SetAbove(w, 0, row, limit)
+		for _, v := range w {
+			n += bits.OnesCount64(v)
 		}
+		return n
+	}
+	a.err = up.Rows(a.low, 0, up.Picture().H, lo, func(y, x0 int, row []float32) {
+		// A row's floor leaves out nothing that exceeds lo, and hi is above it.
+		outer += count(row, lo)
+		inner += count(row, hi)
 		// The mask's own columns: all that exceed the threshold lie in the hull.
 		if y < hull.Min.Y || y >= hull.Max.Y {
 			return
 		}
 		from, to := max(hull.Min.X, x0), min(hull.Max.X, x0+len(row))
 		if from < to {
-			thresholdBits(b.row(y+at.Y), from+at.X-b.x0, row[from-x0:to-x0], mid)
+			kernel.SetAbove(b.row(y+at.Y), from+at.X-b.x0, row[from-x0:to-x0], mid)
 		}
 	})
 	if a.err != nil {

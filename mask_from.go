@@ -73,7 +73,7 @@ func (l Logits) Mask(threshold float32) (*Mask, error) {
 	bands := min(32, max(1, l.H/64))
 	kernel.Parallel(bands, func(i int) {
 		for y := i * l.H / bands; y < (i+1)*l.H/bands; y++ {
-			thresholdBits(b.row(y), 0, l.Data[y*l.W:(y+1)*l.W], threshold)
+			kernel.SetAbove(b.row(y), 0, l.Data[y*l.W:(y+1)*l.W], threshold)
 		}
 	})
 	return b.mask(), nil
@@ -97,40 +97,8 @@ func threshold(u *resample.Upscaler, low []float32, limit float32) (*Mask, error
 		n := b.hull.Dy()
 		y0, y1 := b.hull.Min.Y+i*n/bands, b.hull.Min.Y+(i+1)*n/bands
 		errs[i] = u.Rows(low, y0, y1, limit, func(y, x0 int, row []float32) {
-			thresholdBits(b.row(y), x0-b.x0, row, limit)
+			kernel.SetAbove(b.row(y), x0-b.x0, row, limit)
 		})
 	})
 	return b.mask(), errors.Join(errs...)
-}
-
-// thresholdBits sets bit x0+i for each v[i] above limit. The bits must be 0
-// before. NaN is above nothing.
-func thresholdBits(row []uint64, x0 int, v []float32, limit float32) {
-	word, shift := x0>>6, x0&63
-	for len(v) > 0 {
-		n := min(64-shift, len(v))
-		part := v[:n]
-		var w uint64
-		for len(part) >= 8 {
-			// Eight at a time, so that the shifts are constants.
-			p := part[:8:8]
-			w = w>>8 | (above(p[0], limit)|above(p[1], limit)<<1|above(p[2], limit)<<2|above(p[3], limit)<<3|
-				above(p[4], limit)<<4|above(p[5], limit)<<5|above(p[6], limit)<<6|above(p[7], limit)<<7)<<56
-			part = part[8:]
-		}
-		for _, x := range part {
-			w = w>>1 | above(x, limit)<<63
-		}
-		row[word] |= w >> (64 - n) << shift
-		v = v[n:]
-		word, shift = word+1, 0
-	}
-}
-
-func above(v, limit float32) uint64 {
-	var b uint64
-	if v > limit {
-		b = 1
-	}
-	return b
 }

@@ -21,6 +21,8 @@ var neon = impl{
 	mulRows:   mulRowsNEON,
 	add:       addNEON,
 	scale:     scaleNEON,
+	blend:     blendNEON,
+	above:     aboveGeneric,
 	relu:      reluNEON,
 	gelu:      geluNEON,
 	exp2:      exp2NEON,
@@ -59,6 +61,18 @@ func scaleNEON(dst, x []float32, a float32) {
 		copy(y[:], x[n:len(dst)])
 		scaleBlocksNEON(y[:], y[:], a)
 		copy(dst[n:], y[:])
+	}
+}
+
+func blendNEON(dst, a, b []float32, wa, wb float32) {
+	n := len(dst) &^ 3
+	blendBlocksNEON(dst[:n], a, b, wa, wb)
+	if n < len(dst) {
+		var x, y [4]float32
+		copy(x[:], a[n:len(dst)])
+		copy(y[:], b[n:len(dst)])
+		blendBlocksNEON(x[:], x[:], y[:], wa, wb)
+		copy(dst[n:], x[:])
 	}
 }
 

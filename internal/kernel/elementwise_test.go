@@ -21,6 +21,10 @@ func TestElementwise(t *testing.T) {
 			func(a, b float64) float64 { return a + b }, 0, 6e-8},
 		{"scale", func(im *impl, dst, a, _ []float32) { im.scale(dst, a, 0.37) },
 			func(a, _ float64) float64 { return a * float64(float32(0.37)) }, 0, 6e-8},
+		{"blend", func(im *impl, dst, a, b []float32) { im.blend(dst, a, b, 0.37, -0.63) },
+			func(a, b float64) float64 {
+				return float64(float32(a)*float32(0.37)) + float64(float32(b)*float32(-0.63))
+			}, 0, 6e-8},
 		{"relu", func(im *impl, dst, a, _ []float32) { im.relu(dst, a) },
 			func(a, _ float64) float64 { return max(a, 0) }, 0, 0},
 		{"gelu", func(im *impl, dst, a, _ []float32) { im.gelu(dst, a) },
@@ -171,6 +175,48 @@ func TestLayerNorm(t *testing.T) {
 					layerNorm(im, x, x, gamma, beta, s.rows, s.c, eps)
 					sameBits(t, dst.out, x)
 				})
+			}
+		}
+	})
+}
+
+// TestSetAbove compares with the comparison of each element, all first bits
+// and lengths through three words.
+func TestSetAbove(t *testing.T) {
+	eachImpl(t, func(t *testing.T, im *impl) {
+		for n := range maxLength {
+			for x0 := 0; x0 < 70; x0 += 1 + n%5 {
+				x := guarded(random(newRand(n, x0), n), x0%8)
+				for i := range x {
+					switch i % 7 {
+					case 3:
+						x[i] = 0.25 // the limit itself
+					case 5:
+						x[i] = float32(math.NaN())
+					case 6:
+						x[i] = float32(math.Inf(1 - i%2*2))
+					}
+				}
+				const words = 6
+				got := make([]uint64, words)
+				for i := range got {
+					got[i] = 0xdeadbeefdeadbeef // bits that are not the call's
+				}
+				for i := range n {
+					got[(x0+i)/64] &^= 1 << ((x0 + i) % 64)
+				}
+				want := append([]uint64(nil), got...)
+				for i, v := range x {
+					if v > 0.25 {
+						want[(x0+i)/64] |= 1 << ((x0 + i) % 64)
+					}
+				}
+				setAbove(im, got, x0, x, 0.25)
+				for i := range want {
+					if got[i] != want[i] {
+						t.Fatalf("%d elements from bit %d: word %d: %x, want %x", n, x0, i, got[i], want[i])
+					}
+				}
 			}
 		}
 	})

@@ -48,6 +48,8 @@ type impl struct {
 
 	add       func(dst, a, b []float32)
 	scale     func(dst, x []float32, a float32)
+	blend     func(dst, a, b []float32, wa, wb float32)
+	above     func(dst []uint64, x []float32, limit float32)
 	relu      func(dst, x []float32)
 	gelu      func(dst, x []float32)
 	exp2      func(dst, x []float32)

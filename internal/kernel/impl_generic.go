@@ -21,6 +21,8 @@ var generic = impl{
 	mulRows:   mulRowsGeneric,
 	add:       addGeneric,
 	scale:     scaleGeneric,
+	blend:     blendGeneric,
+	above:     aboveGeneric,
 	relu:      reluGeneric,
 	gelu:      geluGeneric,
 	exp2:      exp2Generic,
@@ -124,6 +126,34 @@ func scaleGeneric(dst, x []float32, a float32) {
 	x = x[:len(dst)]
 	for i := range dst {
 		dst[i] = x[i] * a
+	}
+}
+
+// blendGeneric rounds both products: the same bits everywhere.
+func blendGeneric(dst, a, b []float32, wa, wb float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = float32(a[i]*wa) + float32(b[i]*wb)
+	}
+}
+
+func aboveGeneric(dst []uint64, x []float32, limit float32) {
+	bit := func(v float32) uint64 {
+		if v > limit {
+			return 1
+		}
+		return 0
+	}
+	for i := range dst {
+		part := x[64*i:][:64]
+		var w uint64
+		for len(part) > 0 {
+			// Eight at a time, so that the shifts are constants.
+			p := part[:8:8]
+			w = w>>8 | (bit(p[0])|bit(p[1])<<1|bit(p[2])<<2|bit(p[3])<<3|bit(p[4])<<4|bit(p[5])<<5|bit(p[6])<<6|bit(p[7])<<7)<<56
+			part = part[8:]
+		}
+		dst[i] = w
 	}
 }
 

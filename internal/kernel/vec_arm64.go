@@ -39,6 +39,11 @@ func addBlocksNEON(dst []float32, a []float32, b []float32)
 //go:noescape
 func scaleBlocksNEON(dst []float32, x []float32, a float32)
 
+// blendBlocksNEON works like blendGeneric, for a multiple of four elements.
+//
+//go:noescape
+func blendBlocksNEON(dst []float32, a []float32, b []float32, wa float32, wb float32)
+
 // reluBlocksNEON works like reluGeneric, for a multiple of four elements.
 //
 //go:noescape

@@ -363,6 +363,32 @@ block:
 done:
 	RET
 
+// func blendBlocksNEON(dst []float32, a []float32, b []float32, wa float32, wb float32)
+TEXT ·blendBlocksNEON(SB), NOSPLIT, $0-80
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R3
+	MOVD a_base+24(FP), R1
+	MOVD b_base+48(FP), R2
+	MOVW wa+72(FP), R16
+	VDUP R16, V16.S4
+	MOVW wb+76(FP), R16
+	VDUP R16, V17.S4
+	LSR $2, R3, R3
+	CBZ R3, done
+
+block:
+	FMOVQ.P 16(R1), F0
+	FMOVQ.P 16(R2), F1
+	WORD $0x6e30dc00 // FMUL V0.4S, V0.4S, V16.4S
+	WORD $0x6e31dc21 // FMUL V1.4S, V1.4S, V17.4S
+	WORD $0x4e21d400 // FADD V0.4S, V0.4S, V1.4S
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R3, R3
+	BNE block
+
+done:
+	RET
+
 // func reluBlocksNEON(dst []float32, x []float32)
 TEXT ·reluBlocksNEON(SB), NOSPLIT, $0-48
 	MOVD dst_base+0(FP), R0

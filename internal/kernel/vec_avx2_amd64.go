@@ -59,6 +59,16 @@ func addAVX2(dst []float32, a []float32, b []float32)
 //go:noescape
 func scaleAVX2(dst []float32, x []float32, a float32)
 
+// blendAVX2 works like blendGeneric.
+//
+//go:noescape
+func blendAVX2(dst []float32, a []float32, b []float32, wa float32, wb float32)
+
+// aboveAVX2 works like aboveGeneric.
+//
+//go:noescape
+func aboveAVX2(dst []uint64, x []float32, limit float32)
+
 // reluAVX2 works like reluGeneric.
 //
 //go:noescape

@@ -59,6 +59,16 @@ func addAVX512(dst []float32, a []float32, b []float32)
 //go:noescape
 func scaleAVX512(dst []float32, x []float32, a float32)
 
+// blendAVX512 works like blendGeneric.
+//
+//go:noescape
+func blendAVX512(dst []float32, a []float32, b []float32, wa float32, wb float32)
+
+// aboveAVX512 works like aboveGeneric.
+//
+//go:noescape
+func aboveAVX512(dst []uint64, x []float32, limit float32)
+
 // reluAVX512 works like reluGeneric.
 //
 //go:noescape

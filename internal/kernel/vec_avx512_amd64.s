@@ -604,6 +604,89 @@ done:
 	VZEROUPPER
 	RET
 
+// func blendAVX512(dst []float32, a []float32, b []float32, wa float32, wb float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·blendAVX512(SB), NOSPLIT, $0-80
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	MOVQ         b_base+48(FP), DX
+	VBROADCASTSS wa+72(FP), Z0
+	VBROADCASTSS wb+76(FP), Z1
+	MOVQ         dst_len+8(FP), BX
+	MOVQ         BX, SI
+	SHRQ         $0x04, SI
+	JZ           tail
+
+block:
+	VMOVUPS (CX), Z2
+	VMOVUPS (DX), Z3
+	VMULPS  Z0, Z2, Z2
+	VMULPS  Z1, Z3, Z3
+	VADDPS  Z3, Z2, Z2
+	VMOVUPS Z2, (AX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, AX
+	DECQ    SI
+	JNZ     block
+
+tail:
+	ANDQ      $0x0f, BX
+	JZ        done
+	MOVQ      $-1, SI
+	SHLXQ     BX, SI, SI
+	NOTQ      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VMULPS    Z0, Z2, Z2
+	VMULPS    Z1, Z3, Z3
+	VADDPS    Z3, Z2, Z2
+	VMOVUPS   Z2, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func aboveAVX512(dst []uint64, x []float32, limit float32)
+// Requires: AVX, AVX512F
+TEXT ·aboveAVX512(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         dst_len+8(FP), DX
+	VBROADCASTSS limit+48(FP), Z0
+	TESTQ        DX, DX
+	JZ           done
+
+word:
+	VMOVUPS 192(CX), Z1
+	VCMPPS  $0x1e, Z0, Z1, K1
+	KMOVW   K1, BX
+	VMOVUPS 128(CX), Z1
+	VCMPPS  $0x1e, Z0, Z1, K1
+	KMOVW   K1, SI
+	SHLQ    $0x10, BX
+	ORQ     SI, BX
+	VMOVUPS 64(CX), Z1
+	VCMPPS  $0x1e, Z0, Z1, K1
+	KMOVW   K1, SI
+	SHLQ    $0x10, BX
+	ORQ     SI, BX
+	VMOVUPS (CX), Z1
+	VCMPPS  $0x1e, Z0, Z1, K1
+	KMOVW   K1, SI
+	SHLQ    $0x10, BX
+	ORQ     SI, BX
+	MOVQ    BX, (AX)
+	ADDQ    $0x08, AX
+	ADDQ    $+256, CX
+	DECQ    DX
+	JNZ     word
+
+done:
+	VZEROUPPER
+	RET
+
 // func reluAVX512(dst []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·reluAVX512(SB), NOSPLIT, $0-48

@@ -15,6 +15,7 @@ import (
 type axis struct {
 	i0, i1 []int32
 	w0, w1 []float32
+	same   bool // nothing changes
 }
 
 // newAxis returns the first n of out positions over in positions.
@@ -30,6 +31,7 @@ func newAxis(in, out, n int) axis {
 	a := axis{
 		i0: make([]int32, n), i1: make([]int32, n),
 		w0: make([]float32, n), w1: make([]float32, n),
+		same: in == out,
 	}
 	scale := float64(float32(in) / float32(out))
 	for i := range n {
@@ -53,14 +55,6 @@ func (a *axis) interpolate(dst, src []float32, x0 int) {
 	for i := range dst {
 		// The conversions forbid fused operations: the same bits everywhere.
 		dst[i] = float32(src[i0[i]]*w0[i]) + float32(src[i1[i]]*w1[i])
-	}
-}
-
-// blend writes a*wa + b*wb.
-func blend(dst, a, b []float32, wa, wb float32) {
-	a, b = a[:len(dst)], b[:len(dst)]
-	for i := range dst {
-		dst[i] = float32(a[i]*wa) + float32(b[i]*wb)
 	}
 }
 
@@ -91,7 +85,7 @@ func Plane(src []float32, in, out Size) ([]float32, error) {
 			}
 			r[k] = row
 		}
-		blend(dst[y*out.W:(y+1)*out.W], r[0], r[1], down.w0[y], down.w1[y])
+		kernel.Blend(dst[y*out.W:(y+1)*out.W], r[0], r[1], down.w0[y], down.w1[y])
 	}
 	return dst, nil
 }
@@ -253,10 +247,12 @@ func (u *Upscaler) Rows(low []float32, y0, y1 int, floor float32, f func(y, x0 i
 			s.low.clear()
 			s.rows.clear()
 		}
-		a := u.planeRow(s, low, int(p0), cx0, cx1)
-		b := u.planeRow(s, low, int(p1), cx0, cx1)
-		out := s.out[:x1-x0]
-		blend(out, a[x0:x1], b[x0:x1], u.down2.w0[y], u.down2.w1[y])
+		out := u.planeRow(s, low, int(p0), cx0, cx1)[x0:x1]
+		if !u.down2.same {
+			b := u.planeRow(s, low, int(p1), cx0, cx1)[x0:x1]
+			kernel.Blend(s.out[:x1-x0], out, b, u.down2.w0[y], u.down2.w1[y])
+			out = s.out[:x1-x0]
+		}
 		f(y, x0, out)
 	}
 	return nil
@@ -278,8 +274,14 @@ func (u *Upscaler) planeRow(s *upscaleScratch, low []float32, p, cx0, cx1 int) [
 		}
 		r[k] = l
 	}
-	blend(s.plane[px0:px1], r[0][px0:px1], r[1][px0:px1], u.down1.w0[p], u.down1.w1[p])
-	u.across2.interpolate(row[cx0:cx1], s.plane, cx0)
+	plane := s.plane
+	if u.across2.same {
+		plane = row
+	}
+	kernel.Blend(plane[px0:px1], r[0][px0:px1], r[1][px0:px1], u.down1.w0[p], u.down1.w1[p])
+	if !u.across2.same {
+		u.across2.interpolate(row[cx0:cx1], plane, cx0)
+	}
 	return row
 }
 

@@ -134,6 +134,64 @@ func (s *isa) scale() {
 	})
 }
 
+// blend rounds both products, as blendGeneric does.
+func (s *isa) blend() {
+	s.function("blend", "(dst []float32, a []float32, b []float32, wa float32, wb float32)")
+	dst, a, b := slice("dst"), slice("a"), slice("b")
+	fa, fb := s.reg(), s.reg()
+	wa, _ := Param("wa").Resolve()
+	wb, _ := Param("wb").Resolve()
+	VBROADCASTSS(wa.Addr, fa)
+	VBROADCASTSS(wb.Addr, fb)
+	s.elements(dst, []reg.Register{a, b}, length("dst"), func(x []reg.VecVirtual) reg.VecVirtual {
+		VMULPS(fa, x[0], x[0])
+		VMULPS(fb, x[1], x[1])
+		VADDPS(x[1], x[0], x[0])
+		return x[0]
+	})
+}
+
+// above compares 64 elements for each word.
+func (s *isa) above() {
+	s.function("above", "(dst []uint64, x []float32, limit float32)")
+	dst, x := slice("dst"), slice("x")
+	n := length("dst")
+	limit := s.reg()
+	l, _ := Param("limit").Resolve()
+	VBROADCASTSS(l.Addr, limit)
+	const greater = 0x1e // false for NaN, no exception
+	TESTQ(n, n)
+	JZ(LabelRef("done"))
+	Label("word")
+	word := GP64()
+	for i := 64/s.vec - 1; i >= 0; i-- {
+		bits := GP32()
+		t := s.reg()
+		VMOVUPS(at(x, i*s.bytes()), t)
+		if s.wide {
+			k := K()
+			VCMPPS(U8(greater), limit, t, k)
+			KMOVW(k, bits)
+		} else {
+			VCMPPS(U8(greater), limit, t, t)
+			VMOVMSKPS(t, bits)
+		}
+		if i == 64/s.vec-1 {
+			MOVQ(bits.As64(), word)
+			continue
+		}
+		SHLQ(U8(s.vec), word)
+		ORQ(bits.As64(), word)
+	}
+	MOVQ(word, at(dst, 0))
+	ADDQ(U8(8), dst)
+	ADDQ(I32(64*4), x)
+	DECQ(n)
+	JNZ(LabelRef("word"))
+	Label("done")
+	ret()
+}
+
 func (s *isa) relu() {
 	s.function("relu", "(dst []float32, x []float32)")
 	dst, x := slice("dst"), slice("x")

@@ -39,6 +39,8 @@ func (s *isa) vectors() {
 	s.mulRows()
 	s.add()
 	s.scale()
+	s.blend()
+	s.above()
 	s.relu()
 	s.gelu()
 	s.exp2()

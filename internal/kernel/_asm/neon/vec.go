@@ -36,6 +36,11 @@ func vectors() {
 	elements("scale", "(dst []float32, x []float32, a float32)", 52, 1, func() {
 		fmul(0, 16, 0)
 	})
+	elements("blend", "(dst []float32, a []float32, b []float32, wa float32, wb float32)", 80, 2, func() {
+		fmul(0, 16, 0)
+		fmul(1, 17, 1)
+		fadd(0, 1, 0)
+	})
 	elements("relu", "(dst []float32, x []float32)", 48, 1, func() {
 		fmax(0, 16, 0)
 	})
@@ -276,7 +281,7 @@ func elements(name, signature string, args, sources int, body func()) {
 	param("dst_base", 0, dst)
 	param("dst_len", 8, n)
 	switch name {
-	case "add":
+	case "add", "blend":
 		param("a_base", 24, a)
 		param("b_base", 48, b)
 	default:
@@ -286,6 +291,11 @@ func elements(name, signature string, args, sources int, body func()) {
 	case "scale":
 		op("MOVW a+48(FP), R16")
 		op("VDUP R16, V16.S4")
+	case "blend":
+		op("MOVW wa+72(FP), R16")
+		op("VDUP R16, V16.S4")
+		op("MOVW wb+76(FP), R16")
+		op("VDUP R16, V17.S4")
 	case "relu":
 		zero(16)
 	case "exp2":
