@@ -7,7 +7,6 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"github.com/slidesam/sam/internal/graph"
-	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/op"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
@@ -50,7 +49,7 @@ func (m *Model) buildImage() (*graph.Program, error) {
 	emb := b.Input(inEmbedding, c.Grid*c.Grid, c.Channels)
 	noMask := b.Weight("no_mask_embed", m.prompt.NoMask(), 1, c.Channels)
 	img := m.decoder.Image(b, b.Apply(op.Add{}, emb, noMask))
-	p, err := b.Compile(img.Keys, img.K, img.V, img.Q)
+	p, err := b.Compile(img.Panels, img.K, img.V, img.Q)
 	if err != nil {
 		return nil, fmt.Errorf("sam: build image side: %w", err)
 	}
@@ -62,20 +61,16 @@ func (m *Model) buildImage() (*graph.Program, error) {
 func (m *Model) buildDecoder(k decoderKey, o graph.CompileOptions) (*graph.Program, error) {
 	b := graph.NewBuilder()
 	c := m.cfg.Decoder
-	n := c.Grid * c.Grid
 	var sparse *G.Node
 	if k.tokens > 0 {
 		sparse = m.prompt.Sparse(b, k.prompts, k.tokens)
 	}
 	var img maskdec.Image
 	if k.masked {
-		emb := b.Input(inEmbedding, n, c.Channels)
-		img.Keys = b.Apply(op.Add{}, m.prompt.Dense(b, k.prompts), emb)
+		emb := b.Input(inEmbedding, c.Grid*c.Grid, c.Channels)
+		img.Rows = b.Apply(op.Add{}, m.prompt.Dense(b, k.prompts), emb)
 	} else {
-		img = maskdec.Image{
-			Keys: b.Input(inKeys, n, c.Channels),
-			K:    b.Input(inK, n, c.CrossDim), V: b.Input(inV, n, c.CrossDim), Q: b.Input(inQ, kernel.PackedLen(n, c.CrossDim)),
-		}
+		img = m.decoder.ImageInputs(b, inKeys, inK, inV, inQ)
 	}
 	batch := maskdec.Batch{Prompts: k.prompts, Tokens: k.tokens, Masks: k.masks(c.MaskTokens), Plain: o.KeepStages}
 	logits, iou := m.decoder.Masks(b, batch, img, sparse)
@@ -137,8 +132,9 @@ func (m *Model) makeImageSide(ctx context.Context, e *Embedding) (side *imageSid
 
 // decode runs the decoder on prompts of one shape and gives each prompt's
 // logits [masks, MaskSize*MaskSize] and qualities [MaskTokens] to use, which
-// must not keep them.
-func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, use func(i int, logits, iou []float32) error) error {
+// must not keep them. If floor is positive, the logits of a prompt of which no
+// mask has a quality above it mean nothing.
+func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
 	side, err := m.imageSide(ctx, e)
 	if err != nil {
 		return err
@@ -153,6 +149,7 @@ func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []e
 				return err
 			}
 		}
+		p.Input(maskdec.Floor)[0] = floor
 		for i := range ps {
 			if key.tokens > 0 {
 				copy(p.Input(promptenc.Points)[3*key.tokens*i:], ps[i].points)

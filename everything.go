@@ -135,7 +135,15 @@ type maskCrop interface {
 	// decode gives use each prompt's logits [masks, H, W] at low resolution
 	// and predicted IoU [masks], which use must not keep. Prompts come in any
 	// order, one at a time.
-	decode(ctx context.Context, ps []Prompt, single bool, use func(i int, logits []float32, iou []float32) error) error
+	decode(ctx context.Context, ps []Prompt, w wanted, use func(i int, logits []float32, iou []float32) error) error
+}
+
+// wanted says which masks of a prompt are looked at.
+type wanted struct {
+	single bool
+	// floor, if positive, is a predicted IoU: the logits of a prompt of which
+	// no mask exceeds it mean nothing.
+	floor float32
 }
 
 // modelMasks is the maskSource of a model.
@@ -164,15 +172,15 @@ type modelCrop struct {
 
 func (c *modelCrop) upscaler() (*resample.Upscaler, error) { return c.m.upscaler(c.e) }
 
-func (c *modelCrop) decode(ctx context.Context, ps []Prompt, single bool, use func(i int, logits []float32, iou []float32) error) error {
-	groups, err := c.m.group(c.e, ps, single)
+func (c *modelCrop) decode(ctx context.Context, ps []Prompt, w wanted, use func(i int, logits []float32, iou []float32) error) error {
+	groups, err := c.m.group(c.e, ps, w.single)
 	if err != nil {
 		return err
 	}
 	for _, g := range groups {
 		masks := g.key.masks(c.m.cfg.Decoder.MaskTokens)
 		iou := make([]float32, len(masks))
-		err := c.m.decode(ctx, c.e, g.key, g.prompts, func(i int, logits, all []float32) error {
+		err := c.m.decode(ctx, c.e, g.key, g.prompts, w.floor, func(i int, logits, all []float32) error {
 			for k, t := range masks {
 				iou[k] = all[t]
 			}

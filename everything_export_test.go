@@ -36,7 +36,7 @@ func (c drawnCrop) upscaler() (*resample.Upscaler, error) {
 	return resample.NewUpscaler(resample.Size{H: c.Low, W: c.Low}, c.Frame, c.in, c.pic)
 }
 
-func (c drawnCrop) decode(_ context.Context, ps []Prompt, _ bool, use func(i int, logits, iou []float32) error) error {
+func (c drawnCrop) decode(_ context.Context, ps []Prompt, _ wanted, use func(i int, logits, iou []float32) error) error {
 	for i, p := range ps {
 		var logits, iou []float32
 		for k := range 3 {

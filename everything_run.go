@@ -93,7 +93,8 @@ type candidate struct {
 // order of prompts and masks.
 //
 // The original brings all masks to the picture's size before it filters by
-// predicted IoU; here only those that pass are.
+// predicted IoU; here only those that pass are, and prompts of which none
+// passes are not upscaled at all.
 func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscaler, c cropBox, ps []placed) ([]Region, error) {
 	prompts := make([]Prompt, len(ps))
 	for i := range ps {
@@ -102,7 +103,7 @@ func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscale
 	low := up.Low()
 	plane := low.H * low.W
 	of := make([][]candidate, len(ps))
-	err := mc.decode(ctx, prompts, g.SingleMask, func(i int, logits, iou []float32) error {
+	err := mc.decode(ctx, prompts, wanted{g.SingleMask, float32(g.PredIoUThresh)}, func(i int, logits, iou []float32) error {
 		for k, v := range iou {
 			if g.PredIoUThresh > 0 && !(v > float32(g.PredIoUThresh)) {
 				continue

@@ -250,6 +250,37 @@ func TestEverythingPrompts(t *testing.T) {
 	}
 }
 
+// TestEverythingFloor: masks that the filter by predicted IoU drops are not
+// upscaled; those that stay are as they are without the filter.
+func TestEverythingFloor(t *testing.T) {
+	m := tinyModel(t, 3)
+	o := sam.EverythingOptions{PointsPerSide: 4, PredIoUThresh: -1, StabilityScoreThresh: -1, BoxNMSThresh: 2}
+	all, err := m.Everything(context.Background(), picture(), o)
+	require.NoError(t, err)
+	require.Len(t, all, 48)
+	seen := map[int]bool{}
+	for _, at := range []int{0, 1, 5, 24, 47} { // by falling predicted IoU
+		if all[at].IoUPred <= 0 {
+			break
+		}
+		o.PredIoUThresh = float64(all[at].IoUPred)
+		var want []sam.Region
+		for _, r := range all {
+			if r.IoUPred > all[at].IoUPred {
+				want = append(want, r)
+			}
+		}
+		got, err := m.Everything(context.Background(), picture(), o)
+		require.NoError(t, err)
+		require.Len(t, got, len(want))
+		for i := range want {
+			assert.Equal(t, want[i], got[i])
+		}
+		seen[len(want)] = true
+	}
+	assert.GreaterOrEqual(t, len(seen), 3)
+}
+
 func TestEverythingErrors(t *testing.T) {
 	d, s := formula(32, 64, 5), sam.Size{H: 50, W: 60}
 	for _, tt := range []struct {

@@ -77,7 +77,7 @@ func (m *Model) PredictBatch(ctx context.Context, e *Embedding, ps []Prompt, o P
 		return nil, err
 	}
 	for _, g := range groups {
-		err := m.decode(ctx, e, g.key, g.prompts, func(i int, logits, iou []float32) error {
+		err := m.decode(ctx, e, g.key, g.prompts, 0, func(i int, logits, iou []float32) error {
 			out[g.index[i]] = m.prediction(g.key, logits, iou)
 			return nil
 		})

@@ -12,30 +12,45 @@ import (
 )
 
 // Image is the picture's side of the decoder before it meets a token: the
-// embedding with the dense prompt added, and its projections for the first
-// block, if they are made ahead.
+// embedding with the dense prompt added, as rows or in panels (op.Panels) or
+// both, and its projections for the first block, if they are made ahead.
 type Image struct {
-	Keys *G.Node // [Grid*Grid, Channels] shared by all prompts, or that many rows for each
-	K    *G.Node // [Grid*Grid, CrossDim]: keys of the first attention of tokens to picture
-	V    *G.Node // [Grid*Grid, CrossDim]: its values
-	Q    *G.Node // panels of [Grid*Grid, CrossDim]: queries of the first attention of picture to tokens
+	Rows   *G.Node // [Grid*Grid, Channels] for all prompts, or that many rows for each
+	Panels *G.Node // the same
+	K      *G.Node // [Grid*Grid, CrossDim]: keys of the first attention of tokens to picture
+	V      *G.Node // [Grid*Grid, CrossDim]: its values
+	Q      *G.Node // panels of [Grid*Grid, CrossDim]: queries of the first attention of picture to tokens
 
-	rows *G.Node // Q before it was put into panels, if it is in the same graph
+	queries *G.Node // Q as rows, if they are in the graph
 }
 
-// Image adds the projections of keys, the embedding plus a dense prompt that
+// Image adds the projections of rows, the embedding plus a dense prompt that
 // all prompts share, [Grid*Grid, Channels].
-func (d *Decoder) Image(b *graph.Builder, keys *G.Node) Image {
+func (d *Decoder) Image(b *graph.Builder, rows *G.Node) Image {
 	first := &d.layers[0]
 	const name = "transformer.layers.0"
 	k, q := &first.tokenToImage, &first.imageToToken
-	rows := d.positioned(b, name+".cross_attn_image_to_token.q_proj", q, q.q, keys)
+	panels := op.Panels{Rows: d.cfg.Grid * d.cfg.Grid}
+	queries := d.positioned(b, name+".cross_attn_image_to_token.q_proj", q, q.q, rows)
 	return Image{
-		Keys: keys,
-		K:    d.positioned(b, name+".cross_attn_token_to_image.k_proj", k, k.k, keys),
-		V:    k.v.Apply(b, name+".cross_attn_token_to_image.v_proj", keys, kernel.ActNone, nil),
-		Q:    b.Apply(op.Panels{}, rows),
-		rows: rows,
+		Rows:    rows,
+		Panels:  b.Apply(panels, rows),
+		K:       d.positioned(b, name+".cross_attn_token_to_image.k_proj", k, k.k, rows),
+		V:       k.v.Apply(b, name+".cross_attn_token_to_image.v_proj", rows, kernel.ActNone, nil),
+		Q:       b.Apply(panels, queries),
+		queries: queries,
+	}
+}
+
+// ImageInputs adds inputs of these names for the parts of an [Image] that all
+// prompts share, from another graph.
+func (d *Decoder) ImageInputs(b *graph.Builder, panels, k, v, q string) Image {
+	c := d.cfg
+	n := c.Grid * c.Grid
+	padded := kernel.PackedLen(n, 1)
+	return Image{
+		Panels: b.Input(panels, padded, c.Channels),
+		K:      b.Input(k, n, c.CrossDim), V: b.Input(v, n, c.CrossDim), Q: b.Input(q, padded, c.CrossDim),
 	}
 }
 
@@ -83,7 +98,6 @@ func (d *Decoder) Masks(b *graph.Builder, n Batch, img Image, sparse *G.Node) (l
 	s := state{d: d, b: b, n: n.Prompts, rows: 1 + c.MaskTokens + n.Tokens}
 	s.tokens = b.Apply(op.Tokens{Batch: n.Prompts, N: n.Tokens}, in...)
 	s.positions = s.tokens
-	s.keys = img.Keys
 	plain := d.plain(n)
 	if plain {
 		s.transform(img)
@@ -106,8 +120,11 @@ func (d *Decoder) Masks(b *graph.Builder, n Batch, img Image, sparse *G.Node) (l
 
 // transform adds the two-way transformer, up to its last norm.
 func (s *state) transform(img Image) {
+	if s.keys = img.Rows; s.keys == nil {
+		s.keys = s.b.Apply(op.FromPanels{Rows: s.cells()}, img.Panels)
+	}
 	for i := range s.d.layers {
-		k, v, q := img.K, img.V, img.rows
+		k, v, q := img.K, img.V, img.queries
 		if i > 0 {
 			k, v, q = nil, nil, nil
 		}
@@ -124,8 +141,11 @@ type state struct {
 	rows      int     // tokens of a prompt
 	tokens    *G.Node // [n*rows, Channels]
 	positions *G.Node // the tokens at the start, which serve as their positions
-	keys      *G.Node // [n*Grid*Grid, Channels], or one for all prompts
+	keys      *G.Node // [n*Grid*Grid, Channels], or one for all prompts; fused: panels
 }
+
+// cells is the number of rows of a map.
+func (s *state) cells() int { return s.d.cfg.Grid * s.d.cfg.Grid }
 
 // block adds a two-way block. k, v and q are projections of the keys that
 // exist already, or nil.

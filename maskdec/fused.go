@@ -90,6 +90,9 @@ type toTokens struct {
 // transformFused is transform with one pass over the map for each block.
 func (s *state) transformFused(img Image) {
 	f := fused{state: s}
+	if s.keys = img.Panels; s.keys == nil {
+		s.keys = s.b.Apply(op.Panels{Rows: s.cells()}, img.Rows)
+	}
 	for i := range s.d.layers {
 		l, name := &s.d.layers[i], blockName(i)
 		s.amongTokens(i)
@@ -138,15 +141,18 @@ func (f *fused) prepare(i int, known *G.Node) {
 // that waits.
 func (f *fused) look(name string, a *crossAttention) {
 	c, b := f.d.cfg, f.b
-	cells, hd := c.Grid*c.Grid, c.CrossDim/c.Heads
+	cells, hd := f.cells(), c.CrossDim/c.Heads
+	panels := func(name string, x []float32) *G.Node {
+		return b.Weight(name, x, kernel.PackedLen(cells, 1), c.CrossDim)
+	}
 	q := a.q.Apply(b, name+".q_proj", f.positioned(), kernel.ActNone, nil)
 	k := op.TwoWay{Batch: f.n, Cells: cells, Heads: c.Heads, HeadDim: hd, Tokens: f.rows, Look: f.next == nil}
-	in := []*G.Node{f.keys, b.Weight(name+".k_proj.panels", a.absorbed.at, len(a.absorbed.at)), q, f.absorb(name+".k_proj", a.absorbed.in, q, nil)}
+	in := []*G.Node{f.keys, panels(name+".k_proj.panels", a.absorbed.at), q, f.absorb(name+".k_proj", a.absorbed.in, q, nil)}
 	if t := f.next; t != nil {
 		k.Eps, k.Known = t.l.norm4.Eps, t.known != nil
-		queries, at := t.known, t.l.imageToToken.absorbed.at
+		queries := t.known
 		if queries == nil {
-			queries = b.Weight(t.name+".cross_attn_image_to_token.q_proj.panels", at, len(at))
+			queries = panels(t.name+".cross_attn_image_to_token.q_proj.panels", t.l.imageToToken.absorbed.at)
 		}
 		norm := t.l.norm4
 		in = append(in, queries, t.keys, t.valuesX,

@@ -98,7 +98,7 @@ func program(t *testing.T, n maskdec.Batch, shared bool) *graph.Program {
 	if shared {
 		img = d.Image(b, b.Input("keys", rows, small.Channels))
 	} else {
-		img.Keys = b.Input("keys", rows*n.Prompts, small.Channels)
+		img.Rows = b.Input("keys", rows*n.Prompts, small.Channels)
 	}
 	sparse := b.Input("sparse", n.Prompts*n.Tokens, small.Channels)
 	logits, iou := d.Masks(b, n, img, sparse)

@@ -14,7 +14,7 @@ type MaskHead struct {
 	Up1, Up2 int // channels after each convolution
 	Masks    int
 
-	X           []float32 // [Prompts*H*W, Channels]
+	X           []float32 // panels of [H*W, Channels] for each prompt
 	W1, W2      []float32 // tiles of [4*Up1, Channels] and of [4*Up2, Up1]; outputs in the order (y, x, channel)
 	B1, B2      []float32 // [4*Up1, PanelLanes] and [4*Up2, PanelLanes]: the bias of each output for each lane
 	Gamma, Beta []float32 // [Up1]
@@ -28,15 +28,16 @@ func (t *MaskHead) Run(dst []float32) { t.run(active, dst) }
 
 type maskHeadTask struct {
 	MaskHead
-	im    *impl
-	dst   []float32
-	hyper []float32 // each prompt's as tiles
+	im     *impl
+	dst    []float32
+	hyper  []float32 // each prompt's as tiles
+	panels int       // of a map
 }
 
 var maskHeadTasks freeList[maskHeadTask]
 
 func (t *MaskHead) run(im *impl, dst []float32) {
-	need("mask head: x", len(t.X), t.Prompts*t.H*t.W*t.Channels)
+	need("mask head: x", len(t.X), t.Prompts*im.padded(t.H*t.W)*t.Channels)
 	need("mask head: w1", len(t.W1), 4*t.Up1*t.Channels)
 	need("mask head: w2", len(t.W2), 4*t.Up2*t.Up1)
 	need("mask head: b1", len(t.B1), 4*t.Up1*im.nr)
@@ -57,35 +58,40 @@ func (t *MaskHead) run(im *impl, dst []float32) {
 	for p := range t.Prompts {
 		im.packTiles(k.hyper[p*n:], t.Hyper[p*n:], t.Masks, t.Up2)
 	}
-	run(t.Prompts*t.H, k)
+	k.panels = (t.H*t.W + im.nr - 1) / im.nr
+	run(t.Prompts*k.panels, k)
 	arenas.put(a)
 	*k = maskHeadTask{}
 	maskHeadTasks.put(k)
 }
 
-// run does one row of a prompt's map: four rows of its masks.
+// run does one panel of a prompt's map.
 func (t *maskHeadTask) run(i int) {
-	im, p, y := t.im, i/t.H, i%t.H
-	out := t.dst[p*t.Masks*16*t.H*t.W:]
-	if t.Skip != nil && t.Skip[p] {
-		for k := range t.Masks {
-			clear(out[(k*t.H+y)*16*t.W:][:16*t.W])
-		}
-		return
-	}
+	im, p, j := t.im, i/t.panels, i%t.panels*t.im.nr
+	cells := t.H * t.W
+	w := im.panelWidth(cells - j)
+	out := t.dst[p*t.Masks*16*cells:]
+	skip := t.Skip != nil && t.Skip[p]
 	a := arenas.get()
-	a.reset((t.Channels + 4*t.Up1 + 4*t.Up2 + 16*t.Masks) * im.nr)
-	panel, z1 := a.take(t.Channels*im.nr), a.take(4*t.Up1*im.nr)
-	z2, px := a.take(4*t.Up2*im.nr), a.take(16*t.Masks*im.nr)
-	for x := 0; x < t.W; x += im.nr {
-		w, lanes := im.packPanel(panel, t.X[(i*t.W+x)*t.Channels:], t.W-x, t.Channels)
-		t.pixels(p, w, panel, z1, z2, px)
-		// px is, for each mask, the four rows' four streams of pixels.
-		for k := range t.Masks {
-			for r := range 4 {
-				im.transpose(out[(k*t.H+y)*16*t.W+r*4*t.W+4*x:], 4, px[(k*4+r)*4*w:], w, 4, lanes)
+	a.reset((4*t.Up1 + 4*t.Up2 + 16*t.Masks) * im.nr)
+	z1, z2, px := a.take(4*t.Up1*im.nr), a.take(4*t.Up2*im.nr), a.take(16*t.Masks*im.nr)
+	if !skip {
+		t.pixels(p, w, t.X[p*im.padded(cells)*t.Channels+j*t.Channels:], z1, z2, px)
+	}
+	// px is, for each mask, the four rows' four streams of pixels. The panel's
+	// cells lie in one row of the map or more.
+	for at, last := j, min(j+w, cells); at < last; {
+		y, x := at/t.W, at%t.W
+		n := min(t.W-x, last-at)
+		for k := range 4 * t.Masks {
+			dst := out[(k/4*t.H+y)*16*t.W+k%4*4*t.W+4*x:]
+			if skip {
+				clear(dst[:4*n])
+			} else {
+				im.transpose(dst, 4, px[4*k*w+at-j:], w, 4, n)
 			}
 		}
+		at += n
 	}
 	arenas.put(a)
 }

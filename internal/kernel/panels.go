@@ -14,20 +14,24 @@ func PackPanels(dst, x []float32, n, k int) {
 
 func packPanels(im *impl, dst, x []float32, n, k int) {
 	for j := 0; j < n; j += im.nr {
-		im.packPanel(dst[j*k:], x[j*k:], n-j, k)
+		w := im.panelWidth(n - j)
+		panel, lanes := dst[j*k:][:k*w], min(w, n-j)
+		if lanes < w {
+			clear(panel)
+		}
+		im.transpose(panel, w, x[j*k:], k, lanes, k)
 	}
 }
 
-// packPanel sets dst to the first panel of x [left, k] and returns its width
-// and how many of its lanes are rows.
-func (im *impl) packPanel(dst, x []float32, left, k int) (w, lanes int) {
-	w = im.panelWidth(left)
-	lanes = min(w, left)
-	if lanes < w {
-		clear(dst[:k*w])
+// UnpackPanels sets dst [n, k] to the rows that are in panels.
+func UnpackPanels(dst, panels []float32, n, k int) {
+	need("unpack panels: dst", len(dst), n*k)
+	need("unpack panels: panels", len(panels), PackedLen(n, k))
+	im := active
+	for j := 0; j < n; j += im.nr {
+		w := im.panelWidth(n - j)
+		im.transpose(dst[j*k:], k, panels[j*k:], w, k, min(w, n-j))
 	}
-	im.transpose(dst, w, x, k, lanes, k)
-	return w, lanes
 }
 
 // PackTiles returns the tiles of w [n, k], one after the other.

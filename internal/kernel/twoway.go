@@ -26,7 +26,7 @@ type TwoWay struct {
 	Shared   bool // X is one map for all prompts
 	Eps      float32
 
-	X []float32 // [Cells, Channels] for each prompt, Stride apart, or one for all
+	X []float32 // panels of [Cells, Channels] for each prompt, or one for all
 
 	// Picture to tokens. Without Values this half is left out: the map stays
 	// as it is.
@@ -45,10 +45,11 @@ type TwoWay struct {
 // Rows is the number of rows of the result for each prompt's attention.
 func (t *TwoWay) Rows() int { return t.Heads * t.Tokens }
 
-// Run writes each prompt's new map [Cells, Channels] to maps, unless the first
-// half is left out, and to found [Prompts*Heads*Tokens, Channels] the means of
-// the map's rows under each token's and head's attention. maps may be X if
-// that is not shared, but must not overlap it otherwise.
+// Run writes each prompt's new map, panels of [Cells, Channels], to maps,
+// unless the first half is left out, and to found [Prompts*Heads*Tokens,
+// Channels] the means of the map's rows under each token's and head's
+// attention. maps may be X if that is not shared, but must not overlap it
+// otherwise.
 func (t *TwoWay) Run(maps, found []float32) { t.run(active, maps, found) }
 
 // twoWayCells is how many rows of the map a task takes: a multiple of every
@@ -60,6 +61,7 @@ type twoWayTask struct {
 	im          *impl
 	maps, found []float32
 	blocks      int
+	size        int       // of a map
 	wide        int       // columns of the scores with their padding
 	keys, read  []float32 // each prompt's keys and queries: for each head [HeadDim, Tokens]
 	keysX       []float32 // each prompt's KeysX as tiles
@@ -83,7 +85,7 @@ func (t *TwoWay) run(im *impl, maps, found []float32) {
 	*k = twoWayTask{TwoWay: *t, im: im, maps: maps, found: found}
 	k.blocks = (t.Cells + twoWayCells - 1) / twoWayCells
 	ht, d := t.Rows(), t.Heads*t.HeadDim
-	k.wide = im.padded(ht)
+	k.size, k.wide = im.padded(t.Cells)*t.Channels, im.padded(ht)
 	a := arenas.get()
 	p := t.Prompts
 	a.reset(p * (2*t.Tokens*d + 3*ht*t.Channels + k.blocks*k.part()))
@@ -111,7 +113,8 @@ func (t *TwoWay) check(im *impl, maps, found []float32) {
 	if t.Shared {
 		each = 1
 	}
-	need("two-way: x", len(t.X), each*t.Cells*t.Channels)
+	size := im.padded(t.Cells) * t.Channels
+	need("two-way: x", len(t.X), each*size)
 	need("two-way: positions", len(t.Positions), im.padded(t.Cells)*d)
 	need("two-way: read", len(t.Read), t.Prompts*t.Tokens*d)
 	need("two-way: readX", len(t.ReadX), t.Prompts*ht*t.Channels)
@@ -127,7 +130,7 @@ func (t *TwoWay) check(im *impl, maps, found []float32) {
 	}
 	need("two-way: gamma", len(t.Gamma), t.Channels)
 	need("two-way: beta", len(t.Beta), t.Channels)
-	need("two-way: maps", len(maps), t.Prompts*t.Cells*t.Channels)
+	need("two-way: maps", len(maps), t.Prompts*size)
 }
 
 // part is the size of a block's share of parts.
@@ -178,38 +181,39 @@ func (t *twoWayTask) prepare(p int) {
 func (t *twoWayTask) block(p, b int) {
 	im, c, ht := t.im, t.Channels, t.Rows()
 	r0 := b * twoWayCells
-	r1 := min(r0+twoWayCells, t.Cells)
-	x := t.X
+	n := min(twoWayCells, t.Cells-r0)
+	x, next := t.X, t.X
 	if !t.Shared {
-		x = x[p*t.Cells*c:]
+		x, next = x[p*t.size:], x[p*t.size:]
+	}
+	if t.Values != nil {
+		next = t.maps[p*t.size:]
 	}
 	a := arenas.get()
-	a.reset(c*im.nr + ht*im.nr + 2*im.nr + t.wide*(r1-r0))
-	panel, s := a.take(c*im.nr), a.take(ht*im.nr)
+	a.reset(n*c + ht*im.nr + 2*im.nr + t.wide*n)
+	rows, s := a.take(n*c), a.take(ht*im.nr)
 	m, l := a.take(im.nr), a.take(im.nr)
-	scores := a.take(t.wide * (r1 - r0)) // of the second half, [rows, w] for each panel of columns
-	rows := x
-	if t.Values != nil {
-		rows = t.maps[p*t.Cells*c:]
-	}
-	for j := r0; j < r1; j += im.nr {
-		w, lanes := im.packPanel(panel, x[j*c:], t.Cells-j, c)
+	scores := a.take(t.wide * n) // of the second half, [n, w] for each panel of columns
+	for j := 0; j < n; j += im.nr {
+		w := im.panelWidth(t.Cells - r0 - j)
+		lanes := min(w, n-j)
+		panel := next[(r0+j)*c:][:c*w]
 		if t.Values != nil {
-			t.update(p, j, w, panel, s, m, l)
-			im.transpose(rows[j*c:], c, panel, w, c, lanes)
+			t.update(p, r0+j, w, x[(r0+j)*c:][:c*w], panel, s, m, l)
 		}
-		t.score(s, w, panel, t.Positions[j*t.Heads*t.HeadDim:], t.read, t.readX, p)
+		im.transpose(rows[j*c:], c, panel, w, c, lanes)
+		t.score(s, w, panel, t.Positions[(r0+j)*t.Heads*t.HeadDim:], t.read, t.readX, p)
 		for i := 0; i < ht; i += im.nr {
 			wide := im.panelWidth(ht - i)
 			cols := min(wide, ht-i)
-			dst := scores[i*(r1-r0)+(j-r0)*wide:]
+			dst := scores[i*n+j*wide:]
 			if cols < wide {
 				clear(dst[:lanes*wide])
 			}
 			im.transpose(dst, wide, s[i*w:], w, cols, lanes)
 		}
 	}
-	t.gather(p, b, r1-r0, rows[r0*c:], scores)
+	t.gather(p, b, n, rows, scores)
 	arenas.put(a)
 }
 
@@ -229,9 +233,9 @@ func (t *twoWayTask) score(s []float32, w int, panel, known, tokens, absorbed []
 	}
 }
 
-// update replaces a panel of the map by what the picture's attention to the
-// tokens makes of it.
-func (t *twoWayTask) update(p, j, w int, panel, s, m, l []float32) {
+// update sets next to what the picture's attention to the tokens makes of a
+// panel of the map, which begins with row j.
+func (t *twoWayTask) update(p, j, w int, panel, next, s, m, l []float32) {
 	im, n, ht, c := t.im, t.Tokens, t.Rows(), t.Channels
 	keysX := t.keysX
 	if t.KeysX == nil {
@@ -250,8 +254,8 @@ func (t *twoWayTask) update(p, j, w int, panel, s, m, l []float32) {
 		}
 		im.mulRows(rows, l, n, w)
 	}
-	im.tiles(c, ht, w, t.values[p*ht*c:], s, panel, panel, w)
-	im.normCols(panel, t.Gamma, t.Beta, c, w, t.Eps)
+	im.tiles(c, ht, w, t.values[p*ht*c:], s, next, panel, w)
+	im.normCols(next, t.Gamma, t.Beta, c, w, t.Eps)
 }
 
 // gather computes the share of block b, n rows of the map, in what the

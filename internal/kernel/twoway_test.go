@@ -27,10 +27,10 @@ func softmax64(s []float64) {
 	}
 }
 
-// twoWayRef is TwoWay in float64, with queries and positions [Cells, D] in
-// place of their panels.
-func twoWayRef(t TwoWay, queries, positions []float32) (maps, found []float64) {
-	c, d, ht := t.Channels, t.Heads*t.HeadDim, t.Rows()
+// twoWayRef is TwoWay in float64, with rows in place of panels: the maps x,
+// and queries and positions [Cells, D].
+func twoWayRef(t TwoWay, x, queries, positions []float32) (maps, found []float64) {
+	c, d, ht, all := t.Channels, t.Heads*t.HeadDim, t.Rows(), x
 	score := func(x []float64, known, token, absorbed []float32, h int) float64 {
 		s := 0.0
 		for k := h * t.HeadDim; k < (h+1)*t.HeadDim; k++ {
@@ -55,7 +55,7 @@ func twoWayRef(t TwoWay, queries, positions []float32) (maps, found []float64) {
 				at += p * t.Cells
 			}
 			x := make([]float64, c)
-			for k, v := range row(t.X, at, c) {
+			for k, v := range row(all, at, c) {
 				x[k] = float64(v)
 			}
 			if xs[i] = x; t.Values == nil {
@@ -107,35 +107,61 @@ func twoWayRef(t TwoWay, queries, positions []float32) (maps, found []float64) {
 	return maps, found
 }
 
-// twoWay returns a random case and its queries and positions as rows.
-func twoWay(im *impl, prompts, cells, heads, hd, tokens int, shared, look, known bool) (t TwoWay, queries, positions []float32) {
+// twoWay returns a random case, and its maps, queries and positions as rows.
+func twoWay(im *impl, prompts, cells, heads, hd, tokens int, shared, look, known bool) (t TwoWay, x, queries, positions []float32) {
 	const c = 20
 	r := newRand(prompts, cells, heads, hd, tokens)
 	d, ht := heads*hd, heads*tokens
-	panels := func(x []float32) []float32 {
-		dst := newCanary(im.padded(cells)*d, 3).out
-		packPanels(im, dst, x, cells, d)
-		return dst
+	panels := func(x []float32, n, k int) []float32 {
+		var dst []float32
+		for i := range len(x) / (n * k) {
+			one := make([]float32, im.padded(n)*k)
+			packPanels(im, one, x[i*n*k:], n, k)
+			dst = append(dst, one...)
+		}
+		return guarded(dst, 3)
 	}
 	each := prompts
 	if shared {
 		each = 1
 	}
-	queries, positions = random(r, cells*d), random(r, cells*d)
+	x, queries, positions = random(r, each*cells*c), random(r, cells*d), random(r, cells*d)
 	t = TwoWay{
 		Prompts: prompts, Cells: cells, Channels: c, Heads: heads, HeadDim: hd, Tokens: tokens, Shared: shared, Eps: 1e-5,
-		X: guarded(random(r, each*cells*c), 1), Positions: panels(positions),
+		X: panels(x, cells, c), Positions: panels(positions, cells, d),
 		Read: guarded(random(r, prompts*tokens*d), 2), ReadX: guarded(random(r, prompts*ht*c), 3),
 	}
 	if look {
-		return t, queries, positions
+		return t, x, queries, positions
 	}
-	t.Queries, t.Keys = panels(queries), guarded(random(r, prompts*tokens*d), 5)
+	t.Queries, t.Keys = panels(queries, cells, d), guarded(random(r, prompts*tokens*d), 5)
 	t.Values, t.Gamma, t.Beta = guarded(random(r, prompts*ht*c), 6), guarded(random(r, c), 7), guarded(random(r, c), 1)
 	if !known {
 		t.KeysX = guarded(random(r, prompts*ht*c), 4)
 	}
-	return t, queries, positions
+	return t, x, queries, positions
+}
+
+// mapsLen is the length of a case's resulting maps.
+func mapsLen(im *impl, t TwoWay) int {
+	if t.Values == nil {
+		return 0
+	}
+	return t.Prompts * im.padded(t.Cells) * t.Channels
+}
+
+// rowsOf brings maps from panels into rows.
+func rowsOf(im *impl, t TwoWay, maps []float32) []float32 {
+	var rows []float32
+	for size := im.padded(t.Cells) * t.Channels; len(maps) > 0; maps = maps[size:] {
+		for i := range t.Cells {
+			j := i / im.nr * im.nr
+			for k := range t.Channels {
+				rows = append(rows, maps[j*t.Channels+k*im.panelWidth(t.Cells-j)+i-j])
+			}
+		}
+	}
+	return rows
 }
 
 func TestTwoWay(t *testing.T) {
@@ -149,13 +175,13 @@ func TestTwoWay(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%+v/shared=%t/look=%t/known=%t", s, shared, look, known), func(t *testing.T) {
-					k, queries, positions := twoWay(im, s.prompts, s.cells, s.heads, s.hd, s.tokens, shared, look, known)
-					wantMaps, wantFound := twoWayRef(k, queries, positions)
-					maps, found := newCanary(len(wantMaps), 2), newCanary(len(wantFound), 5)
+					k, x, queries, positions := twoWay(im, s.prompts, s.cells, s.heads, s.hd, s.tokens, shared, look, known)
+					wantMaps, wantFound := twoWayRef(k, x, queries, positions)
+					maps, found := newCanary(mapsLen(im, k), 2), newCanary(len(wantFound), 5)
 					k.run(im, maps.out, found.out)
 					maps.check(t, 2, nil)
 					found.check(t, 5, nil)
-					closeTo(t, wantMaps, maps.out, twoWayTolerance, twoWayTolerance)
+					closeTo(t, wantMaps, rowsOf(im, k, maps.out), twoWayTolerance, twoWayTolerance)
 					closeTo(t, wantFound, found.out, twoWayTolerance, twoWayTolerance)
 					if shared || look {
 						return
@@ -174,8 +200,9 @@ func TestTwoWay(t *testing.T) {
 // prompt alone or among others.
 func TestTwoWayBits(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	k, _, _ := twoWay(active, 3, 700, 8, 2, 7, true, false, false)
-	maps, found := make([]float32, 3*700*20), make([]float32, 3*56*20)
+	k, _, _, _ := twoWay(active, 3, 700, 8, 2, 7, true, false, false)
+	size := active.padded(700) * 20
+	maps, found := make([]float32, 3*size), make([]float32, 3*56*20)
 	k.Run(maps, found)
 	for _, procs := range []int{2, 3, 8} {
 		runtime.GOMAXPROCS(procs)
@@ -187,9 +214,9 @@ func TestTwoWayBits(t *testing.T) {
 	one := k
 	one.Prompts, one.Keys, one.Read = 1, k.Keys[2*7*16:], k.Read[2*7*16:]
 	one.KeysX, one.ReadX, one.Values = k.KeysX[2*56*20:], k.ReadX[2*56*20:], k.Values[2*56*20:]
-	m, f := make([]float32, 700*20), make([]float32, 56*20)
+	m, f := make([]float32, size), make([]float32, 56*20)
 	one.Run(m, f)
-	sameBits(t, maps[2*700*20:], m)
+	sameBits(t, maps[2*size:], m)
 	sameBits(t, found[2*56*20:], f)
 }
 
@@ -199,14 +226,14 @@ func FuzzTwoWay(f *testing.F) {
 	f.Fuzz(func(t *testing.T, prompts uint8, cells16 uint16, heads8, dim8, tokens8, flags uint8) {
 		n, cells, heads, hd, tokens := int(prompts)%3+1, int(cells16)%600+1, int(heads8)%8+1, int(dim8)%6+1, int(tokens8)%16+1
 		for _, im := range impls() {
-			k, queries, positions := twoWay(im, n, cells, heads, hd, tokens, flags&1 != 0, flags&2 != 0, flags&4 != 0)
-			wantMaps, wantFound := twoWayRef(k, queries, positions)
-			maps, found := newCanary(len(wantMaps), 1), newCanary(len(wantFound), 2)
+			k, x, queries, positions := twoWay(im, n, cells, heads, hd, tokens, flags&1 != 0, flags&2 != 0, flags&4 != 0)
+			wantMaps, wantFound := twoWayRef(k, x, queries, positions)
+			maps, found := newCanary(mapsLen(im, k), 1), newCanary(len(wantFound), 2)
 			k.run(im, maps.out, found.out)
 			maps.check(t, 1, nil)
 			found.check(t, 2, nil)
 			// A fuzzer meets norms of nearly equal values, too.
-			closeTo(t, wantMaps, maps.out, 5*twoWayTolerance, twoWayTolerance)
+			closeTo(t, wantMaps, rowsOf(im, k, maps.out), 5*twoWayTolerance, twoWayTolerance)
 			closeTo(t, wantFound, found.out, 5*twoWayTolerance, twoWayTolerance)
 		}
 	})

@@ -12,7 +12,8 @@ import (
 // MaskHead is [kernel.MaskHead]: the decoder's upscaling path and its masks.
 //
 // Inputs:
-//   - x: the prompts' maps, [>= Batch*H*W, C], as [TwoWay] returns them;
+//   - x: the prompts' maps in panels, [>= Batch*N, C] with N =
+//     kernel.PackedLen(H*W, 1), as [TwoWay] returns them;
 //   - w1: tiles of [4*Up1, C], outputs in the order (y, x, channel), and its
 //     bias [4*Up1, kernel.PanelLanes()], the same in all lanes;
 //   - gamma, beta [Up1] of the norm;
@@ -41,7 +42,7 @@ const maskHeadFixed = 9 // inputs before the masks
 
 // Shape implements [graph.Kernel].
 func (m MaskHead) Shape(in []tensor.Shape) (tensor.Shape, error) {
-	if len(in) < maskHeadFixed || len(in[0]) != 2 || in[0][0] < m.Batch*m.H*m.W || len(m.Which) == 0 {
+	if len(in) < maskHeadFixed || len(in[0]) != 2 || in[0][0] < m.Batch*kernel.PackedLen(m.H*m.W, 1) || len(m.Which) == 0 {
 		return nil, fmt.Errorf("inputs %v for %d masks of %d prompts of %d cells: %w", in, len(m.Which), m.Batch, m.H*m.W, graph.ErrShape)
 	}
 	l := kernel.PanelLanes()

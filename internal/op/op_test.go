@@ -190,6 +190,17 @@ func TestTokensAndRow(t *testing.T) {
 	assert.Equal(t, []float32{5, 6, 7, 8}, run(t, op.Row{Rows: 3, Index: 2}, array{got, []int{6, 2}}))
 }
 
+func TestPanels(t *testing.T) {
+	x := array{random(rand.New(rand.NewPCG(7, 1)), 2*37*3), []int{2 * 37, 3}}
+	n := kernel.PackedLen(37, 1)
+	p := run(t, op.Panels{Rows: 37}, x)
+	require.Len(t, p, 2*n*3)
+	one := make([]float32, n*3)
+	kernel.PackPanels(one, x.data[37*3:], 37, 3)
+	assert.Equal(t, one, p[n*3:])
+	assert.Equal(t, x.data, run(t, op.FromPanels{Rows: 37}, array{p, []int{2 * n, 3}}))
+}
+
 func TestMasks(t *testing.T) {
 	up := array{[]float32{1, 2, 3, 4, 5, 6, 7, 8}, []int{4, 2}} // two prompts of two pixels
 	a, b := array{[]float32{1, 0, 0, 1}, []int{2, 2}}, array{[]float32{1, 1, 2, -1}, []int{2, 2}}
@@ -242,16 +253,18 @@ func TestShapes(t *testing.T) {
 		"masks: prompts":  {op.Masks{Batch: 3}, []tensor.Shape{s(4, 2), s(3, 2)}},
 		"masks: width":    {op.Masks{Batch: 2}, []tensor.Shape{s(4, 2), s(2, 3)}},
 		"two-way: map": {op.TwoWay{Batch: 2, Cells: 4, Heads: 1, HeadDim: 2, Tokens: 1, Look: true},
-			[]tensor.Shape{s(5, 3), s(kernel.PackedLen(4, 2)), s(2, 2), s(2, 3)}},
+			[]tensor.Shape{s(kernel.PackedLen(4, 1)+1, 3), s(kernel.PackedLen(4, 1), 2), s(2, 2), s(2, 3)}},
 		"two-way: half": {op.TwoWay{Batch: 1, Cells: 4, Heads: 1, HeadDim: 2, Tokens: 1},
-			[]tensor.Shape{s(4, 3), s(kernel.PackedLen(4, 2)), s(1, 2), s(1, 3)}},
-		"absorb: x":      {op.Absorb{Batch: 1, Tokens: 2, Heads: 1, HeadDim: 3, C: 4}, []tensor.Shape{s(2, 2), packed}},
-		"absorb: bias":   {op.Absorb{Batch: 1, Tokens: 2, Heads: 1, HeadDim: 3, C: 4, Bias: true}, []tensor.Shape{s(2, 3), packed, s(3)}},
-		"per head: rows": {op.PerHead{Batch: 2, Tokens: 2, Heads: 1, HeadDim: 4}, []tensor.Shape{s(3, 3), packed, s(4)}},
-		"panels: rank":   {op.Panels{}, []tensor.Shape{s(4)}},
-		"mask head: few": {op.MaskHead{Batch: 1, H: 1, W: 1, Up1: 1, Up2: 1, Which: []int{0}}, []tensor.Shape{s(1, 1)}},
+			[]tensor.Shape{s(kernel.PackedLen(4, 1), 3), s(kernel.PackedLen(4, 1), 2), s(1, 2), s(1, 3)}},
+		"absorb: x":         {op.Absorb{Batch: 1, Tokens: 2, Heads: 1, HeadDim: 3, C: 4}, []tensor.Shape{s(2, 2), packed}},
+		"absorb: bias":      {op.Absorb{Batch: 1, Tokens: 2, Heads: 1, HeadDim: 3, C: 4, Bias: true}, []tensor.Shape{s(2, 3), packed, s(3)}},
+		"per head: rows":    {op.PerHead{Batch: 2, Tokens: 2, Heads: 1, HeadDim: 4}, []tensor.Shape{s(3, 3), packed, s(4)}},
+		"panels: rank":      {op.Panels{Rows: 4}, []tensor.Shape{s(4)}},
+		"panels: rows":      {op.Panels{Rows: 4}, []tensor.Shape{s(6, 2)}},
+		"from panels: rows": {op.FromPanels{Rows: 4}, []tensor.Shape{s(kernel.PackedLen(4, 1)+1, 2)}},
+		"mask head: few":    {op.MaskHead{Batch: 1, H: 1, W: 1, Up1: 1, Up2: 1, Which: []int{0}}, []tensor.Shape{s(1, 1)}},
 		"mask head: which": {op.MaskHead{Batch: 1, H: 1, W: 1, Up1: 1, Up2: 1, Which: []int{2}},
-			[]tensor.Shape{s(1, 1), s(4), s(4, kernel.PanelLanes()), s(1), s(1), s(4), s(4, kernel.PanelLanes()), s(1, 2), s(1), s(1, 1)}},
+			[]tensor.Shape{s(kernel.PackedLen(1, 1), 1), s(4), s(4, kernel.PanelLanes()), s(1), s(1), s(4), s(4, kernel.PanelLanes()), s(1, 2), s(1), s(1, 1)}},
 		"points: table":             {op.Points{Size: 64}, []tensor.Shape{s(2, 3), s(2, 4), s(5, 7)}},
 		"dense positions: gaussian": {op.DensePositions{H: 2, W: 2}, []tensor.Shape{s(3, 4)}},
 	} {

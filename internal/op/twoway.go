@@ -13,22 +13,24 @@ import (
 // prompt's tokens, a layer norm, and the tokens' next attention to the map.
 // With Look the first half is left out.
 //
-// Inputs, D = Heads*HeadDim:
-//   - x: the map, [Cells, C] for all prompts, or what a TwoWay returned;
-//   - positions: the known part of the keys, panels of [Cells, D];
+// Maps and what belongs to their rows are in panels (see [Panels]). Inputs,
+// with D = Heads*HeadDim and N = kernel.PackedLen(Cells, 1):
+//   - x: the map, [N, C] for all prompts or [Batch*N, C], or what a TwoWay
+//     returned;
+//   - positions [N, D]: the known part of the keys;
 //   - read [Batch*Tokens, D] and readX [Batch*Heads*Tokens, C]: the tokens'
 //     queries, as they are and absorbed (see [Absorb]);
 //
 // and without Look:
-//   - queries: the known part of the map's queries, panels of [Cells, D];
+//   - queries [N, D]: the known part of the map's queries;
 //   - keys [Batch*Tokens, D];
 //   - values [Batch*Heads*Tokens, C], absorbed;
 //   - gamma, beta [C] of the norm;
 //   - keysX [Batch*Heads*Tokens, C], absorbed, unless the queries are Known.
 //
-// Output: [Batch*Cells + Batch*Heads*Tokens, C], each prompt's map, then the
-// mean row that each of its heads and tokens found in it. With Look only
-// those, [Batch*Heads*Tokens, C].
+// Output: [Batch*N + Batch*Heads*Tokens, C], each prompt's map, then the mean
+// row that each of its heads and tokens found in it. With Look only those,
+// [Batch*Heads*Tokens, C].
 type TwoWay struct {
 	Batch, Cells, Heads, HeadDim, Tokens int
 	Eps                                  float32
@@ -63,7 +65,8 @@ func (t TwoWay) Shape(in []tensor.Shape) (tensor.Shape, error) {
 		return nil, fmt.Errorf("no [N, C] input: %w", graph.ErrShape)
 	}
 	c, d, rows := in[0][1], t.Heads*t.HeadDim, t.Batch*t.Tokens
-	panels := tensor.Shape{kernel.PackedLen(t.Cells, d)}
+	padded := kernel.PackedLen(t.Cells, 1)
+	panels := tensor.Shape{padded, d}
 	want := []tensor.Shape{{-1, c}, panels, {rows, d}, {t.found(), c}}
 	if !t.Look {
 		want = append(want, panels, tensor.Shape{rows, d}, tensor.Shape{t.found(), c}, tensor.Shape{c}, tensor.Shape{c})
@@ -75,21 +78,21 @@ func (t TwoWay) Shape(in []tensor.Shape) (tensor.Shape, error) {
 		return nil, err
 	}
 	switch n := in[0][0]; n {
-	case t.Cells, t.Batch * t.Cells, t.Batch*t.Cells + t.found():
+	case padded, t.Batch * padded, t.Batch*padded + t.found():
 	default:
-		return nil, fmt.Errorf("map of %d rows for %d prompts of %d cells: %w", n, t.Batch, t.Cells, graph.ErrShape)
+		return nil, fmt.Errorf("map of %d rows for %d prompts of %d: %w", n, t.Batch, padded, graph.ErrShape)
 	}
 	if t.Look {
 		return tensor.Shape{t.found(), c}, nil
 	}
-	return tensor.Shape{t.Batch*t.Cells + t.found(), c}, nil
+	return tensor.Shape{t.Batch*padded + t.found(), c}, nil
 }
 
 // Forward implements [graph.Kernel].
 func (t TwoWay) Forward(out graph.View, in []graph.View) error {
 	k := kernel.TwoWay{
 		Prompts: t.Batch, Cells: t.Cells, Channels: in[0].Shape[1], Heads: t.Heads, HeadDim: t.HeadDim, Tokens: t.Tokens,
-		Shared: in[0].Shape[0] == t.Cells, Eps: t.Eps,
+		Shared: in[0].Shape[0] == kernel.PackedLen(t.Cells, 1), Eps: t.Eps,
 		X: in[0].Data, Positions: in[1].Data, Read: in[2].Data, ReadX: in[3].Data,
 	}
 	if t.Look {
@@ -100,7 +103,7 @@ func (t TwoWay) Forward(out graph.View, in []graph.View) error {
 	if !t.Known {
 		k.KeysX = in[9].Data
 	}
-	n := t.Batch * t.Cells * k.Channels
+	n := t.Batch * kernel.PackedLen(t.Cells, k.Channels)
 	k.Run(out.Data[:n], out.Data[n:])
 	return nil
 }
@@ -189,30 +192,5 @@ func (k PerHead) Forward(out graph.View, in []graph.View) error {
 		kernel.GemmSerial(out.Data[p*k.Tokens*d+h*k.HeadDim:], d, x[i*k.Tokens*c:], c, k.Tokens, &w,
 			kernel.Epilogue{Bias: in[2].Data[h*k.HeadDim : (h+1)*k.HeadDim]})
 	})
-	return nil
-}
-
-// Panels puts the rows of x into panels, as [TwoWay] reads them.
-//
-// Input: x [N, K]. Output: [kernel.PackedLen(N, K)].
-type Panels struct{}
-
-// Name implements [graph.Kernel].
-func (Panels) Name() string { return "panels" }
-
-// Params implements [graph.Kernel].
-func (Panels) Params() string { return "" }
-
-// Shape implements [graph.Kernel].
-func (Panels) Shape(in []tensor.Shape) (tensor.Shape, error) {
-	if err := match(in, tensor.Shape{-1, -1}); err != nil {
-		return nil, err
-	}
-	return tensor.Shape{kernel.PackedLen(in[0][0], in[0][1])}, nil
-}
-
-// Forward implements [graph.Kernel].
-func (Panels) Forward(out graph.View, in []graph.View) error {
-	kernel.PackPanels(out.Data, in[0].Data, in[0].Shape[0], in[0].Shape[1])
 	return nil
 }
