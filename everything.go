@@ -57,6 +57,8 @@ type EverythingOptions struct {
 	// Progress, if set, is told after each batch how many prompts of all are
 	// done. It is called by one goroutine at a time.
 	Progress func(done, total int)
+
+	tile *tileGrid // of a slide; nil: the picture stands alone
 }
 
 // Region is one object that Everything found.

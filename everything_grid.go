@@ -158,6 +158,59 @@ func (g *generator) crops() []cropBox {
 	return out
 }
 
+// points returns the points of a crop's grid in the crop's frame.
+func (g *generator) points(c cropBox) []Point {
+	w, h := float64(c.r.Dx()), float64(c.r.Dy())
+	if g.tile != nil && len(g.PointGrids) == 0 {
+		side := math.Sqrt(float64(len(g.grids[c.layer])))
+		return g.tile.points(c.r, w/side, h/side)
+	}
+	var out []Point
+	for _, p := range g.grids[c.layer] {
+		at := Point{X: p.X * w, Y: p.Y * h, Label: Foreground}
+		if g.tile == nil || g.tile.owns(c.r, at) {
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+// tileGrid is where a picture lies on a slide: points are then those of one
+// grid over the slide, and only those in the tile's core, so that each is
+// decoded by one tile.
+type tileGrid struct {
+	window image.Rectangle // the picture on the slide
+	core   image.Rectangle // part of window
+}
+
+// points returns the core's points of the slide's grid with the given
+// spacing that lie in rectangle r of the picture, in the frame of r.
+func (t *tileGrid) points(r image.Rectangle, fx, fy float64) []Point {
+	at := r.Add(t.window.Min)
+	in := at.Intersect(t.core)
+	axis := func(lo, hi, from int, f float64) (out []float64) {
+		for i := math.Ceil(float64(lo)/f - 0.5); (i+0.5)*f < float64(hi); i++ {
+			out = append(out, (i+0.5)*f-float64(from))
+		}
+		return out
+	}
+	xs := axis(in.Min.X, in.Max.X, at.Min.X, fx)
+	var out []Point
+	for _, y := range axis(in.Min.Y, in.Max.Y, at.Min.Y, fy) {
+		for _, x := range xs {
+			out = append(out, Point{X: x, Y: y, Label: Foreground})
+		}
+	}
+	return out
+}
+
+// owns reports whether a point in the frame of rectangle r of the picture
+// lies in the core.
+func (t *tileGrid) owns(r image.Rectangle, p Point) bool {
+	at := r.Min.Add(t.window.Min)
+	return image.Pt(int(p.X)+at.X, int(p.Y)+at.Y).In(t.core)
+}
+
 // placed is a prompt in the frame of a crop.
 type placed struct {
 	prompt Prompt
@@ -170,8 +223,7 @@ func (g *generator) prompts(c cropBox) []placed {
 	var out []placed
 	ox, oy := float64(c.r.Min.X), float64(c.r.Min.Y)
 	if g.Prompts == nil {
-		for _, p := range g.grids[c.layer] {
-			at := Point{X: p.X * float64(c.r.Dx()), Y: p.Y * float64(c.r.Dy()), Label: Foreground}
+		for _, at := range g.points(c) {
 			out = append(out, placed{Prompt{Points: []Point{at}}, -1, Point{X: at.X + ox, Y: at.Y + oy, Label: Foreground}})
 		}
 		return out

@@ -33,6 +33,7 @@ const (
 	MeasureStability    = "Stability score"
 	MeasureAreaPixels   = "Area px^2"
 	MeasureAreaMicrons  = "Area µm^2"
+	MeasureScale        = "Scale µm/px" // resolution that the object was found at
 )
 
 // Class is the class of an object, as QuPath shows it.

@@ -6,7 +6,6 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"fmt"
-	"image"
 	"math/bits"
 	"os"
 )
@@ -21,6 +20,7 @@ const labelTile = 256
 // Tiles go out as soon as no object can reach them, so that about two rows of
 // tiles of each level are held. Tiles without an object share one copy.
 type labelWriter struct {
+	f      *os.File
 	w      *bufio.Writer
 	at     uint64
 	levels []*labelLevel
@@ -42,8 +42,8 @@ type labelLevel struct {
 	zero             [2]uint64
 }
 
-func newLabelWriter(w *bufio.Writer, p *slidePlan) *labelWriter {
-	l := &labelWriter{w: w, mpp: p.MPP}
+func newLabelWriter(f *os.File, p *scalePlan) *labelWriter {
+	l := &labelWriter{f: f, w: bufio.NewWriterSize(f, 1<<20), mpp: p.MPP}
 	for width, height := p.W, p.H; ; width, height = (width+1)/2, (height+1)/2 {
 		v := &labelLevel{w: width, h: height, cols: (width-1)/labelTile + 1, rows: (height-1)/labelTile + 1, parts: map[int][]uint32{}}
 		v.offs, v.sizes = make([]uint64, v.cols*v.rows), make([]uint64, v.cols*v.rows)
@@ -178,8 +178,8 @@ func (l *labelWriter) tile(t []uint32) [2]uint64 {
 }
 
 // close writes what is left, the directories, and the header at the beginning
-// of f, which the writer writes to, and brings it to the disk.
-func (l *labelWriter) close(f *os.File) error {
+// of the file, and brings it to the disk.
+func (l *labelWriter) close() error {
 	if err := l.settle(l.levels[0].h); err != nil {
 		return err
 	}
@@ -192,15 +192,15 @@ func (l *labelWriter) close(f *os.File) error {
 		l.err = l.w.Flush()
 	}
 	if l.err == nil {
-		_, l.err = f.WriteAt(header, 0)
+		_, l.err = l.f.WriteAt(header, 0)
 	}
 	if l.err == nil {
-		l.err = f.Sync()
+		l.err = l.f.Sync()
 	}
 	if l.err != nil {
 		return fmt.Errorf("write labels: %w", l.err)
 	}
-	return f.Close()
+	return l.f.Close()
 }
 
 // directory writes the values too long for a field, then the directory, then
@@ -272,21 +272,4 @@ func (l *labelWriter) directory(v *labelLevel, reduced, last bool) {
 	}
 	l.write(le.AppendUint64(dir, next))
 	l.write(values)
-}
-
-// settled returns a row above which no further object of the merger lies.
-func (s *seamMerger) settled() int {
-	top := s.plan.H
-	if s.row >= 0 {
-		last := (s.plan.Rows - 1) * s.plan.Cols
-		top = min(s.plan.tile(s.row*s.plan.Cols).window.Min.Y, s.plan.tile(last).window.Min.Y)
-	}
-	lower := func(r image.Rectangle) { top = min(top, r.Min.Y) }
-	for _, n := range s.open {
-		lower(n.mask.Bounds())
-	}
-	for _, m := range s.waiting {
-		lower(m.mask.Bounds())
-	}
-	return top
 }

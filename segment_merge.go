@@ -2,7 +2,6 @@ package sam
 
 import (
 	"image"
-	"slices"
 	"sort"
 )
 
@@ -50,7 +49,8 @@ const sameIoU = 0.5
 type mergedObject struct {
 	tileObject
 	tile, index int
-	parts       int // tiles that saw it
+	parts       int  // tiles that saw it
+	whole       bool // one of them saw all of it
 }
 
 // seamMerger joins the objects of neighbouring tiles. Tiles come row by row;
@@ -60,10 +60,10 @@ type mergedObject struct {
 // Objects of two tiles that agree on the part both windows show are one. Of
 // such a set the object stays that is whole and has its centroid in the core
 // of its tile, the one of highest predicted IoU if there are several; else
-// the best whole one; else the union of all. An object that a window cuts off
-// and that no neighbour saw stays if its centroid lies in the core.
+// the best whole one; else the union of all. An object that one tile alone
+// saw is the tile's whose core holds the point that found it.
 type seamMerger struct {
-	plan    *slidePlan
+	plan    *scalePlan
 	emit    func(mergedObject) error
 	above   map[int][]*node // by column, the row above
 	here    map[int][]*node
@@ -72,7 +72,7 @@ type seamMerger struct {
 	waiting []mergedObject
 }
 
-func newSeamMerger(p *slidePlan, emit func(mergedObject) error) *seamMerger {
+func newSeamMerger(p *scalePlan, emit func(mergedObject) error) *seamMerger {
 	return &seamMerger{plan: p, emit: emit, here: map[int][]*node{}, row: -1}
 }
 
@@ -180,30 +180,26 @@ func (s *seamMerger) endRow(row int) error {
 func (s *seamMerger) settle(root *node) error {
 	ms := root.members
 	sort.Slice(ms, func(i, j int) bool { return ms[i].before(ms[j]) })
-	var own, whole, best *node
+	var own, whole *node
 	for _, m := range ms {
-		inCore := s.owns(m)
-		if !m.cut && inCore && (own == nil || m.iou > own.iou) {
+		if !m.cut && s.owns(m) && (own == nil || m.iou > own.iou) {
 			own = m
 		}
 		if !m.cut && (whole == nil || m.iou > whole.iou) {
 			whole = m
 		}
-		if inCore && best == nil {
-			best = m
-		}
 	}
-	out := mergedObject{tile: ms[0].tile, index: ms[0].index, parts: len(ms)}
+	out := mergedObject{tile: ms[0].tile, index: ms[0].index, parts: len(ms), whole: whole != nil}
 	switch {
-	case own != nil:
-		out.tileObject = own.tileObject
-	case whole != nil && len(ms) > 1:
-		out.tileObject = whole.tileObject
 	case len(ms) == 1:
-		if best == nil {
-			return nil // a neighbour's, which did not see it
+		if n := ms[0]; !s.plan.holds(n.tile, image.Pt(int(n.point.X), int(n.point.Y))) {
+			return nil // found by a neighbour's point, where the neighbour saw something else
 		}
 		out.tileObject = ms[0].tileObject
+	case own != nil:
+		out.tileObject = own.tileObject
+	case whole != nil:
+		out.tileObject = whole.tileObject
 	default:
 		var err error
 		if out.tileObject, err = unite(ms); err != nil {
@@ -218,12 +214,7 @@ func (s *seamMerger) settle(root *node) error {
 // that of a tile that is left out for want of tissue.
 func (s *seamMerger) owns(n *node) bool {
 	x, y := n.mask.centroid()
-	owner, ok := s.plan.owner(image.Pt(int(x), int(y)))
-	if !ok || owner == n.tile {
-		return ok
-	}
-	_, planned := slices.BinarySearch(s.plan.Tiles, owner)
-	return !planned
+	return s.plan.holds(n.tile, image.Pt(int(x), int(y)))
 }
 
 // unite returns the union of an object's parts. Scores are means by area.
@@ -246,26 +237,14 @@ func unite(ms []*node) (tileObject, error) {
 }
 
 // flush gives on the objects that end above top and meet none of the held
-// rectangles, in order, and drops those that another tile found as well.
+// rectangles, in order, and drops those that another tile found as well, or
+// that lie in another if objects are disjoint.
 func (s *seamMerger) flush(top int, held []image.Rectangle) error {
 	w := s.waiting
 	sort.SliceStable(w, func(i, j int) bool {
 		return w[i].tile < w[j].tile || w[i].tile == w[j].tile && w[i].index < w[j].index
 	})
-	gone := make([]bool, len(w))
-	boxes := newRectIndex(w, s.plan.Tile)
-	for i := range w {
-		boxes.near(i, func(j int) {
-			if j <= i || gone[i] || gone[j] || w[i].tile == w[j].tile || w[i].mask.IoU(w[j].mask) <= sameIoU {
-				return
-			}
-			if w[j].iou > w[i].iou {
-				gone[i] = true
-			} else {
-				gone[j] = true
-			}
-		})
-	}
+	gone := s.duplicates(w)
 	var keep []mergedObject
 	for i, o := range w {
 		b := o.mask.Bounds()
@@ -296,44 +275,19 @@ func (s *seamMerger) end() error {
 	return s.endRow(s.plan.Rows + 2)
 }
 
-// rectIndex finds objects whose rectangles may meet, by buckets.
-type rectIndex struct {
-	cell    int
-	boxes   []image.Rectangle
-	buckets map[image.Point][]int
-}
-
-func newRectIndex(w []mergedObject, cell int) *rectIndex {
-	x := &rectIndex{cell: max(cell/4, 1), buckets: map[image.Point][]int{}}
-	for i, o := range w {
-		x.boxes = append(x.boxes, o.mask.Bounds())
-		x.each(x.boxes[i], func(p image.Point) { x.buckets[p] = append(x.buckets[p], i) })
+// settled returns a row above which no further object of the merger lies.
+func (s *seamMerger) settled() int {
+	top := s.plan.H
+	if s.row >= 0 {
+		last := (s.plan.Rows - 1) * s.plan.Cols
+		top = min(s.plan.tile(s.row*s.plan.Cols).window.Min.Y, s.plan.tile(last).window.Min.Y)
 	}
-	return x
-}
-
-func (x *rectIndex) each(r image.Rectangle, f func(image.Point)) {
-	for j := r.Min.Y / x.cell; j <= (r.Max.Y-1)/x.cell; j++ {
-		for i := r.Min.X / x.cell; i <= (r.Max.X-1)/x.cell; i++ {
-			f(image.Pt(i, j))
-		}
+	lower := func(r image.Rectangle) { top = min(top, r.Min.Y) }
+	for _, n := range s.open {
+		lower(n.mask.Bounds())
 	}
-}
-
-// near calls f for each object after i that overlaps it, in order.
-func (x *rectIndex) near(i int, f func(j int)) {
-	seen := map[int]bool{}
-	var js []int
-	x.each(x.boxes[i], func(p image.Point) {
-		for _, j := range x.buckets[p] {
-			if j > i && !seen[j] && x.boxes[j].Overlaps(x.boxes[i]) {
-				seen[j] = true
-				js = append(js, j)
-			}
-		}
-	})
-	sort.Ints(js)
-	for _, j := range js {
-		f(j)
+	for _, m := range s.waiting {
+		lower(m.mask.Bounds())
 	}
+	return top
 }

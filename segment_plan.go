@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,72 +9,42 @@ import (
 	"fmt"
 	"image"
 	"math"
-	"time"
+	"slices"
 )
 
-// SegmentOptions changes how SegmentSlide works. The zero value looks for all
-// objects on the slide's tissue at its finest level.
-type SegmentOptions struct {
-	// MPP is the resolution to work at, in micrometres per pixel; 0 means
-	// that of level 0, and is the only choice if the slide has none.
-	MPP float64
-	// Region restricts the work to a rectangle of level 0; zero means all.
-	Region image.Rectangle
-	// Tile is the side of a tile; 0 means the model's input (1024).
-	Tile int
-	// Halo is how far neighbouring tiles overlap on each side of a seam; 0
-	// means an eighth of the tile. Objects up to about twice as wide are whole
-	// in one tile; larger ones are put together.
-	Halo int
-	// Tissue says where to look, as a mask of the slide at any size; nil
-	// means TissueMask. Tiles whose core has no tissue are left out.
-	Tissue *Mask
-	// AllTiles looks everywhere.
-	AllTiles bool
-	// Everything says how a tile is searched. Its Prompts must be nil.
-	Everything EverythingOptions
-	// Find gives the prompts of a tile instead of a grid of points, for
-	// instance FindNuclei; those more than half a halo outside the tile's
-	// core are not decoded. FindName names it: runs of another name in the
-	// same folder are told apart by it.
-	Find     func(ctx context.Context, tile *image.RGBA, mpp float64) ([]Prompt, error)
-	FindName string
-	// MinArea and MaxArea bound objects, in pixels of the working
-	// resolution; MaxArea 0 means no bound.
-	MinArea, MaxArea int
-	// Shard of Shards takes every Shards-th tile; Shards 0 or 1 means all.
-	// A run with more than one shard leaves the outputs to MergeSlide.
-	Shard, Shards int
-	// Class names the objects in GeoJSON; empty: none.
-	Class string
-	// Progress, if set, is told after each tile. It is called by one
-	// goroutine at a time.
-	Progress func(SegmentProgress)
-}
-
-// SegmentProgress says how far a run is.
-type SegmentProgress struct {
-	Done, Total int           // tiles of this run, those of earlier runs included
-	Resumed     int           // tiles that an earlier run had finished
-	Objects     int           // found so far, before seams are merged
-	Elapsed     time.Duration // of this run
-	Left        time.Duration // what remains at this pace, 0 if unknown
-}
-
-// slidePlan is how a slide is cut into tiles. All rectangles are in pixels of
-// the working resolution.
+// slidePlan is how a slide is cut into tiles.
 type slidePlan struct {
+	// Scales have tiles of their own. The coarsest comes first: it is a small
+	// part of the work and gives the large objects of the whole slide early.
+	Scales []*scalePlan
+	ID     string
+}
+
+// tiles returns the number of tiles with tissue of all scales.
+func (p *slidePlan) tiles() int {
+	n := 0
+	for _, q := range p.Scales {
+		n += len(q.Tiles)
+	}
+	return n
+}
+
+// scalePlan is how a slide is cut into tiles at one resolution. All
+// rectangles are in its pixels.
+type scalePlan struct {
+	Index      int     // of the plan's scales
 	W, H       int     // of the slide
 	FX, FY     float64 // level-0 pixels per pixel
 	MPP        float64 // 0: unknown
 	Area       image.Rectangle
 	Tile, Halo int
 	Cols, Rows int
-	Tiles      []int // those with tissue, by falling row and column
-	ID         string
+	Tiles      []int `json:"-"` // those with tissue, by falling row and column
+	scale      SegmentScale
+	run        string // the plan's ID
 }
 
-// slideTile is one tile of a plan.
+// slideTile is one tile of a scale.
 type slideTile struct {
 	index    int
 	row, col int
@@ -89,16 +60,58 @@ const minTile = 64
 
 // newSlidePlan lays out the tiles of a slide; side is the model's input.
 func newSlidePlan(ctx context.Context, s *Slide, side int, model string, o SegmentOptions) (*slidePlan, error) {
-	w, h := s.Size()
-	p := &slidePlan{W: w, H: h, FX: 1, FY: 1, Tile: o.Tile, Halo: o.Halo}
-	mx, my := s.MPP()
-	p.MPP = math.Sqrt(mx * my)
-	if o.MPP != 0 {
-		var err error
-		if p.W, p.H, err = s.SizeAt(o.MPP); err != nil {
+	scales, err := o.scales()
+	if err != nil {
+		return nil, err
+	}
+	if o.Shards < 0 || o.Shard < 0 || o.Shard >= max(o.Shards, 1) {
+		return nil, fmt.Errorf("shard %d of %d", o.Shard, o.Shards)
+	}
+	p := &slidePlan{}
+	for _, sc := range scales {
+		q, err := newScalePlan(s, side, sc, o)
+		if err != nil {
 			return nil, err
 		}
-		p.MPP, p.FX, p.FY = o.MPP, o.MPP/mx, o.MPP/my
+		p.Scales = append(p.Scales, q)
+	}
+	slices.SortStableFunc(p.Scales, func(a, b *scalePlan) int { return cmp.Compare(b.MPP, a.MPP) })
+	for i, q := range p.Scales {
+		if q.Index = i; i > 0 && q.MPP == p.Scales[i-1].MPP {
+			return nil, fmt.Errorf("two scales of %g micrometres per pixel, want different ones", q.MPP)
+		}
+	}
+	var cover *coverage
+	if !o.AllTiles {
+		tissue := o.Tissue
+		if tissue == nil {
+			if tissue, err = TissueMask(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		if z := tissue.Size(); z.H*z.W > maxTissue {
+			return nil, fmt.Errorf("tissue mask of %d x %d, over %d pixels: reduce it", z.W, z.H, maxTissue)
+		}
+		cover = newCoverage(tissue)
+	}
+	for _, q := range p.Scales {
+		q.chooseTiles(cover)
+	}
+	return p, p.name(s, model)
+}
+
+// newScalePlan lays out the tiles of one scale.
+func newScalePlan(s *Slide, side int, sc SegmentScale, o SegmentOptions) (*scalePlan, error) {
+	w, h := s.Size()
+	p := &scalePlan{W: w, H: h, FX: 1, FY: 1, Tile: o.Tile, Halo: o.Halo, scale: sc}
+	mx, my := s.MPP()
+	p.MPP = math.Sqrt(mx * my)
+	if sc.MPP != 0 {
+		var err error
+		if p.W, p.H, err = s.SizeAt(sc.MPP); err != nil {
+			return nil, err
+		}
+		p.MPP, p.FX, p.FY = sc.MPP, sc.MPP/mx, sc.MPP/my
 	}
 	if p.Tile == 0 {
 		p.Tile = side
@@ -111,10 +124,8 @@ func newSlidePlan(ctx context.Context, s *Slide, side int, model string, o Segme
 		return nil, fmt.Errorf("tile of %d pixels, want %d to %d", p.Tile, minTile, 1<<14)
 	case p.Halo < 0 || 4*p.Halo > p.Tile:
 		return nil, fmt.Errorf("halo of %d pixels for tiles of %d, want 0 to a quarter", p.Halo, p.Tile)
-	case o.Everything.Prompts != nil:
+	case sc.Everything.Prompts != nil:
 		return nil, fmt.Errorf("prompts in Everything belong to one picture: use Find")
-	case o.Shards < 0 || o.Shard < 0 || o.Shard >= max(o.Shards, 1):
-		return nil, fmt.Errorf("shard %d of %d", o.Shard, o.Shards)
 	}
 	p.Area = image.Rect(0, 0, p.W, p.H)
 	if r := o.Region; r != (image.Rectangle{}) {
@@ -132,40 +143,23 @@ func newSlidePlan(ctx context.Context, s *Slide, side int, model string, o Segme
 	}
 	step := p.Tile - 2*p.Halo
 	p.Cols, p.Rows = (p.Area.Dx()-1)/step+1, (p.Area.Dy()-1)/step+1
-	tissue := o.Tissue
-	if tissue == nil && !o.AllTiles {
-		var err error
-		if tissue, err = TissueMask(ctx, s); err != nil {
-			return nil, err
-		}
-	}
-	if z := tissue.Size(); !o.AllTiles && z.H*z.W > maxTissue {
-		return nil, fmt.Errorf("tissue mask of %d x %d, over %d pixels: reduce it", z.W, z.H, maxTissue)
-	}
-	p.chooseTiles(tissue, o.AllTiles)
-	return p, p.name(s, model, o)
+	return p, nil
 }
 
-// chooseTiles lists the tiles whose core has tissue.
-func (p *slidePlan) chooseTiles(tissue *Mask, all bool) {
-	var cover *coverage
-	if !all {
-		cover = newCoverage(tissue)
-	}
+// chooseTiles lists the tiles whose core has tissue; nil means all.
+func (p *scalePlan) chooseTiles(tissue *coverage) {
 	for i := range p.Cols * p.Rows {
-		if all || cover.any(p.tile(i).core, p.W, p.H) {
+		if tissue == nil || tissue.any(p.tile(i).core, p.W, p.H) {
 			p.Tiles = append(p.Tiles, i)
 		}
 	}
 }
 
 // name hashes all that the tiles' content depends on.
-func (p *slidePlan) name(s *Slide, model string, o SegmentOptions) error {
-	o.Everything.Progress = nil
-	b, err := json.Marshal(struct {
-		Version           int
-		Slide, Model      string
-		Plan              slidePlan
+func (p *slidePlan) name(s *Slide, model string) error {
+	type scale struct {
+		Plan              scalePlan
+		Tiles             []int
 		PointsPerSide     int
 		PointGrids        [][]Point
 		Single            bool
@@ -177,21 +171,33 @@ func (p *slidePlan) name(s *Slide, model string, o SegmentOptions) error {
 		Down, Region      int
 		Find              string
 		Min, Max          int
-	}{
-		1, s.w.Identity(), model, *p, o.Everything.PointsPerSide, o.Everything.PointGrids, o.Everything.SingleMask,
-		o.Everything.PredIoUThresh, o.Everything.StabilityScoreThresh, o.Everything.StabilityScoreOffset, o.Everything.MaskThreshold,
-		o.Everything.BoxNMSThresh, o.Everything.CropNMSThresh, o.Everything.CropNLayers, o.Everything.CropOverlapRatio,
-		o.Everything.CropNPointsDownscaleFactor, o.Everything.MinMaskRegionArea, findName(o), o.MinArea, o.MaxArea,
-	})
+	}
+	var scales []scale
+	for _, q := range p.Scales {
+		e := q.scale.Everything
+		scales = append(scales, scale{
+			*q, q.Tiles, e.PointsPerSide, e.PointGrids, e.SingleMask, e.PredIoUThresh, e.StabilityScoreThresh, e.StabilityScoreOffset, e.MaskThreshold,
+			e.BoxNMSThresh, e.CropNMSThresh, e.CropNLayers, e.CropOverlapRatio, e.CropNPointsDownscaleFactor, e.MinMaskRegionArea,
+			findName(q.scale), q.scale.MinArea, q.scale.MaxArea,
+		})
+	}
+	b, err := json.Marshal(struct {
+		Version      int
+		Slide, Model string
+		Scales       []scale
+	}{2, s.w.Identity(), model, scales})
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(b)
 	p.ID = hex.EncodeToString(sum[:16])
+	for _, q := range p.Scales {
+		q.run = p.ID
+	}
 	return nil
 }
 
-func findName(o SegmentOptions) string {
+func findName(o SegmentScale) string {
 	if o.Find == nil {
 		return ""
 	}
@@ -200,7 +206,7 @@ func findName(o SegmentOptions) string {
 
 // tile returns tile i, row by row. Windows have one size, shifted inward at
 // the slide's edges, unless the slide is smaller.
-func (p *slidePlan) tile(i int) slideTile {
+func (p *scalePlan) tile(i int) slideTile {
 	step := p.Tile - 2*p.Halo
 	t := slideTile{index: i, row: i / p.Cols, col: i % p.Cols}
 	at := p.Area.Min.Add(image.Pt(t.col*step, t.row*step))
@@ -212,13 +218,24 @@ func (p *slidePlan) tile(i int) slideTile {
 }
 
 // owner returns the tile whose core holds pt, if it lies in the area.
-func (p *slidePlan) owner(pt image.Point) (int, bool) {
+func (p *scalePlan) owner(pt image.Point) (int, bool) {
 	if !pt.In(p.Area) {
 		return 0, false
 	}
 	step := p.Tile - 2*p.Halo
 	pt = pt.Sub(p.Area.Min)
 	return pt.Y/step*p.Cols + pt.X/step, true
+}
+
+// holds reports whether pt is for tile i to judge: it lies in its core, or
+// outside those of all tiles with tissue.
+func (p *scalePlan) holds(i int, pt image.Point) bool {
+	owner, ok := p.owner(pt)
+	if !ok || owner == i {
+		return ok
+	}
+	_, planned := slices.BinarySearch(p.Tiles, owner)
+	return !planned
 }
 
 // shift moves the interval of n from x into 0 to size.

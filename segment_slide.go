@@ -31,11 +31,35 @@ type SegmentResult struct {
 	Resumed int // that an earlier run had finished
 	Objects int // after the seams are merged; 0 if other shards are missing
 	Merged  bool
+	Scales  []ScaleResult // the coarsest first
+}
+
+// ScaleResult says what a run did at one scale.
+type ScaleResult struct {
+	MPP     float64 // 0: unknown
+	Class   string
+	Tiles   int    // with tissue, of all shards
+	Objects int    // as SegmentResult.Objects
+	Labels  string // name of the file of labels
+}
+
+func newSegmentResult(dir string, p *slidePlan) *SegmentResult {
+	r := &SegmentResult{Dir: dir, Tiles: p.tiles()}
+	for _, q := range p.Scales {
+		r.Scales = append(r.Scales, ScaleResult{MPP: q.MPP, Class: q.scale.Class, Tiles: len(q.Tiles), Labels: labelsName(p, q)})
+	}
+	return r
 }
 
 // SegmentSlide finds the objects of a slide, tile by tile, and writes them to
 // the folder dir: objects.geojson for QuPath, objects.csv, labels.tif and
-// overlay.png.
+// overlay.png. With several scales, the objects of all are in one file, and
+// each scale has its own labels, labels-0.5.tif and so on.
+//
+// An object that two scales found, masks of an IoU above 0.5, stays once: as
+// the finer scale saw it, unless that scale had to put it together from
+// tiles none of which saw it whole. A nucleus in a gland in a tumour is three
+// objects.
 //
 // Memory does not grow with the slide: tiles are read, searched and written
 // one by one, and merged along their seams in a second pass. Each finished
@@ -71,10 +95,10 @@ func (m *Model) MergeSlide(ctx context.Context, s *Slide, dir string, o SegmentO
 	if err == nil {
 		err = claim(dir, p)
 	}
-	r := &SegmentResult{Dir: dir}
+	var r *SegmentResult
 	if err == nil {
-		r.Tiles, r.Merged = len(p.Tiles), true
-		r.Objects, err = writeSlide(ctx, s, dir, p, o)
+		r = newSegmentResult(dir, p)
+		err = writeSlide(ctx, s, dir, p, r)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sam: merge slide: %w", err)
@@ -93,16 +117,14 @@ func segmentSlide(ctx context.Context, s *Slide, dir string, side int, model str
 	if err := claim(dir, p); err != nil {
 		return nil, err
 	}
-	res := &SegmentResult{Dir: dir, Tiles: len(p.Tiles)}
+	res := newSegmentResult(dir, p)
 	if err := runTiles(ctx, s, dir, p, o, find, res); err != nil {
 		return nil, err
 	}
 	if o.Shards > 1 {
 		return res, nil
 	}
-	res.Merged = true
-	res.Objects, err = writeSlide(ctx, s, dir, p, o)
-	return res, err
+	return res, writeSlide(ctx, s, dir, p, res)
 }
 
 // claim makes dir the folder of plan p.
@@ -110,13 +132,11 @@ func claim(dir string, p *slidePlan) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	q := *p
-	q.Tiles = nil
 	b, err := json.MarshalIndent(struct {
-		ID    string
-		Tiles int
-		Plan  slidePlan
-	}{p.ID, len(p.Tiles), q}, "", "  ")
+		ID     string
+		Tiles  int
+		Scales []*scalePlan
+	}{p.ID, p.tiles(), p.Scales}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -134,6 +154,7 @@ func claim(dir string, p *slidePlan) error {
 
 // tilePicture is a tile on its way to the model.
 type tilePicture struct {
+	plan *scalePlan
 	tile slideTile
 	img  *image.RGBA
 	err  error
@@ -144,32 +165,34 @@ type tilePicture struct {
 func runTiles(ctx context.Context, s *Slide, dir string, p *slidePlan, o SegmentOptions, find tileFinder, res *SegmentResult) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var todo []slideTile
-	total := 0
-	for k, i := range p.Tiles {
-		if k%max(o.Shards, 1) != o.Shard {
-			continue
-		}
-		total++
-		if _, err := readTile(dir, p, i); err == nil {
-			res.Resumed++
-		} else if !errors.Is(err, errNoTile) {
-			return err
-		} else {
-			todo = append(todo, p.tile(i))
+	var todo []tilePicture
+	total, k := 0, -1
+	for _, q := range p.Scales {
+		for _, i := range q.Tiles {
+			if k++; k%max(o.Shards, 1) != o.Shard {
+				continue
+			}
+			total++
+			if _, err := readTile(dir, q, i); err == nil {
+				res.Resumed++
+			} else if !errors.Is(err, errNoTile) {
+				return err
+			} else {
+				todo = append(todo, tilePicture{plan: q, tile: q.tile(i)})
+			}
 		}
 	}
 	ahead := make(chan tilePicture, 1)
 	go func() {
 		defer close(ahead)
 		for _, t := range todo {
-			img, err := readWindow(ctx, s, p, t.window)
+			t.img, t.err = readWindow(ctx, s, t.plan, t.tile.window)
 			select {
-			case ahead <- tilePicture{t, img, err}:
+			case ahead <- t:
 			case <-ctx.Done():
 				return
 			}
-			if err != nil {
+			if t.err != nil {
 				return
 			}
 		}
@@ -187,85 +210,15 @@ func runTiles(ctx context.Context, s *Slide, dir string, p *slidePlan, o Segment
 	}
 	report()
 	for t := range ahead {
-		if t.err != nil {
-			return fmt.Errorf("tile %d at %v: %w", t.tile.index, t.tile.window, t.err)
+		n, err := 0, t.err
+		if err == nil {
+			n, err = doTile(ctx, dir, t, find)
 		}
-		n, err := doTile(ctx, dir, p, t, o, find)
 		if err != nil {
-			return fmt.Errorf("tile %d at %v: %w", t.tile.index, t.tile.window, err)
+			return fmt.Errorf("tile %d at %v of the slide at %g micrometres per pixel: %w", t.tile.index, t.tile.window, t.plan.MPP, err)
 		}
 		done, objects = done+1, objects+n
 		report()
 	}
 	return ctx.Err()
-}
-
-// doTile searches one tile and writes its file.
-func doTile(ctx context.Context, dir string, p *slidePlan, t tilePicture, o SegmentOptions, find tileFinder) (int, error) {
-	e := o.Everything
-	e.Progress = nil
-	if o.Find != nil {
-		ps, err := o.Find(ctx, t.img, p.MPP)
-		if err != nil {
-			return 0, fmt.Errorf("find prompts: %w", err)
-		}
-		if ps = nearCore(p, t.tile, ps); len(ps) == 0 {
-			return 0, writeTile(dir, p, t.tile, nil)
-		}
-		e.Prompts, e.PointsPerSide, e.PointGrids = ps, 0, nil
-	}
-	rs, err := find(ctx, t.img, e)
-	if err != nil {
-		return 0, err
-	}
-	objects, err := keepRegions(p, t.tile, rs, o)
-	if err != nil {
-		return 0, err
-	}
-	return len(objects), writeTile(dir, p, t.tile, objects)
-}
-
-// nearCore returns the prompts at most half a halo outside the core: farther
-// objects are a neighbour's.
-func nearCore(p *slidePlan, t slideTile, ps []Prompt) []Prompt {
-	core := t.core.Sub(t.window.Min).Inset(-p.Halo / 2)
-	var out []Prompt
-	for _, q := range ps {
-		at := image.Point{}
-		switch {
-		case len(q.Points) > 0:
-			at = image.Pt(int(q.Points[0].X), int(q.Points[0].Y))
-		case q.Box != nil:
-			at = image.Pt(int((q.Box.X0+q.Box.X1)/2), int((q.Box.Y0+q.Box.Y1)/2))
-		default:
-			out = append(out, q)
-			continue
-		}
-		if at.In(core) {
-			out = append(out, q)
-		}
-	}
-	return out
-}
-
-// readWindow reads a tile at the working resolution, on white where nothing
-// was scanned.
-func readWindow(ctx context.Context, s *Slide, p *slidePlan, r image.Rectangle) (*image.RGBA, error) {
-	var img *image.RGBA
-	var err error
-	if p.FX == 1 && p.FY == 1 {
-		img, err = s.ReadRegion(ctx, 0, r)
-	} else {
-		img, err = s.ReadAt(ctx, p.MPP, r)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i := 0; i < len(img.Pix); i += 4 {
-		q := img.Pix[i : i+4 : i+4]
-		if a := q[3]; a != 255 { // premultiplied: the rest of the light is white
-			q[0], q[1], q[2], q[3] = q[0]+255-a, q[1]+255-a, q[2]+255-a, 255
-		}
-	}
-	return img, nil
 }

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -25,6 +26,9 @@ import (
 // truthSide is the side of the picture of truth.
 const truthSide = 1500
 
+// glandColour is what the numbers of glands begin at.
+const glandColour = 1 << 20
+
 // truth is a slide whose colours are the numbers of objects: nuclei and
 // glands of a synthetic slide, glands many times as large as a tile. A finder
 // of equal colours is a model without faults, so that whatever differs
@@ -35,33 +39,61 @@ var truth = sync.OnceValue(func() *image.RGBA {
 	for i := range t.Nuclei {
 		n := int(t.Nuclei[i])
 		if n == 0 && t.Glands[i] > 0 {
-			n = 1<<20 + int(t.Glands[i])
+			n = glandColour + int(t.Glands[i])
 		}
 		pic.SetRGBA(i%truthSide, i/truthSide, color.RGBA{byte(n), byte(n >> 8), byte(n >> 16), 255})
 	}
 	return pic
 })
 
-// findColours returns one region for each colour but black.
-func findColours(_ context.Context, img *image.RGBA) ([]sam.Region, error) {
-	size := sam.Size{H: img.Rect.Dy(), W: img.Rect.Dx()}
-	boxes, order := map[color.RGBA]image.Rectangle{}, []color.RGBA{}
-	for y := range size.H {
-		for x := range size.W {
-			c := img.RGBAAt(x, y)
-			if c.R == 0 && c.G == 0 && c.B == 0 {
-				continue
+// colours are the objects of a picture of truth: the box of each, in the
+// order of their first pixels.
+type colours struct {
+	boxes map[int]*image.Rectangle
+	order []int
+}
+
+// colourAt returns the number of the object at a pixel, 0 if there is none.
+func colourAt(img *image.RGBA, x, y int) int {
+	p := img.Pix[y*img.Stride+4*x:]
+	return int(p[0]) | int(p[1])<<8 | int(p[2])<<16
+}
+
+func coloursOf(img *image.RGBA) colours {
+	c := colours{boxes: map[int]*image.Rectangle{}}
+	for y := range img.Rect.Dy() {
+		for x, w := 0, img.Rect.Dx(); x < w; {
+			n, x0 := colourAt(img, x, y), x
+			for x < w && colourAt(img, x, y) == n {
+				x++
 			}
-			if _, ok := boxes[c]; !ok {
-				order = append(order, c)
+			switch b := c.boxes[n]; {
+			case n == 0:
+			case b == nil:
+				c.boxes[n] = &image.Rectangle{Min: image.Pt(x0, y), Max: image.Pt(x, y+1)}
+				c.order = append(c.order, n)
+			default:
+				*b = b.Union(image.Rect(x0, y, x, y+1))
 			}
-			boxes[c] = boxes[c].Union(image.Rect(x, y, x+1, y+1))
 		}
 	}
+	return c
+}
+
+// findColours returns the region of each colour that a point lies on.
+func findColours(_ context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error) {
+	size := sam.Size{H: img.Rect.Dy(), W: img.Rect.Dx()}
+	boxes := coloursOf(img).boxes
 	var out []sam.Region
-	for _, c := range order {
-		b := boxes[c]
-		small, err := sam.NewMask(sam.Size{H: b.Dy(), W: b.Dx()}, func(x, y int) bool { return img.RGBAAt(x+b.Min.X, y+b.Min.Y) == c })
+	for _, p := range points {
+		x, y := min(int(p.X), size.W-1), min(int(p.Y), size.H-1)
+		n := colourAt(img, x, y)
+		b := boxes[n]
+		if b == nil {
+			continue
+		}
+		delete(boxes, n)
+		small, err := sam.NewMask(sam.Size{H: b.Dy(), W: b.Dx()}, func(x, y int) bool { return colourAt(img, x+b.Min.X, y+b.Min.Y) == n })
 		if err != nil {
 			return nil, err
 		}
@@ -69,21 +101,81 @@ func findColours(_ context.Context, img *image.RGBA) ([]sam.Region, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, sam.Region{Mask: m, IoUPred: 0.9, Stability: 0.95, Point: sam.Point{X: float64(b.Min.X), Y: float64(b.Min.Y)}})
+		out = append(out, sam.Region{Mask: m, IoUPred: 0.9, Stability: 0.95, Point: sam.Point{X: float64(x) + 0.5, Y: float64(y) + 0.5}, Prompt: -1})
 	}
 	return out, nil
 }
 
-// readObjects reads objects.csv: the area of the object with each box.
-func readObjects(t *testing.T, dir string) map[string]int {
+// findMiddles prompts each nucleus with its pixel nearest to the middle of
+// what the tile shows of it, which tiles that cut it do not agree on.
+func findMiddles(_ context.Context, img *image.RGBA, _ float64) ([]sam.Prompt, error) {
+	c := coloursOf(img)
+	var out []sam.Prompt
+	for _, n := range c.order {
+		if n >= glandColour {
+			continue
+		}
+		b := *c.boxes[n]
+		best, at := 1<<30, image.Point{}
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			for x := b.Min.X; x < b.Max.X; x++ {
+				dx, dy := 2*x+1-b.Min.X-b.Max.X, 2*y+1-b.Min.Y-b.Max.Y
+				if d := dx*dx + dy*dy; d < best && colourAt(img, x, y) == n {
+					best, at = d, image.Pt(x, y)
+				}
+			}
+		}
+		out = append(out, sam.Prompt{Points: []sam.Point{{X: float64(at.X) + 0.5, Y: float64(at.Y) + 0.5, Label: sam.Foreground}}})
+	}
+	return out, nil
+}
+
+// objectRow is a line of objects.csv.
+type objectRow struct {
+	Class          string
+	MPP            float64
+	X, Y           float64 // centroid
+	Box            string
+	W, H           float64
+	Area           float64
+	PointX, PointY float64
+	Tiles          int
+}
+
+// readObjects reads objects.csv.
+func readObjects(t *testing.T, dir string) []objectRow {
 	f, err := os.Open(filepath.Join(dir, sam.CSVFile))
 	require.NoError(t, err)
 	defer f.Close()
 	rows, err := csv.NewReader(f).ReadAll()
 	require.NoError(t, err)
-	out := map[string]int{}
+	col := map[string]int{}
+	for i, n := range rows[0] {
+		col[n] = i
+	}
+	var out []objectRow
 	for _, r := range rows[1:] {
-		out[fmt.Sprint(r[3:8])]++
+		num := func(name string) float64 {
+			if r[col[name]] == "" {
+				return 0
+			}
+			v, err := strconv.ParseFloat(r[col[name]], 64)
+			require.NoError(t, err)
+			return v
+		}
+		out = append(out, objectRow{
+			Class: r[col["class"]], MPP: num("mpp"), X: num("centroid_x"), Y: num("centroid_y"), Box: fmt.Sprint(r[col["box_x"] : col["box_h"]+1]),
+			W: num("box_w"), H: num("box_h"), Area: num("area_px"), PointX: num("point_x"), PointY: num("point_y"), Tiles: int(num("tiles")),
+		})
+	}
+	return out
+}
+
+// shapes counts objects by box and area.
+func shapes(rows []objectRow) map[string]int {
+	out := map[string]int{}
+	for _, r := range rows {
+		out[fmt.Sprint(r.Box, r.Area)]++
 	}
 	return out
 }
@@ -91,7 +183,7 @@ func readObjects(t *testing.T, dir string) map[string]int {
 // sums are the hashes of a run's outputs.
 func sums(t *testing.T, dir string) map[string]string {
 	out := map[string]string{}
-	for _, n := range []string{sam.GeoJSONFile, sam.CSVFile, sam.LabelsFile, sam.OverlayFile} {
+	for _, n := range append(labelFiles(t, dir), sam.GeoJSONFile, sam.CSVFile, sam.OverlayFile) {
 		b, err := os.ReadFile(filepath.Join(dir, n))
 		require.NoError(t, err)
 		out[n] = fmt.Sprintf("%x", sha256.Sum256(b))
@@ -100,33 +192,63 @@ func sums(t *testing.T, dir string) map[string]string {
 }
 
 // TestSeams compares one tile over the whole picture with many small ones:
-// the same objects, none cut, none twice.
+// the same objects, none cut, none twice, for points of a grid of one spacing
+// and for prompts that finders of neighbouring tiles place differently. The
+// points of the grid are decoded once each, though windows overlap.
 func TestSeams(t *testing.T) {
+	const spacing = 10
 	ctx, s := context.Background(), sam.SlideFromImage(truth(), 0.5)
-	one := t.TempDir()
-	res, err := sam.SegmentSlideWith(ctx, s, one, sam.SegmentOptions{AllTiles: true, Tile: 4096}, findColours)
-	require.NoError(t, err)
-	assert.Equal(t, 1, res.Tiles)
-	want := readObjects(t, one)
-	require.Greater(t, len(want), 1000, "objects")
-	for _, tt := range []struct{ tile, halo int }{{1280, 160}, {512, 64}, {400, 40}, {300, 75}} {
-		t.Run(fmt.Sprintf("tile=%d/halo=%d", tt.tile, tt.halo), func(t *testing.T) {
+	for _, mode := range []string{"grid", "find"} {
+		run := func(t *testing.T, tile, halo int) (res *sam.SegmentResult, rows []objectRow, decoded int) {
 			dir := t.TempDir()
-			res, err := sam.SegmentSlideWith(ctx, s, dir, sam.SegmentOptions{AllTiles: true, Tile: tt.tile, Halo: tt.halo}, findColours)
+			o := sam.SegmentOptions{AllTiles: true, Tile: tile, Halo: halo}
+			if mode == "find" {
+				o.Find, o.FindName = findMiddles, mode
+			} else {
+				o.Everything.PointsPerSide = min(tile, truthSide) / spacing
+			}
+			res, err := sam.SegmentSlideWith(ctx, s, dir, o, func(ctx context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error) {
+				decoded += len(points)
+				return findColours(ctx, img, points)
+			})
 			require.NoError(t, err)
-			got := readObjects(t, dir)
-			t.Logf("%d tiles, %d objects", res.Tiles, res.Objects)
-			assert.Equal(t, want, got)
-			assert.Equal(t, len(want), res.Objects)
-		})
+			return res, readObjects(t, dir), decoded
+		}
+		res, rows, once := run(t, 4096, 512)
+		assert.Equal(t, 1, res.Tiles)
+		want := shapes(rows)
+		require.Greater(t, len(want), 1000, "objects")
+		for _, tt := range []struct{ tile, halo int }{{1280, 160}, {500, 62}, {400, 40}, {300, 75}} {
+			t.Run(fmt.Sprintf("%s/tile=%d/halo=%d", mode, tt.tile, tt.halo), func(t *testing.T) {
+				res, rows, decoded := run(t, tt.tile, tt.halo)
+				t.Logf("%d tiles, %d objects, %d prompts, with one tile %d", res.Tiles, res.Objects, decoded, once)
+				assert.Equal(t, want, shapes(rows))
+				if mode == "grid" {
+					assert.Equal(t, once, decoded)
+				}
+			})
+		}
 	}
 }
 
 // TestKilledRuns stops a run at random places, damages what lies there, and
-// checks that the end is the same, bit for bit; so are shards.
+// checks that the end is the same, bit for bit; so are shards. It does so for
+// one scale and for several.
 func TestKilledRuns(t *testing.T) {
-	ctx, s := context.Background(), sam.SlideFromImage(truth(), 0.5)
-	o := sam.SegmentOptions{AllTiles: true, Tile: 640, Halo: 80, Class: "nucleus"}
+	s, err := sam.NewSlide(truthPyramid{}, 0.5)
+	require.NoError(t, err)
+	t.Run("one", func(t *testing.T) {
+		testKilled(t, s, sam.SegmentOptions{AllTiles: true, Tile: 640, Halo: 80, Class: "nucleus"})
+	})
+	t.Run("several", func(t *testing.T) {
+		testKilled(t, s, sam.SegmentOptions{AllTiles: true, Tile: 640, Halo: 80, Scales: []sam.SegmentScale{
+			{Class: "nucleus", MaxArea: 2000}, {MPP: 2, MinArea: 40, Class: "gland"}, {MPP: 1, MinArea: 30},
+		}})
+	})
+}
+
+func testKilled(t *testing.T, s *sam.Slide, o sam.SegmentOptions) {
+	ctx := context.Background()
 	plain := t.TempDir()
 	_, err := sam.SegmentSlideWith(ctx, s, plain, o, findColours)
 	require.NoError(t, err)
@@ -138,13 +260,13 @@ func TestKilledRuns(t *testing.T) {
 	for range 40 {
 		run, cancel := context.WithCancel(ctx)
 		left := rng.IntN(3)
-		_, err := sam.SegmentSlideWith(run, s, dir, o, func(ctx context.Context, img *image.RGBA) ([]sam.Region, error) {
+		_, err := sam.SegmentSlideWith(run, s, dir, o, func(ctx context.Context, img *image.RGBA, ps []sam.Point) ([]sam.Region, error) {
 			if left == 0 {
 				cancel()
 				return nil, ctx.Err()
 			}
 			left--
-			return findColours(ctx, img)
+			return findColours(ctx, img, ps)
 		})
 		cancel()
 		if err == nil {
@@ -152,7 +274,7 @@ func TestKilledRuns(t *testing.T) {
 		}
 		require.ErrorIs(t, err, context.Canceled)
 		stopped++
-		files, err := filepath.Glob(filepath.Join(dir, "tiles", "*", "*.json"))
+		files, err := filepath.Glob(filepath.Join(dir, "tiles", "*", "*", "*.json"))
 		require.NoError(t, err)
 		if len(files) > 0 && rng.IntN(2) == 0 { // a torn or altered file
 			f := files[rng.IntN(len(files))]
@@ -315,7 +437,7 @@ func TestSegmentErrors(t *testing.T) {
 		})
 	}
 	broken := errors.New("the model fell asleep")
-	_, err := sam.SegmentSlideWith(ctx, s, t.TempDir(), sam.SegmentOptions{AllTiles: true}, func(context.Context, *image.RGBA) ([]sam.Region, error) { return nil, broken })
+	_, err := sam.SegmentSlideWith(ctx, s, t.TempDir(), sam.SegmentOptions{AllTiles: true}, func(context.Context, *image.RGBA, []sam.Point) ([]sam.Region, error) { return nil, broken })
 	assert.ErrorIs(t, err, broken)
 }
 

@@ -28,6 +28,7 @@ type tileObject struct {
 // tileRecord is the content of a tile's file.
 type tileRecord struct {
 	Plan    string         `json:"plan"`
+	Scale   int            `json:"scale"`
 	Tile    int            `json:"tile"`
 	Objects []objectRecord `json:"objects"`
 }
@@ -47,14 +48,14 @@ type objectRecord struct {
 var errNoTile = errors.New("tile is not done")
 
 // tilePath is where a tile's file lies, a thousand to a folder.
-func tilePath(dir string, i int) string {
-	return filepath.Join(dir, "tiles", fmt.Sprintf("%04d", i/1000), fmt.Sprintf("%08d.json", i))
+func tilePath(dir string, p *scalePlan, i int) string {
+	return filepath.Join(dir, "tiles", fmt.Sprint(p.Index), fmt.Sprintf("%04d", i/1000), fmt.Sprintf("%08d.json", i))
 }
 
 // writeTile writes a tile's file: JSON, then a line with its SHA-256. It
 // appears whole or not at all.
-func writeTile(dir string, p *slidePlan, t slideTile, objects []tileObject) error {
-	rec := tileRecord{Plan: p.ID, Tile: t.index, Objects: make([]objectRecord, len(objects))}
+func writeTile(dir string, p *scalePlan, t slideTile, objects []tileObject) error {
+	rec := tileRecord{Plan: p.run, Scale: p.Index, Tile: t.index, Objects: make([]objectRecord, len(objects))}
 	for i, o := range objects {
 		b := o.mask.Bounds()
 		small, err := o.mask.window(b)
@@ -70,7 +71,7 @@ func writeTile(dir string, p *slidePlan, t slideTile, objects []tileObject) erro
 	if err != nil {
 		return err
 	}
-	path := tilePath(dir, t.index)
+	path := tilePath(dir, p, t.index)
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
@@ -87,8 +88,8 @@ func sumLine(b []byte) string {
 
 // readTile reads a tile's file. The error wraps errNoTile if the tile has to
 // be done again.
-func readTile(dir string, p *slidePlan, i int) ([]tileObject, error) {
-	b, err := os.ReadFile(tilePath(dir, i))
+func readTile(dir string, p *scalePlan, i int) ([]tileObject, error) {
+	b, err := os.ReadFile(tilePath(dir, p, i))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errNoTile
 	}
@@ -99,7 +100,7 @@ func readTile(dir string, p *slidePlan, i int) ([]tileObject, error) {
 }
 
 // parseTile checks and reads the content of a tile's file.
-func parseTile(b []byte, p *slidePlan, i int) ([]tileObject, error) {
+func parseTile(b []byte, p *scalePlan, i int) ([]tileObject, error) {
 	body, sum, ok := bytes.Cut(b, []byte("\n"))
 	if !ok || string(bytes.TrimSpace(sum)) != sumLine(body) {
 		return nil, fmt.Errorf("%w: its checksum is wrong", errNoTile)
@@ -108,8 +109,8 @@ func parseTile(b []byte, p *slidePlan, i int) ([]tileObject, error) {
 	if err := json.Unmarshal(body, &rec); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoTile, err)
 	}
-	if rec.Plan != p.ID || rec.Tile != i {
-		return nil, fmt.Errorf("%w: it is tile %d of run %s", errNoTile, rec.Tile, rec.Plan)
+	if rec.Plan != p.run || rec.Scale != p.Index || rec.Tile != i {
+		return nil, fmt.Errorf("%w: it is tile %d of scale %d of run %s", errNoTile, rec.Tile, rec.Scale, rec.Plan)
 	}
 	size := Size{H: p.H, W: p.W}
 	window := p.tile(i).window
@@ -174,30 +175,4 @@ func (m *Mask) centroid() (x, y float64) {
 		y += w * (float64(r.Y) + 0.5)
 	}
 	return x / n, y / n
-}
-
-// keepRegions turns what was found in a tile's window into objects of the
-// slide: those that reach the core. The others belong to a neighbour.
-func keepRegions(p *slidePlan, t slideTile, rs []Region, o SegmentOptions) ([]tileObject, error) {
-	size := Size{H: p.H, W: p.W}
-	var out []tileObject
-	for _, r := range rs {
-		a := r.Mask.Area()
-		if a == 0 || a < o.MinArea || o.MaxArea > 0 && a > o.MaxArea {
-			continue
-		}
-		m, err := r.Mask.Place(size, t.window.Min)
-		if err != nil {
-			return nil, err
-		}
-		if m.areaIn(t.core) == 0 {
-			continue
-		}
-		b, w := m.Bounds(), t.window
-		cut := b.Min.X == w.Min.X && w.Min.X > 0 || b.Min.Y == w.Min.Y && w.Min.Y > 0 ||
-			b.Max.X == w.Max.X && w.Max.X < p.W || b.Max.Y == w.Max.Y && w.Max.Y < p.H
-		pt := Point{X: r.Point.X + float64(w.Min.X), Y: r.Point.Y + float64(w.Min.Y), Label: Foreground}
-		out = append(out, tileObject{m, r.IoUPred, r.Stability, pt, cut})
-	}
-	return out, nil
 }

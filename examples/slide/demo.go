@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"fmt"
 	"image"
 	"image/draw"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/slidesam/sam"
@@ -63,21 +60,19 @@ func demo(ctx context.Context, m *sam.Model, j *job, log *slog.Logger, stdout io
 	if err != nil {
 		return err
 	}
-	if j.mpp == 0 {
-		j.mpp = 0.5
-	}
 	res, err := segment(ctx, m, s, j.out, j, log)
 	if err != nil || !res.Merged {
 		return err
 	}
-	w, h, err := s.SizeAt(j.mpp)
+	fine := res.Scales[len(res.Scales)-1].MPP
+	w, h, err := s.SizeAt(fine)
 	if err != nil {
 		return err
 	}
 	var notes []string
 	if max(w, h) <= maxTruth {
-		_, truth := src.slide.Region(0, 0, w, h, j.mpp)
-		c, err := compare(j.out, truth)
+		_, truth := src.slide.Region(0, 0, w, h, fine)
+		c, err := compare(j.out, truth, fine, s)
 		if err != nil {
 			return err
 		}
@@ -90,8 +85,8 @@ func demo(ctx context.Context, m *sam.Model, j *job, log *slog.Logger, stdout io
 	return nil
 }
 
-// comparison counts objects against nuclei: an object hits the nucleus that
-// the centre of its box lies in.
+// comparison counts objects of the finest scale against nuclei: an object
+// hits the nucleus that the centre of its box lies in.
 type comparison struct{ objects, hits, nuclei, found int }
 
 // String says it in a line.
@@ -99,32 +94,22 @@ func (c comparison) String() string {
 	return fmt.Sprintf("nuclei: %d of %d have an object, %d of %d objects lie on one", c.found, c.nuclei, c.hits, c.objects)
 }
 
-func compare(dir string, truth *synth.Truth) (comparison, error) {
+// compare compares the objects in dir with truth drawn at mpp.
+func compare(dir string, truth *synth.Truth, mpp float64, s *sam.Slide) (comparison, error) {
 	var c comparison
-	f, err := os.Open(filepath.Join(dir, sam.CSVFile))
-	if err != nil {
-		return c, err
-	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		return c, err
-	}
+	own, _ := s.MPP()
 	found := map[int32]bool{}
-	for _, r := range rows[1:] {
-		var box [4]int
-		for i := range box {
-			if box[i], err = strconv.Atoi(r[3+i]); err != nil {
-				return c, err
-			}
+	err := readTable(filepath.Join(dir, sam.CSVFile), func(o object) {
+		if o.mpp != mpp {
+			return
 		}
 		c.objects++
-		x, y := box[0]+box[2]/2, box[1]+box[3]/2
+		x, y := int(o.midX*own/mpp), int(o.midY*own/mpp)
 		if n := truth.Nuclei[y*truth.W+x]; n > 0 {
 			c.hits++
 			found[n] = true
 		}
-	}
+	})
 	c.found, c.nuclei = len(found), len(truth.List)
-	return c, nil
+	return c, err
 }

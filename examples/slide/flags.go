@@ -18,37 +18,46 @@ import (
 // job is what the flags ask for.
 type job struct {
 	model, slide, sheet, out string
-	mpp, slideMPP            float64
+	slideMPP                 float64
+	scales                   []scale
 	tile, halo               int
 	region                   image.Rectangle
-	prompts                  string
-	points, layers, minArea  int
+	points, layers           int
 	iou, stability           float64
 	all, merge, json         bool
 	skipBad                  bool
 	shard, shards            int
 	synthetic                int
-	class                    string
+}
+
+// scale is one of the resolutions to look at.
+type scale struct {
+	mpp              float64 // 0: the slide's own
+	prompts          string
+	minArea, maxArea int
+	class            string
 }
 
 func parse(args []string, env func(string) string, stderr io.Writer) (*job, error) {
 	j := &job{}
-	var region, shard string
+	var region, shard, mpp, prompts, minArea, maxArea, class string
 	fs := flag.NewFlagSet("slide", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&j.slide, "slide", "", "slide or picture `file`; default: a synthetic slide")
 	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out")
 	fs.StringVar(&j.model, "model", "", "checkpoint `file`; default: the bundled model")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
-	fs.Float64Var(&j.mpp, "mpp", 0, "resolution to work at, micrometres per pixel; 0: the slide's own")
+	fs.StringVar(&mpp, "mpp", "0", "resolutions to work at, micrometres per pixel, as `0.5` or 0.5,2; 0: the slide's own,\n"+
+		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")
 	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
 	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
 	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
 	fs.StringVar(&region, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
-	fs.StringVar(&j.prompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all")
+	fs.StringVar(&prompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
-	fs.IntVar(&j.minArea, "min-area", 0, "least pixels of an object; smaller holes and islands are removed too")
+	fs.StringVar(&minArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too")
+	fs.StringVar(&maxArea, "max-area", "0", "most `pixels` of an object; 0: no bound")
 	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.55; below 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
 	fs.BoolVar(&j.all, "all", false, "look at glass too")
@@ -57,7 +66,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.BoolVar(&j.merge, "merge", false, "join the shards")
 	fs.BoolVar(&j.json, "json", false, "log as JSON")
 	fs.IntVar(&j.synthetic, "synthetic", demoSide, "side of the synthetic slide in pixels of 0.25 micrometres")
-	fs.StringVar(&j.class, "class", "", "class of the objects for QuPath")
+	fs.StringVar(&class, "class", "", "`class` of the objects for QuPath")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
@@ -68,10 +77,11 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 		return nil, errors.New("both -slide and -sheet are given, want one")
 	case j.synthetic < 256 || j.synthetic > 1<<20:
 		return nil, fmt.Errorf("-synthetic %d, want 256 to %d", j.synthetic, 1<<20)
-	case j.prompts != "nuclei" && j.prompts != "grid":
-		return nil, fmt.Errorf("-prompts %q, want nuclei or grid", j.prompts)
 	}
 	var err error
+	if j.scales, err = parseScales(mpp, prompts, minArea, maxArea, class); err != nil {
+		return nil, err
+	}
 	if j.region, err = parseRegion(region); err != nil {
 		return nil, err
 	}
@@ -80,6 +90,50 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 		err = errors.New("-merge joins all shards: leave -shard out")
 	}
 	return j, err
+}
+
+// parseScales reads the lists of the scales' flags.
+func parseScales(mpp, prompts, minArea, maxArea, class string) ([]scale, error) {
+	out := make([]scale, len(strings.Split(mpp, ",")))
+	for _, f := range []struct {
+		name, list string
+		set        func(s *scale, v string) error
+	}{
+		{"mpp", mpp, func(s *scale, v string) (err error) {
+			if s.mpp, err = strconv.ParseFloat(v, 64); err == nil && !(s.mpp >= 0) {
+				err = errors.New("want 0 or more")
+			}
+			return err
+		}},
+		{"prompts", prompts, func(s *scale, v string) error {
+			if s.prompts = v; v != "nuclei" && v != "grid" {
+				return errors.New("want nuclei or grid")
+			}
+			return nil
+		}},
+		{"min-area", minArea, func(s *scale, v string) (err error) { s.minArea, err = parseArea(v); return err }},
+		{"max-area", maxArea, func(s *scale, v string) (err error) { s.maxArea, err = parseArea(v); return err }},
+		{"class", class, func(s *scale, v string) error { s.class = v; return nil }},
+	} {
+		vs := strings.Split(f.list, ",")
+		if len(vs) != 1 && len(vs) != len(out) {
+			return nil, fmt.Errorf("-%s %q for %d scales, want one value or one for each", f.name, f.list, len(out))
+		}
+		for i := range out {
+			if err := f.set(&out[i], strings.TrimSpace(vs[i%len(vs)])); err != nil {
+				return nil, fmt.Errorf("-%s %q: %w", f.name, f.list, err)
+			}
+		}
+	}
+	return out, nil
+}
+
+func parseArea(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err == nil && n < 0 {
+		err = errors.New("want 0 or more")
+	}
+	return n, err
 }
 
 func parseRegion(s string) (image.Rectangle, error) {
@@ -149,27 +203,39 @@ func parseShard(s string, env func(string) string) (i, n int, err error) {
 	return i, n, nil
 }
 
-// options are the flags as sam wants them.
-func (j *job) options() sam.SegmentOptions {
+// bundledMPP is the resolution at which the bundled model sees nuclei best.
+const bundledMPP = 0.25
+
+// options are the flags as sam wants them, for slide s.
+func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 	o := sam.SegmentOptions{
-		MPP: j.mpp, Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, MinArea: j.minArea,
-		Shard: j.shard, Shards: j.shards, Class: j.class,
-		Everything: sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: j.minArea},
+		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Shard: j.shard, Shards: j.shards,
 	}
+	iou, stability := j.iou, j.stability
 	// The defaults are made for ViT-H; the bundled model is less sure.
-	if j.model == "" && j.iou == 0 {
-		o.Everything.PredIoUThresh = 0.55
+	if j.model == "" && iou == 0 {
+		iou = 0.55
 	}
-	if j.model == "" && j.stability == 0 {
-		o.Everything.StabilityScoreThresh = 0.4
+	if j.model == "" && stability == 0 {
+		stability = 0.4
 	}
-	if j.prompts == "nuclei" {
-		// One mask a point: nuclei have no parts to choose from. Two points
-		// in one nucleus give two masks that differ a little.
-		o.Find, o.FindName = sam.FindNuclei, "nuclei"
-		o.Everything.SingleMask, o.Everything.BoxNMSThresh = true, 0.5
-	} else {
-		o.Everything.PointsPerSide, o.Everything.CropNLayers = j.points, j.layers
+	for _, sc := range j.scales {
+		c := sam.SegmentScale{
+			MPP: sc.mpp, MinArea: sc.minArea, MaxArea: sc.maxArea, Class: sc.class,
+			Everything: sam.EverythingOptions{PredIoUThresh: iou, StabilityScoreThresh: stability, MinMaskRegionArea: sc.minArea},
+		}
+		if own, _ := s.MPP(); j.model == "" && sc.mpp == 0 && own > 0 {
+			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
+		}
+		if sc.prompts == "nuclei" {
+			// One mask a point: nuclei have no parts to choose from, and do
+			// not overlap.
+			c.Find, c.FindName = sam.FindNuclei, "nuclei"
+			c.Everything.SingleMask, c.Everything.BoxNMSThresh, c.Disjoint = true, 0.5, true
+		} else {
+			c.Everything.PointsPerSide, c.Everything.CropNLayers = j.points, j.layers
+		}
+		o.Scales = append(o.Scales, c)
 	}
 	return o
 }

@@ -128,7 +128,7 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 
 // segment runs or merges one slide with a line of log now and then.
 func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job, log *slog.Logger) (*sam.SegmentResult, error) {
-	o := j.options()
+	o := j.options(s)
 	last := time.Now()
 	o.Progress = func(p sam.SegmentProgress) {
 		if p.Done < p.Total && time.Since(last) < 5*time.Second {

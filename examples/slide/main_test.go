@@ -25,7 +25,7 @@ func noEnv(string) string { return "" }
 // time finds everything done and writes the same.
 func TestDemo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
-	args := []string{"-out", dir, "-region", "0,0,240,200", "-iou", "-1", "-stability", "-1", "-json", "-all"}
+	args := []string{"-out", dir, "-region", "0,0,240,200", "-mpp", "0.5", "-iou", "-1", "-stability", "-1", "-json", "-all"}
 	var first []byte
 	for i := range 2 {
 		var out, log bytes.Buffer
@@ -74,7 +74,8 @@ func TestFlags(t *testing.T) {
 		args, want string
 	}{
 		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei or grid"},
-		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-shard auto", "no variable"},
+		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
+		{"-min-area -1", "want 0 or more"}, {"-shard auto", "no variable"},
 	} {
 		_, err := parse(strings.Fields(tt.args), noEnv, &bytes.Buffer{})
 		assert.ErrorContains(t, err, tt.want, tt.args)
@@ -87,6 +88,14 @@ func TestFlags(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, image.Rect(1, 2, 4, 6), j.region)
 	assert.Equal(t, []int{1, 4}, []int{j.shard, j.shards})
+	assert.Equal(t, []scale{{prompts: "nuclei"}}, j.scales)
+	j, err = parse(strings.Fields("-mpp 0.5,2 -prompts nuclei,grid -min-area 0,50 -max-area 900,0 -class nucleus,gland"), noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	assert.Equal(t, []scale{{0.5, "nuclei", 0, 900, "nucleus"}, {2, "grid", 50, 0, "gland"}}, j.scales)
+	o := j.options(sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.25))
+	require.Len(t, o.Scales, 2)
+	assert.NotNil(t, o.Scales[0].Find)
+	assert.Nil(t, o.Scales[1].Find)
 }
 
 func TestArrayJobs(t *testing.T) {

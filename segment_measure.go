@@ -1,0 +1,116 @@
+package sam
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/paulmach/orb"
+)
+
+// frame returns the outlines in level-0 pixels.
+func (m *Mask) frame(p *scalePlan) orb.Geometry {
+	g := m.Geometry(Frame{})
+	if p.FX == 1 && p.FY == 1 {
+		return g
+	}
+	scale := func(poly orb.Polygon) {
+		for _, r := range poly {
+			for i, v := range r {
+				r[i] = orb.Point{v[0] * p.FX, v[1] * p.FY}
+			}
+		}
+	}
+	switch g := g.(type) {
+	case orb.Polygon:
+		scale(g)
+	case orb.MultiPolygon:
+		for _, poly := range g {
+			scale(poly)
+		}
+	}
+	return g
+}
+
+// description is what is measured of an object. Lengths and areas are in
+// pixels of the scale, um2 and um turn them into micrometres.
+type description struct {
+	merged       mergedObject
+	plan         *scalePlan
+	area         int
+	x, y         float64 // centroid, level 0
+	major, minor float64 // axes of the ellipse of the same second moments
+}
+
+func describe(m mergedObject, p *scalePlan) description {
+	d := description{merged: m, plan: p, area: m.mask.Area()}
+	cx, cy := m.mask.centroid()
+	d.x, d.y = cx*p.FX, cy*p.FY
+	var xx, yy, xy float64
+	for r := range m.mask.Runs() {
+		w := float64(r.X1 - r.X0)
+		mx, my := float64(r.X0)+w/2-cx, float64(r.Y)+0.5-cy
+		xx += w*mx*mx + w*w*w/12
+		yy += w*my*my + w/12
+		xy += w * mx * my
+	}
+	n := float64(d.area)
+	xx, yy, xy = xx/n, yy/n, xy/n
+	root := math.Sqrt((xx-yy)*(xx-yy)/4 + xy*xy)
+	d.major, d.minor = 4*math.Sqrt((xx+yy)/2+root), 4*math.Sqrt(max((xx+yy)/2-root, 0))
+	return d
+}
+
+// areaPixels returns the area in pixels of level 0.
+func (d description) areaPixels() float64 { return float64(d.area) * d.plan.FX * d.plan.FY }
+
+func (d description) measurements() []Measurement {
+	ms := []Measurement{
+		{MeasurePredictedIoU, round(float64(d.merged.iou), 6)}, {MeasureStability, round(float64(d.merged.stability), 6)},
+		{MeasureAreaPixels, d.areaPixels()},
+	}
+	if um := d.plan.MPP; um > 0 {
+		ms = append(ms, Measurement{MeasureAreaMicrons, round(float64(d.area)*um*um, 4)},
+			Measurement{"Major axis µm", round(d.major*um, 4)}, Measurement{"Minor axis µm", round(d.minor*um, 4)},
+			Measurement{MeasureScale, um})
+	}
+	return append(ms, Measurement{"Eccentricity", round(math.Sqrt(max(1-d.minor*d.minor/(d.major*d.major), 0)), 4)},
+		Measurement{"Tiles", float64(d.merged.parts)})
+}
+
+const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles"
+
+// csv returns the object's line: places, box and area_px in pixels of level 0
+// whatever the scale; unknown values empty.
+func (d description) csv(id int) string {
+	um := d.plan.MPP
+	known := func(v float64) string {
+		if um == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%.4f", v)
+	}
+	x0, y0, x1, y1 := d.plan.rect(d.merged.mask.Bounds())
+	mpp := ""
+	if um > 0 {
+		mpp = strconv.FormatFloat(um, 'g', -1, 64)
+	}
+	short := func(v float64) string { return strconv.FormatFloat(round(v, 2), 'f', -1, 64) }
+	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d", id, csvText(d.plan.scale.Class), mpp,
+		d.x, d.y, short(x0), short(y0), short(x1-x0), short(y1-y0), short(d.areaPixels()), known(float64(d.area)*um*um), known(d.major*um), known(d.minor*um),
+		d.merged.iou, d.merged.stability, d.merged.point.X*d.plan.FX, d.merged.point.Y*d.plan.FY, d.merged.parts)
+}
+
+// csvText quotes a field that needs it.
+func csvText(s string) string {
+	if !strings.ContainsAny(s, "\",\r\n") {
+		return s
+	}
+	return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+}
+
+func round(v float64, digits int) float64 {
+	f := math.Pow10(digits)
+	return math.Round(v*f) / f
+}
