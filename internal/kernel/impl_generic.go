@@ -206,7 +206,8 @@ func layerNormGeneric(dst, x, gamma, beta []float32, rows, c int, eps float32) {
 	}
 }
 
-// normColsGeneric sums in float64, as layerNormGeneric does.
+// normColsGeneric sums in float64, as layerNormGeneric does, and keeps the
+// mean in float64.
 func normColsGeneric(o, gamma, beta []float32, n, w int, eps float32) {
 	for j := range w {
 		var sum float64
@@ -220,9 +221,8 @@ func normColsGeneric(o, gamma, beta []float32, n, w int, eps float32) {
 			sq += float64(d * d)
 		}
 		inv := float32(1 / math.Sqrt(sq/float64(n)+float64(eps)))
-		mu := float32(mean)
 		for r, i := 0, j; r < n; r, i = r+1, i+w {
-			o[i] = float32(float32((o[i]-mu)*inv)*gamma[r]) + beta[r]
+			o[i] = float32(float32(float32(float64(o[i])-mean)*inv)*gamma[r]) + beta[r]
 		}
 	}
 }
