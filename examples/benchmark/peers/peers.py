@@ -1,54 +1,85 @@
 #!/usr/bin/env python3
-"""Times PyTorch, ONNX Runtime and Hugging Face on Segment Anything.
+"""Times PyTorch, ONNX Runtime and Hugging Face beside slidesam.
 
-    python peers.py --segment-anything PATH [--image FILE] [--model vit_b] [--everything]
+    go build -o benchmark ./examples/benchmark
+    python peers.py --ours ./benchmark --segment-anything PATH [--model vit_b] [--everything]
 
-Every peer runs in a process of its own, one after the other, on the same
-picture, the same counter-based weights (those of sam.NewRandom) and the same
-number of threads, and prints one JSON object per line:
+Every program runs in a process of its own, one after the other, slidesam first
+and last, on the same picture, the same checkpoint file and the same number of
+threads, and prints one JSON object per line:
 
     {"peer": "pytorch", "what": "encode", "seconds": [...], "best": 1.0, ...}
 
 "seconds" are wall times of the measured runs, after one run to warm up;
-"peak_mb" is the largest resident memory of that process so far. "what" is one
-of load, encode, point, points64, everything.
+"peak_mb" is the largest resident memory of that process so far, in 10^6 bytes.
+"what" is one of load, encode, point, points64, everything32 (or another side).
+A table in Markdown comes last; --table makes it from lines kept with --json.
 """
 
 import argparse
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-REFERENCE = os.path.join(HERE, "..", "..", "..", "internal", "golden", "reference")
+ROOT = os.path.join(HERE, "..", "..", "..")
+REFERENCE = os.path.join(ROOT, "internal", "golden", "reference")
+BUNDLED = os.path.join(ROOT, "weights", "bundled")
 PEERS = ["pytorch", "onnxruntime", "huggingface"]
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--ours", metavar="PATH", help="the program of examples/benchmark; left out, slidesam is not timed")
     p.add_argument("--segment-anything", metavar="PATH", help="clone of segment-anything at dca509f, if not installed")
-    p.add_argument("--model", default="vit_b", help="vit_b, vit_l, vit_h, or a reference model such as small_a")
-    p.add_argument("--seed", type=int, default=1, help="seed of the counter-based weights")
-    p.add_argument("--image", metavar="FILE", help="picture; a counter-based one of 1024 x 1024 if left out")
+    p.add_argument("--model", default="vit_b", help="vit_b, vit_l, vit_h, bundled, or a reference model such as small_a")
+    p.add_argument("--checkpoint", metavar="FILE",
+                   help="its weights, .pth or .safetensors in the original's names; counter-based ones if left out, written to MODEL.pth when missing")  # fmt: skip
+    p.add_argument("--seed", type=int, default=1, help="seed of counter-based weights")
+    p.add_argument("--image", metavar="FILE", help="picture; the bundled one of 1024 x 1024 if left out")
     p.add_argument("--onnx", metavar="FILE", help="the encoder as ONNX, exported here when missing (default MODEL.onnx)")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--repeat", type=int, default=3, help="measured runs of each")
-    p.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
+    p.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     p.add_argument("--what", nargs="+", choices=["encode", "point", "points64"], default=["encode", "point", "points64"])
-    p.add_argument("--everything", action="store_true", help="time automatic masks from 32 x 32 points, PyTorch only")
+    p.add_argument("--everything", action="store_true", help="time automatic masks too, once: slidesam and PyTorch")
+    p.add_argument("--points-per-side", type=int, default=32, help="side of their grid of points")
+    p.add_argument("--pred-iou-thresh", type=float, default=0.88)
+    p.add_argument("--stability-score-thresh", type=float, default=0.95)
+    p.add_argument("--pass", type=float, dest="share", metavar="SHARE",
+                   help="slidesam chooses both thresholds so that about this share of the masks passes; PyTorch gets the same")  # fmt: skip
+    p.add_argument("--scaling", action="store_true", help="time slidesam's encode on one thread too")
+    p.add_argument("--json", metavar="FILE", help="append the lines to this file")
+    p.add_argument("--table", nargs="+", metavar="FILE", help="only print the table of the lines in these files")
     p.add_argument("--child", choices=PEERS, help=argparse.SUPPRESS)
     a = p.parse_args()
+    if a.model == "bundled":
+        a.checkpoint = a.checkpoint or os.path.join(BUNDLED, "model.safetensors")
+    a.checkpoint = a.checkpoint or a.model + ".pth"
     a.onnx = a.onnx or a.model + ".onnx"
+    a.image = a.image or os.path.join(BUNDLED, "picture.jpg")
+    if a.share is not None and not a.ours:
+        p.error("--pass: slidesam chooses the thresholds; give --ours")
     return a
 
 
 def peak_mb():
-    """The peak resident memory of this process in MiB (Linux counts KiB, macOS bytes)."""
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(kib / (1024 if sys.platform != "darwin" else 1024 * 1024), 1)
+    """The peak resident memory of this process in 10^6 bytes (Linux counts KiB, macOS bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1024 if sys.platform != "darwin" else 1) / 1e6, 1)
+
+
+def cpu():
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 class Bench:
@@ -61,35 +92,57 @@ class Bench:
             seconds=[round(s, 4) for s in seconds], best=round(min(seconds), 4), peak_mb=peak_mb(), **more,
         )), flush=True)  # fmt: skip
 
-    def time(self, what, f, repeat=None, warm=True, **more):
+    def time(self, what, f, repeat=None, warm=True, more=lambda out: {}):
         """Times f, which warms up first, and returns what its last run returned."""
         out, seconds = f() if warm else None, []
         for _ in range(repeat or self.a.repeat):
             start = time.perf_counter()
             out = f()
             seconds.append(time.perf_counter() - start)
-        self.line(what, seconds, **more)
+        self.line(what, seconds, **more(out))
         return out
 
 
 def picture(a):
     """The picture, uint8 [H, W, 3]."""
-    import counter
     import numpy as np
-
-    if not a.image:
-        return counter.picture(1024, 1024, 1000 * a.seed)
     from PIL import Image
 
     return np.array(Image.open(a.image).convert("RGB"))
 
 
-def original(a):
-    """segment_anything's model with counter-based weights, and its shape."""
+def shape(a):
     import models
 
-    c = models.SHAPES["full_" + a.model[-1] if a.model.startswith("vit_") else a.model]
-    return models.build(c, a.seed), c
+    if a.model == "bundled":  # weights/bundled/train/model.py
+        return models.config(width=192, depth=6, heads=6, window=16, globals=[3], prompt=128, decoder_mlp=512, iou_hidden=128)
+    return models.SHAPES["full_" + a.model[-1] if a.model.startswith("vit_") else a.model]
+
+
+def original(a):
+    """segment_anything's model with the checkpoint's weights, loaded as its
+    own build_sam does."""
+    import models
+    import torch
+
+    sam = models.empty(shape(a))
+    if a.checkpoint.endswith(".safetensors"):
+        from safetensors.torch import load_file
+
+        sam.load_state_dict(load_file(a.checkpoint))
+    else:
+        with open(a.checkpoint, "rb") as f:
+            sam.load_state_dict(torch.load(f))
+    return sam
+
+
+def make_checkpoint(a):
+    """Writes counter-based weights, those of sam.NewRandom, as a checkpoint."""
+    import models
+    import torch
+
+    torch.save(models.build(shape(a), a.seed).state_dict(), a.checkpoint + ".part")
+    os.replace(a.checkpoint + ".part", a.checkpoint)
 
 
 def grid_points(h, w, n):
@@ -109,8 +162,8 @@ def pytorch(a):
     torch.set_num_threads(a.threads)
     b = Bench(a, "pytorch", torch.__version__)
     start = time.perf_counter()
-    sam, _ = original(a)
-    b.line("load", [time.perf_counter() - start], note="counter-based weights made, not read")
+    sam = original(a)
+    b.line("load", [time.perf_counter() - start])
     img = picture(a)
     h, w = img.shape[:2]
     predictor = SamPredictor(sam)
@@ -127,16 +180,19 @@ def pytorch(a):
             labels = torch.ones(64, 1, dtype=torch.int)
             b.time("points64", lambda: predictor.predict_torch(pts[:, None], labels))
         if a.everything:
-            generator = SamAutomaticMaskGenerator(sam)
-            b.time("everything", lambda: generator.generate(img), repeat=1, warm=False)
+            generator = SamAutomaticMaskGenerator(
+                sam, points_per_side=a.points_per_side, pred_iou_thresh=a.pred_iou_thresh,
+                stability_score_thresh=a.stability_score_thresh)  # fmt: skip
+            b.time(f"everything{a.points_per_side}", lambda: generator.generate(img), repeat=1, warm=False,
+                   more=lambda out: dict(masks=len(out)))  # fmt: skip
 
 
 def export(a, path):
     """Writes the encoder as ONNX with PyTorch's exporter."""
     import torch
 
-    sam, c = original(a)
-    x = torch.zeros(1, 3, c["img_size"], c["img_size"])
+    sam, side = original(a), shape(a)["img_size"]
+    x = torch.zeros(1, 3, side, side)
     tmp = path + ".part"
     with torch.no_grad():
         torch.onnx.export(sam.image_encoder, (x,), tmp, input_names=["x"], output_names=["embedding"],
@@ -146,9 +202,7 @@ def export(a, path):
 
 def onnxruntime(a):
     if not os.path.exists(a.onnx):
-        # In a process of its own, so that PyTorch does not count as memory.
-        subprocess.run([sys.executable, "-W", "ignore", "-c", "import peers; a = peers.arguments(); peers.setup(a); peers.export(a, a.onnx)",
-                        *sys.argv[1:]], env={**os.environ, "PYTHONPATH": HERE}, check=True, stdout=sys.stderr)  # fmt: skip
+        apart("export(a, a.onnx)")  # so that PyTorch does not count as memory
     import numpy as np
     import onnxruntime as ort
     from PIL import Image
@@ -186,11 +240,8 @@ def huggingface(a):
 
     torch.set_num_threads(a.threads)
     b = Bench(a, "huggingface", f"{transformers.__version__}, PyTorch {torch.__version__}")
-    sam, c = original(a)
-    start = time.perf_counter()
-    model = hf.build(c, sam)
-    b.line("load", [time.perf_counter() - start], note="counter-based weights copied, not read")
-    del sam
+    c = shape(a)
+    model = hf.build(c, original(a))
     proc, img = hf.processor(c), picture(a)
     h, w = img.shape[:2]
     scale = np.array([0.0, 0.0])
@@ -221,13 +272,90 @@ def setup(a):
         sys.path.insert(0, a.segment_anything)
 
 
+def apart(call):
+    """Runs a function of this file in a process of its own."""
+    code = "import peers; from peers import *; a = peers.arguments(); peers.setup(a); peers." + call
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, *sys.argv[1:]],
+                   env={**os.environ, "PYTHONPATH": HERE}, check=True, stdout=sys.stderr)  # fmt: skip
+
+
+def slidesam(a, first):
+    """Runs examples/benchmark and returns its figures as lines of this
+    program. Later runs repeat encode and prompts only, without what takes long."""
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as tmp:
+        out, png = os.path.join(tmp, "figures.json"), os.path.join(tmp, "picture.png")
+        # The same pixels for all: JPEG decoders differ.
+        Image.open(a.image).convert("RGB").save(png, compress_level=1)
+        cmd = [a.ours, "-model", a.checkpoint, "-picture", png, "-json", out, "-runs", str(a.repeat)]
+        if not {"point", "points64"} & set(a.what):
+            cmd += ["-prompts=false"]
+        if first and a.scaling:
+            cmd += ["-scaling"]
+        if first and a.everything:
+            cmd += ["-everything", "-points-per-side", str(a.points_per_side)]
+            cmd += ["-pred-iou-thresh", repr(a.pred_iou_thresh), "-stability-score-thresh", repr(a.stability_score_thresh)]
+            cmd += ["-pass", repr(a.share)] if a.share is not None else []
+        subprocess.run(cmd, check=True, stdout=sys.stderr, env={**os.environ, "GOMAXPROCS": str(a.threads)})
+        with open(out) as f:
+            r = json.load(f)
+    names = {"one point": "point", "64 points": "points64"}
+    for f in r["figures"]:
+        what = f["what"]
+        line = dict(peer="slidesam", version=f"{r['go']}, {r['kernels']}", model=a.model, what=names.get(what, what), **{k: v for k, v in f.items() if k != "what"})
+        if what.startswith("everything"):
+            line.update(what=f"everything{a.points_per_side}", pred_iou_thresh=r["pred_iou_thresh"], stability_score_thresh=r["stability_score_thresh"])
+        if "scaling" in r and what == f"encode, {a.threads} threads":
+            line.update(scaling=r["scaling"])
+        yield line
+
+
 def main():
+    import table
+
     a = arguments()
     setup(a)
     if a.child:
         return dict(pytorch=pytorch, onnxruntime=onnxruntime, huggingface=huggingface)[a.child](a)
+    if a.table:
+        lines = []
+        for path in a.table:
+            with open(path) as f:
+                lines += [json.loads(x) for x in f]
+        return print(table.Results(lines).table())
+    if not os.path.exists(a.checkpoint):
+        apart("make_checkpoint(a)")
+    from PIL import Image
+
+    size = "%d x %d" % Image.open(a.image).size
+    here = dict(picture=size, cpu=cpu(), cores=os.cpu_count())
+    lines = []
+
+    def keep(line, process):
+        lines.append({**line, **here, "process": process})
+        print(json.dumps(lines[-1]), flush=True)
+        if a.json:
+            with open(a.json, "a") as f:
+                f.write(json.dumps(lines[-1]) + "\n")
+
+    if a.ours:
+        for line in slidesam(a, True):
+            keep(line, f"{os.getpid()} first")
+            if "pred_iou_thresh" in line:
+                a.pred_iou_thresh, a.stability_score_thresh = line["pred_iou_thresh"], line["stability_score_thresh"]
     for peer in a.peers:
-        subprocess.run([sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--child", peer], check=True)
+        cmd = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--child", peer]
+        cmd += ["--pred-iou-thresh", repr(a.pred_iou_thresh), "--stability-score-thresh", repr(a.stability_score_thresh)]
+        with subprocess.Popen(cmd, stdout=subprocess.PIPE, text=True) as child:
+            for line in child.stdout:
+                keep(json.loads(line), f"{os.getpid()} {peer}")
+        if child.returncode:
+            sys.exit(f"{peer} ended with {child.returncode}")
+    if a.ours and a.peers:
+        for line in slidesam(a, False):
+            keep(line, f"{os.getpid()} last")
+    print("\n" + table.Results(lines).table())
 
 
 if __name__ == "__main__":

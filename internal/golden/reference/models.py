@@ -56,8 +56,9 @@ PICTURES = {
 }
 
 
-def build(c, seed):
-    """Returns segment_anything's model of that shape with its weights."""
+def empty(c):
+    """Returns segment_anything's model of that shape, with weights that mean
+    nothing."""
     grid = c["img_size"] // c["patch"]
     sam = Sam(
         image_encoder=ImageEncoderViT(
@@ -81,7 +82,13 @@ def build(c, seed):
         pixel_mean=[123.675, 116.28, 103.53],
         pixel_std=[58.395, 57.12, 57.375],
     )  # fmt: skip
-    sam.eval()
+    return sam.eval()
+
+
+def build(c, seed):
+    """Returns segment_anything's model of that shape with counter-based
+    weights."""
+    sam = empty(c)
     with torch.no_grad():
         for name, p in sam.state_dict().items():
             p.copy_(torch.from_numpy(counter.weight(name, p.shape, seed)))

@@ -3,3 +3,5 @@
 package main
 
 func peakMB() float64 { return 0 }
+
+func cpuName() string { return "" }
