@@ -21,6 +21,7 @@ require (
 require (
 	github.com/ajroetker/go-jpeg2000 v0.0.2
 	github.com/awalterschulze/gographviz v2.0.3+incompatible
+	github.com/ebitengine/purego v0.11.3
 	github.com/jedib0t/go-pretty/v6 v6.8.3
 	golang.org/x/sync v0.24.0
 	gonum.org/v1/plot v0.17.0

@@ -60,7 +60,10 @@ type SlideSource interface {
 type Slide struct{ w *wsi.Slide }
 
 // OpenSlide opens a whole-slide image or a picture: Aperio SVS, OME-TIFF,
-// Philips TIFF, generic tiled or stripped TIFF and BigTIFF, PNG, JPEG.
+// Philips TIFF, generic tiled or stripped TIFF and BigTIFF, PNG, JPEG. Built
+// with the tag openslide, on Linux and macOS, it reads NDPI, MRXS, SCN, BIF
+// and what else the OpenSlide library knows, through that library, which is
+// loaded when the first such file is opened.
 //
 // The error wraps ErrSlideFormat if the format is not read, and names the
 // format and a way to convert it if it is a known one.
@@ -127,7 +130,7 @@ func (s *Slide) MPP() (x, y float64) { m := s.w.Meta(); return m.MPPX, m.MPPY }
 func (s *Slide) Objective() float64 { return s.w.Meta().Objective }
 
 // Format names the file's format: "aperio", "ome-tiff", "philips", "tiff",
-// "png", "jpeg", "picture" or "source".
+// "png", "jpeg", "picture" or "source", or OpenSlide's name of the vendor.
 func (s *Slide) Format() string { return s.w.Meta().Format }
 
 // Description returns the text that the scanner wrote, as it stands.

@@ -17,14 +17,30 @@ import (
 
 // Open opens the slide at path. The error wraps ErrFormat if the file is of
 // no format that is read, and names the format if it is a known one.
+//
+// Built with the tag openslide, on Linux and macOS, it asks the OpenSlide
+// library for what is not read here.
 func Open(path string, o Options) (*Slide, error) {
 	head, err := readHead(path)
 	if err != nil {
 		return nil, fmt.Errorf("wsi: open: %w", err)
 	}
-	if f := foreign(path, head); f != nil {
-		return nil, fmt.Errorf("wsi: open %s: %w", path, f)
+	s, err := open(path, head, o)
+	if errors.Is(err, ErrFormat) {
+		s, err = viaOpenSlide(path, o, err)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("wsi: open %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// open opens a slide of a format that this package reads.
+func open(path string, head []byte, o Options) (*Slide, error) {
+	if f := foreign(path, head); f != nil {
+		return nil, f
+	}
+	var err error
 	s := &Slide{opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
 	switch {
 	case bytes.HasPrefix(head, []byte("\x89PNG\r\n\x1a\n")):
@@ -38,7 +54,7 @@ func Open(path string, o Options) (*Slide, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("wsi: open %s: %w", path, err)
+		return nil, err
 	}
 	s.setMPP(o.MPP, o.MPP)
 	return s, nil
@@ -66,6 +82,7 @@ func readHead(path string) ([]byte, error) {
 // foreignFormat is a slide format that is recognised and not read.
 type foreignFormat struct {
 	name, how string
+	openslide bool // OpenSlide reads it
 }
 
 func (f *foreignFormat) Error() string {
@@ -82,11 +99,11 @@ const (
 
 // byExt names formats by the file's extension where the first bytes do not.
 var byExt = map[string]foreignFormat{
-	".mrxs": {"3DHISTECH MIRAX (MRXS)", viaVips}, ".vms": {"Hamamatsu VMS", viaVips}, ".vmu": {"Hamamatsu VMU", viaVips},
-	".ndpi": {"Hamamatsu NDPI", viaVips}, ".ndpis": {"Hamamatsu NDPI set", viaVips}, ".scn": {"Leica SCN", viaVips},
-	".bif": {"Ventana BIF", viaVips}, ".svslide": {"Sakura SVSLIDE", viaVips}, ".czi": {"Zeiss CZI", viaBF}, ".vsi": {"Olympus VSI", viaBF},
-	".lif": {"Leica LIF", viaBF}, ".nd2": {"Nikon ND2", viaBF}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)"},
-	".dcm": {"DICOM", viaVips}, ".zvi": {"Zeiss ZVI", viaBF}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)"},
+	".mrxs": {"3DHISTECH MIRAX (MRXS)", viaVips, true}, ".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
+	".ndpi": {"Hamamatsu NDPI", viaVips, true}, ".ndpis": {"Hamamatsu NDPI set", viaVips, false}, ".scn": {"Leica SCN", viaVips, true},
+	".bif": {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
+	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
+	".dcm": {"DICOM", viaVips, true}, ".zvi": {"Zeiss ZVI", viaBF, false}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)", false},
 }
 
 // foreign recognises formats that are not read; nil for the others. TIFF
@@ -142,7 +159,7 @@ func (s *Slide) readTIFF() error {
 		f := byExt[".bif"]
 		return &f
 	case strings.HasPrefix(software, "MedScan"):
-		return &foreignFormat{"Trestle TIFF", viaVips}
+		return &foreignFormat{"Trestle TIFF", viaVips, true}
 	}
 	icc, err := d.Bytes(tiff.ICCProfile)
 	if err != nil {

@@ -203,7 +203,7 @@ func (s *Slide) Thumbnail(ctx context.Context, side int) (*image.RGBA, error) {
 // Identity is what tells slides apart whatever their place and name: format,
 // levels, pixel size, description, length of the file.
 func (s *Slide) Identity() string {
-	id := fmt.Sprintf("%s %v %v %v %q", s.meta.Format, s.meta.MPPX, s.meta.MPPY, s.levels, s.meta.Description)
+	id := fmt.Sprintf("%s %v %v %v %q%s", s.meta.Format, s.meta.MPPX, s.meta.MPPY, s.levels, s.meta.Description, s.identity)
 	if s.file != nil {
 		id += fmt.Sprint(" ", s.file.Size())
 	}

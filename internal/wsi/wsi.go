@@ -82,6 +82,10 @@ type Slide struct {
 	file   *tiff.File
 	sparse bool // the format leaves blank tiles out
 	src    Source
+
+	// Of a slide that the OpenSlide library reads.
+	identity string
+	close    func() error
 }
 
 // Source is where the pixels of a slide come from when it is not a file.
@@ -136,6 +140,9 @@ func (s *Slide) Associated(name string) (image.Image, error) {
 
 // Close closes the file.
 func (s *Slide) Close() error {
+	if s.close != nil {
+		return s.close()
+	}
 	if s.file == nil {
 		return nil
 	}

@@ -110,9 +110,11 @@ func TestForeign(t *testing.T) {
 		file string
 		b    []byte
 		want string
+		how  string
 	}{
-		{"a.ndpi", []byte("II*\x00"), "NDPI"}, {"a.mrxs", []byte("\xff\xd8"), "MRXS"}, {"noext", dicom, "DICOM"}, {"a.dcm", nil, "DICOM"},
-		{"b", []byte("ZISRAWFILE"), "CZI"}, {"a.vsi", []byte("II*\x00"), "VSI"}, {"a.SCN", []byte("II+\x00"), "SCN"}, {"a.isyntax", []byte("<"), "iSyntax"},
+		{"a.ndpi", []byte("II*\x00"), "NDPI", "OpenSlide"}, {"a.mrxs", []byte("\xff\xd8"), "MRXS", "OpenSlide"}, {"noext", dicom, "DICOM", "OpenSlide"}, {"a.dcm", nil, "DICOM", "OpenSlide"},
+		{"b", []byte("ZISRAWFILE"), "CZI", "OpenSlide"}, {"a.vsi", []byte("II*\x00"), "VSI", "bfconvert"}, {"a.SCN", []byte("II+\x00"), "SCN", "OpenSlide"},
+		{"a.isyntax", []byte("<"), "iSyntax", "isyntax2raw"},
 	} {
 		t.Run(tt.want+" "+tt.file, func(t *testing.T) {
 			p := filepath.Join(dir, tt.file)
@@ -121,6 +123,7 @@ func TestForeign(t *testing.T) {
 			require.ErrorIs(t, err, wsi.ErrFormat)
 			assert.ErrorContains(t, err, tt.want)
 			assert.ErrorContains(t, err, "convert")
+			assert.ErrorContains(t, err, tt.how)
 		})
 	}
 	_, err := wsi.Open(filepath.Join(dir, "none.svs"), wsi.Options{})
