@@ -63,10 +63,10 @@ func BenchmarkGonum(b *testing.B) {
 			f    func()
 		}{
 			{"generic", func() { GemmSerial(y, s.n, a, s.k, s.m, p, Epilogue{}) }},
-			{"gonum/w=nk", func() { sgemm(y, a, w, s.m, s.k, s.n, false) }},
-			{"gonum/w=kn", func() { sgemm(y, a, w, s.m, s.k, s.n, true) }},
+			{"gonum/weight=nk", func() { sgemm(y, a, w, s.m, s.k, s.n, false) }},
+			{"gonum/weight=kn", func() { sgemm(y, a, w, s.m, s.k, s.n, true) }},
 		} {
-			b.Run(fmt.Sprintf("m=%d/k=%d/n=%d/impl=%s", s.m, s.k, s.n, c.impl), func(b *testing.B) {
+			b.Run(fmt.Sprintf("impl=%s/m=%d/k=%d/n=%d", c.impl, s.m, s.k, s.n), func(b *testing.B) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 				b.ReportAllocs()
 				for b.Loop() {

@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -339,6 +340,7 @@ def main():
             with open(a.json, "a") as f:
                 f.write(json.dumps(lines[-1]) + "\n")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     if a.ours:
         for line in slidesam(a, True):
             keep(line, f"{os.getpid()} first")
@@ -348,8 +350,12 @@ def main():
         cmd = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--child", peer]
         cmd += ["--pred-iou-thresh", repr(a.pred_iou_thresh), "--stability-score-thresh", repr(a.stability_score_thresh)]
         with subprocess.Popen(cmd, stdout=subprocess.PIPE, text=True) as child:
-            for line in child.stdout:
-                keep(json.loads(line), f"{os.getpid()} {peer}")
+            try:
+                for line in child.stdout:
+                    keep(json.loads(line), f"{os.getpid()} {peer}")
+            except BaseException:
+                child.terminate()
+                raise
         if child.returncode:
             sys.exit(f"{peer} ended with {child.returncode}")
     if a.ours and a.peers:

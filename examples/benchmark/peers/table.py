@@ -74,6 +74,10 @@ class Results:
     def notes(self):
         """What only slidesam says of itself, and what does not agree."""
         ours = [x for x in self.lines if x["peer"] == "slidesam"]
+        encode = self.of("slidesam", "encode")
+        for what in ("point", "points64"):
+            if encode and self.of("slidesam", what):
+                yield f"slidesam: {WHAT[what]}: {self.of('slidesam', what) / encode:.4f} of an encode."
         for x in ours:
             if x.get("fma_share"):
                 yield f"slidesam: {x['what']} at {100 * x['fma_share']:.0f} % of the FMA rate ({x['fma_gflops']:.0f} GFLOP/s on {x['threads']} threads)."
