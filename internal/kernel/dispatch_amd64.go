@@ -29,7 +29,8 @@ var avx2 = impl{
 	exp2:      exp2AVX2,
 	layerNorm: layerNormAVX2,
 	normCols:  normColsAVX2,
-	fma:       func(n int) int { fmaAVX2(n); return n * 24 * 8 * 2 },
+	lanes:     8, interpolate: interpolateAVX2,
+	fma: func(n int) int { fmaAVX2(n); return n * 24 * 8 * 2 },
 }
 
 // avx512 needs AVX-512 F, VL, DQ and BW beside what avx2 needs.
@@ -59,7 +60,8 @@ var avx512 = impl{
 	exp2:      exp2AVX512,
 	layerNorm: layerNormAVX512,
 	normCols:  normColsAVX512,
-	fma:       func(n int) int { fmaAVX512(n); return n * 24 * 16 * 2 },
+	lanes:     16, interpolate: interpolateAVX512,
+	fma: func(n int) int { fmaAVX512(n); return n * 24 * 16 * 2 },
 }
 
 func hasAVX2() bool {

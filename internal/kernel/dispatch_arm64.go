@@ -28,7 +28,8 @@ var neon = impl{
 	exp2:      exp2NEON,
 	layerNorm: layerNormGeneric,
 	normCols:  normColsGeneric,
-	fma:       func(n int) int { fmaNEON(n); return n * 24 * 4 * 2 },
+	lanes:     1, interpolate: interpolateGeneric,
+	fma: func(n int) int { fmaNEON(n); return n * 24 * 4 * 2 },
 }
 
 // impls lists the implementations that this machine can run, best first.

@@ -221,3 +221,30 @@ func TestSetAbove(t *testing.T) {
 		}
 	})
 }
+
+// TestInterpolate compares the bits with those of the definition: enlarged,
+// as it is, and reduced, up to the end of the source.
+func TestInterpolate(t *testing.T) {
+	eachImpl(t, func(t *testing.T, im *impl) {
+		for _, step := range []float64{0.1, 0.25, 0.93, 1, 1.7, 40} {
+			for n := range 70 {
+				for off := range 8 {
+					r := newRand(n, off)
+					in := max(2, int(step*float64(n))+off)
+					src, w0, w1 := guarded(random(r, in), off), guarded(random(r, n), (off+1)%8), guarded(random(r, n), (off+2)%8)
+					i0, i1 := make([]int32, n), make([]int32, n)
+					want := make([]float32, n)
+					for i := range n {
+						i0[i] = int32(min(int(step*float64(i))+off/2, in-1))
+						i1[i] = min(i0[i]+1, int32(in-1))
+						want[i] = float32(src[i0[i]]*w0[i]) + float32(src[i1[i]]*w1[i])
+					}
+					dst := newCanary(n, (off+3)%8)
+					interpolate(im, dst.out, src, i0, i1, w0, w1)
+					dst.check(t, (off+3)%8, nil)
+					sameBits(t, want, dst.out)
+				}
+			}
+		}
+	})
+}

@@ -55,6 +55,12 @@ type impl struct {
 	exp2      func(dst, x []float32)
 	layerNorm func(dst, x, gamma, beta []float32, rows, c int, eps float32)
 
+	// interpolate sets dst[i] = src[i0[i]]*w0[i] + src[i1[i]]*w1[i], with both
+	// products rounded, for whole blocks of lanes elements; what is left of dst
+	// is not written.
+	interpolate func(dst, src []float32, i0, i1 []int32, w0, w1 []float32)
+	lanes       int
+
 	// normCols normalises each lane of n rows of w lanes as layerNorm does
 	// rows of x; gamma and beta have an element for each row.
 	normCols func(o, gamma, beta []float32, n, w int, eps float32)

@@ -28,7 +28,8 @@ var generic = impl{
 	exp2:      exp2Generic,
 	layerNorm: layerNormGeneric,
 	normCols:  normColsGeneric,
-	fma:       fmaGeneric,
+	lanes:     1, interpolate: interpolateGeneric,
+	fma: fmaGeneric,
 }
 
 func transpose1Generic(dst []float32, ldd int, src []float32, _, n int) {
@@ -134,6 +135,13 @@ func blendGeneric(dst, a, b []float32, wa, wb float32) {
 	a, b = a[:len(dst)], b[:len(dst)]
 	for i := range dst {
 		dst[i] = float32(a[i]*wa) + float32(b[i]*wb)
+	}
+}
+
+func interpolateGeneric(dst, src []float32, i0, i1 []int32, w0, w1 []float32) {
+	i0, i1, w0, w1 = i0[:len(dst)], i1[:len(dst)], w0[:len(dst)], w1[:len(dst)]
+	for i := range dst {
+		dst[i] = float32(src[i0[i]]*w0[i]) + float32(src[i1[i]]*w1[i])
 	}
 }
 

@@ -10,6 +10,31 @@ func Blend(dst, a, b []float32, wa, wb float32) {
 	active.blend(dst, a, b, wa, wb)
 }
 
+// Interpolate sets dst[i] = src[i0[i]]*w0[i] + src[i1[i]]*w1[i]. As in [Blend]
+// the products are rounded. The other slices have dst's length; indices lie in
+// src and do not fall. dst must not overlap src. Interpolate runs on the
+// calling goroutine.
+func Interpolate(dst, src []float32, i0, i1 []int32, w0, w1 []float32) {
+	interpolate(active, dst, src, i0, i1, w0, w1)
+}
+
+func interpolate(im *impl, dst, src []float32, i0, i1 []int32, w0, w1 []float32) {
+	n := len(dst)
+	need("interpolate: indices", min(len(i0), len(i1)), n)
+	need("interpolate: weights", min(len(w0), len(w1)), n)
+	if n == 0 {
+		return
+	}
+	if i0[0] < 0 || int(max(i0[n-1], i1[n-1])) >= len(src) {
+		panic("kernel: interpolate: index outside the source")
+	}
+	whole := n - n%im.lanes
+	im.interpolate(dst[:whole], src, i0, i1, w0, w1)
+	if whole < n {
+		interpolateGeneric(dst[whole:], src, i0[whole:], i1[whole:], w0[whole:], w1[whole:])
+	}
+}
+
 // SetAbove sets bit x0+i of the words of bits, the lowest of a word first, for
 // each x[i] > limit. Those bits must be 0 before. NaN is above nothing.
 // SetAbove runs on the calling goroutine.

@@ -69,6 +69,11 @@ func blendAVX2(dst []float32, a []float32, b []float32, wa float32, wb float32)
 //go:noescape
 func aboveAVX2(dst []uint64, x []float32, limit float32)
 
+// interpolateAVX2 works like interpolateGeneric.
+//
+//go:noescape
+func interpolateAVX2(dst []float32, src []float32, i0 []int32, i1 []int32, w0 []float32, w1 []float32)
+
 // reluAVX2 works like reluGeneric.
 //
 //go:noescape

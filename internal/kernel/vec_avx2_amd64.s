@@ -689,6 +689,62 @@ done:
 	VZEROUPPER
 	RET
 
+// func interpolateAVX2(dst []float32, src []float32, i0 []int32, i1 []int32, w0 []float32, w1 []float32)
+// Requires: AVX, AVX2
+TEXT ·interpolateAVX2(SB), NOSPLIT, $0-144
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ i0_base+48(FP), DX
+	MOVQ i1_base+72(FP), BX
+	MOVQ w0_base+96(FP), SI
+	MOVQ w1_base+120(FP), DI
+	MOVQ dst_len+8(FP), R8
+	MOVQ src_len+32(FP), R9
+	SHRQ $0x03, R8
+	JZ   done
+
+block:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (BX), Y1
+	MOVLQSX      (DX), R10
+	MOVLQSX      28(BX), R11
+	SUBQ         R10, R11
+	CMPQ         R11, $0x08
+	JGE          gather
+	LEAQ         8(R10), R11
+	CMPQ         R11, R9
+	JGT          gather
+	VPBROADCASTD (DX), Y2
+	VMOVUPS      (CX)(R10*4), Y3
+	VPSUBD       Y2, Y0, Y0
+	VPSUBD       Y2, Y1, Y1
+	VPERMPS      Y3, Y0, Y2
+	VPERMPS      Y3, Y1, Y3
+	JMP          blend
+
+gather:
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (CX)(Y0*4), Y2
+	VPCMPEQD   Y0, Y0, Y0
+	VGATHERDPS Y0, (CX)(Y1*4), Y3
+
+blend:
+	VMULPS  (SI), Y2, Y2
+	VMULPS  (DI), Y3, Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, BX
+	ADDQ    $0x20, SI
+	ADDQ    $0x20, DI
+	DECQ    R8
+	JNZ     block
+
+done:
+	VZEROUPPER
+	RET
+
 // func reluAVX2(dst []float32, x []float32)
 // Requires: AVX
 TEXT ·reluAVX2(SB), NOSPLIT, $0-48

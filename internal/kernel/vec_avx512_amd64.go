@@ -69,6 +69,11 @@ func blendAVX512(dst []float32, a []float32, b []float32, wa float32, wb float32
 //go:noescape
 func aboveAVX512(dst []uint64, x []float32, limit float32)
 
+// interpolateAVX512 works like interpolateGeneric.
+//
+//go:noescape
+func interpolateAVX512(dst []float32, src []float32, i0 []int32, i1 []int32, w0 []float32, w1 []float32)
+
 // reluAVX512 works like reluGeneric.
 //
 //go:noescape

@@ -687,6 +687,62 @@ done:
 	VZEROUPPER
 	RET
 
+// func interpolateAVX512(dst []float32, src []float32, i0 []int32, i1 []int32, w0 []float32, w1 []float32)
+// Requires: AVX, AVX512F
+TEXT ·interpolateAVX512(SB), NOSPLIT, $0-144
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ i0_base+48(FP), DX
+	MOVQ i1_base+72(FP), BX
+	MOVQ w0_base+96(FP), SI
+	MOVQ w1_base+120(FP), DI
+	MOVQ dst_len+8(FP), R8
+	MOVQ src_len+32(FP), R9
+	SHRQ $0x04, R8
+	JZ   done
+
+block:
+	VMOVUPS      (DX), Z0
+	VMOVUPS      (BX), Z1
+	MOVLQSX      (DX), R10
+	MOVLQSX      60(BX), R11
+	SUBQ         R10, R11
+	CMPQ         R11, $0x10
+	JGE          gather
+	LEAQ         16(R10), R11
+	CMPQ         R11, R9
+	JGT          gather
+	VPBROADCASTD (DX), Z2
+	VMOVUPS      (CX)(R10*4), Z3
+	VPSUBD       Z2, Z0, Z0
+	VPSUBD       Z2, Z1, Z1
+	VPERMPS      Z3, Z0, Z2
+	VPERMPS      Z3, Z1, Z3
+	JMP          blend
+
+gather:
+	KXNORW     K1, K1, K1
+	VGATHERDPS (CX)(Z0*4), K1, Z2
+	KXNORW     K2, K2, K2
+	VGATHERDPS (CX)(Z1*4), K2, Z3
+
+blend:
+	VMULPS  (SI), Z2, Z2
+	VMULPS  (DI), Z3, Z3
+	VADDPS  Z3, Z2, Z2
+	VMOVUPS Z2, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	ADDQ    $0x40, SI
+	ADDQ    $0x40, DI
+	DECQ    R8
+	JNZ     block
+
+done:
+	VZEROUPPER
+	RET
+
 // func reluAVX512(dst []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·reluAVX512(SB), NOSPLIT, $0-48

@@ -51,11 +51,7 @@ func newAxis(in, out, n int) axis {
 // interpolate writes dst[x0+i] for i in [0, len(dst)).
 func (a *axis) interpolate(dst, src []float32, x0 int) {
 	n := len(dst)
-	i0, i1, w0, w1 := a.i0[x0:x0+n], a.i1[x0:x0+n], a.w0[x0:x0+n], a.w1[x0:x0+n]
-	for i := range dst {
-		// The conversions forbid fused operations: the same bits everywhere.
-		dst[i] = float32(src[i0[i]]*w0[i]) + float32(src[i1[i]]*w1[i])
-	}
+	kernel.Interpolate(dst, src, a.i0[x0:x0+n], a.i1[x0:x0+n], a.w0[x0:x0+n], a.w1[x0:x0+n])
 }
 
 // Plane returns src, [in.H, in.W], resized to out, [out.H, out.W], as

@@ -41,6 +41,7 @@ func (s *isa) vectors() {
 	s.scale()
 	s.blend()
 	s.above()
+	s.interpolate()
 	s.relu()
 	s.gelu()
 	s.exp2()
