@@ -99,17 +99,27 @@ func (d *Decoder) Masks(b *graph.Builder, n Batch, img Image, sparse *G.Node) (l
 	s.tokens = b.Apply(op.Tokens{Batch: n.Prompts, N: n.Tokens}, in...)
 	s.positions = s.tokens
 	plain := d.plain(n)
+	outputs := []int{0} // the tokens that are read in the end
+	for _, m := range n.Masks {
+		outputs = append(outputs, 1+m)
+	}
 	if plain {
 		s.transform(img)
 	} else {
-		s.transformFused(img)
+		s.transformFused(img, outputs)
 	}
 	s.tokens = b.Stage("tokens", d.finalNorm.Apply(b, "transformer.norm_final_attn", s.tokens))
-	iou = s.mlp("iou_prediction_head", d.iou, b.Apply(op.Row{Rows: s.rows, Index: 0}, s.tokens))
+	output := func(i int) *G.Node {
+		at := outputs[i]
+		if !plain {
+			at = i
+		}
+		return b.Apply(op.Pick{Rows: s.rows, Which: []int{at}}, s.tokens)
+	}
+	iou = s.mlp("iou_prediction_head", d.iou, output(0))
 	var hyper []*G.Node
-	for _, m := range n.Masks {
-		row := b.Apply(op.Row{Rows: s.rows, Index: 1 + m}, s.tokens)
-		hyper = append(hyper, s.mlp("output_hypernetworks_mlps."+strconv.Itoa(m), d.hyper[m], row))
+	for i, m := range n.Masks {
+		hyper = append(hyper, s.mlp("output_hypernetworks_mlps."+strconv.Itoa(m), d.hyper[m], output(1+i)))
 	}
 	if plain {
 		b.Stage("keys", s.keys)

@@ -85,10 +85,13 @@ type toTokens struct {
 	l                    *twoWay
 	known                *G.Node // complete queries, or nil
 	keys, keysX, valuesX *G.Node
+	rows                 int // tokens of a prompt
 }
 
-// transformFused is transform with one pass over the map for each block.
-func (s *state) transformFused(img Image) {
+// transformFused is transform with one pass over the map for each block. Only
+// the tokens outputs look at the picture in the end: nobody reads the others,
+// and they are dropped.
+func (s *state) transformFused(img Image, outputs []int) {
 	f := fused{state: s}
 	if s.keys = img.Panels; s.keys == nil {
 		s.keys = s.b.Apply(op.Panels{Rows: s.cells()}, img.Rows)
@@ -104,6 +107,8 @@ func (s *state) transformFused(img Image) {
 		s.perceptron(i)
 		f.prepare(i, img.Q)
 	}
+	pick := op.Pick{Rows: s.rows, Which: outputs}
+	s.tokens, s.positions, s.rows = s.b.Apply(pick, s.tokens), s.b.Apply(pick, s.positions), len(outputs)
 	f.look("transformer.final_attn_token_to_image", &s.d.final)
 }
 
@@ -125,7 +130,7 @@ func (f *fused) absorb(name string, w []float32, x *G.Node, bias []float32) *G.N
 func (f *fused) prepare(i int, known *G.Node) {
 	l, name := &f.d.layers[i], blockName(i)+".cross_attn_image_to_token"
 	a := &l.imageToToken
-	t := &toTokens{name: blockName(i), l: l}
+	t := &toTokens{name: blockName(i), l: l, rows: f.rows}
 	t.keys = a.k.Apply(f.b, name+".k_proj", f.positioned(), kernel.ActNone, nil)
 	v := a.v.Apply(f.b, name+".v_proj", f.tokens, kernel.ActNone, nil)
 	t.valuesX = f.absorb(name+".out_proj", a.absorbed.out, v, a.out.B)
@@ -146,10 +151,10 @@ func (f *fused) look(name string, a *crossAttention) {
 		return b.Weight(name, x, kernel.PackedLen(cells, 1), c.CrossDim)
 	}
 	q := a.q.Apply(b, name+".q_proj", f.positioned(), kernel.ActNone, nil)
-	k := op.TwoWay{Batch: f.n, Cells: cells, Heads: c.Heads, HeadDim: hd, Tokens: f.rows, Look: f.next == nil}
+	k := op.TwoWay{Batch: f.n, Cells: cells, Heads: c.Heads, HeadDim: hd, Tokens: f.rows, Readers: f.rows, Look: f.next == nil}
 	in := []*G.Node{f.keys, panels(name+".k_proj.panels", a.absorbed.at), q, f.absorb(name+".k_proj", a.absorbed.in, q, nil)}
 	if t := f.next; t != nil {
-		k.Eps, k.Known = t.l.norm4.Eps, t.known != nil
+		k.Eps, k.Known, k.Tokens = t.l.norm4.Eps, t.known != nil, t.rows
 		queries := t.known
 		if queries == nil {
 			queries = panels(t.name+".cross_attn_image_to_token.q_proj.panels", t.l.imageToToken.absorbed.at)

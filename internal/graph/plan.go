@@ -103,8 +103,8 @@ func (p *Plan) slots(last []int) ([]span, []int) {
 					once++
 				}
 			}
-			same := p.order[c].Shape().TotalSize() == nd.Shape().TotalSize()
-			if s := slotOf[c]; s >= 0 && once == 1 && same && last[c] == i {
+			fits := p.order[c].Shape().TotalSize() >= nd.Shape().TotalSize()
+			if s := slotOf[c]; s >= 0 && once == 1 && fits && last[c] == i {
 				slots[s].last = last[i]
 				slotOf[i] = s
 				continue

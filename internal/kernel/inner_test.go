@@ -195,7 +195,7 @@ func TestNoAllocations(t *testing.T) {
 	lin := Pack(random(r, 96*96), 96, 96)
 	conv := Pack(random(r, 5*27), 5, 27)
 	add := func(int) {}
-	two, _, _, _ := twoWay(active, 2, 300, 8, 2, 7, false, false, false)
+	two, _, _, _ := twoWay(active, 2, 300, 8, 2, 7, 7, false, false, false)
 	maps, found := make([]float32, mapsLen(active, two)), make([]float32, 2*56*20)
 	head, _, _, _, _, _ := maskHead(active, 2, 4, 40, 20, 8, 4, 3)
 	masks := make([]float32, 2*3*16*4*40)

@@ -22,7 +22,8 @@ type TwoWay struct {
 	Channels int
 	Heads    int
 	HeadDim  int
-	Tokens   int  // of a prompt
+	Tokens   int  // of a prompt, that the picture looks at
+	Readers  int  // of a prompt, that look at the picture
 	Shared   bool // X is one map for all prompts
 	Eps      float32
 
@@ -38,16 +39,13 @@ type TwoWay struct {
 
 	// Tokens to picture.
 	Positions []float32 // panels of [Cells, D]: what of the keys is known beforehand
-	Read      []float32 // [Prompts*Tokens, D], queries
-	ReadX     []float32 // [Prompts*Heads*Tokens, Channels], absorbed
+	Read      []float32 // [Prompts*Readers, D], queries
+	ReadX     []float32 // [Prompts*Heads*Readers, Channels], absorbed
 }
 
-// Rows is the number of rows of the result for each prompt's attention.
-func (t *TwoWay) Rows() int { return t.Heads * t.Tokens }
-
 // Run writes each prompt's new map, panels of [Cells, Channels], to maps,
-// unless the first half is left out, and to found [Prompts*Heads*Tokens,
-// Channels] the means of the map's rows under each token's and head's
+// unless the first half is left out, and to found [Prompts*Heads*Readers,
+// Channels] the means of the map's rows under each reader's and head's
 // attention. maps may be X if that is not shared, but must not overlap it
 // otherwise.
 func (t *TwoWay) Run(maps, found []float32) { t.run(active, maps, found) }
@@ -61,14 +59,19 @@ type twoWayTask struct {
 	im          *impl
 	maps, found []float32
 	blocks      int
-	size        int       // of a map
-	wide        int       // columns of the scores with their padding
-	keys, read  []float32 // each prompt's keys and queries: for each head [HeadDim, Tokens]
-	keysX       []float32 // each prompt's KeysX as tiles
-	readX       []float32 // ReadX
-	values      []float32 // Values
+	size        int // of a map
+	wide        int // columns of the readers' scores with their padding
+	keys, read  side
+	values      []float32 // each prompt's Values as tiles
 	parts       []float32 // each block's maxima, sums [wide] and found [Channels, wide], in panels
 	stage       uint8
+}
+
+// side are the tokens that scores are made with.
+type side struct {
+	n        int       // tokens of a prompt
+	known    []float32 // each prompt's: for each head [HeadDim, n]
+	absorbed []float32 // each prompt's as tiles, or nil
 }
 
 const (
@@ -84,31 +87,34 @@ func (t *TwoWay) run(im *impl, maps, found []float32) {
 	k := twoWayTasks.get()
 	*k = twoWayTask{TwoWay: *t, im: im, maps: maps, found: found}
 	k.blocks = (t.Cells + twoWayCells - 1) / twoWayCells
-	ht, d := t.Rows(), t.Heads*t.HeadDim
-	k.size, k.wide = im.padded(t.Cells)*t.Channels, im.padded(ht)
+	k.size, k.wide = im.padded(t.Cells)*t.Channels, im.padded(t.Heads*t.Readers)
 	a := arenas.get()
-	p := t.Prompts
-	a.reset(p * (2*t.Tokens*d + 3*ht*t.Channels + k.blocks*k.part()))
-	k.keys, k.read = a.take(p*t.Tokens*d), a.take(p*t.Tokens*d)
-	k.keysX, k.readX, k.values = a.take(p*ht*t.Channels), a.take(p*ht*t.Channels), a.take(p*ht*t.Channels)
-	k.parts = a.take(p * k.blocks * k.part())
+	keys, readers := t.Prompts*t.Heads*t.Tokens, t.Prompts*t.Heads*t.Readers
+	a.reset((keys+readers)*(t.HeadDim+t.Channels) + keys*t.Channels + t.Prompts*k.blocks*k.part())
+	k.keys = side{t.Tokens, a.take(keys * t.HeadDim), a.take(keys * t.Channels)}
+	k.read = side{t.Readers, a.take(readers * t.HeadDim), a.take(readers * t.Channels)}
+	k.values = a.take(keys * t.Channels)
+	k.parts = a.take(t.Prompts * k.blocks * k.part())
+	if t.KeysX == nil {
+		k.keys.absorbed = nil
+	}
 	k.stage = twoWayPrepare
-	run(p, k)
+	run(t.Prompts, k)
 	k.stage = twoWayBlock
-	run(p*k.blocks, k)
+	run(t.Prompts*k.blocks, k)
 	k.stage = twoWayMerge
-	run(p*k.mergeTasks(), k)
+	run(t.Prompts*k.mergeTasks(), k)
 	arenas.put(a)
 	*k = twoWayTask{}
 	twoWayTasks.put(k)
 }
 
 func (t *TwoWay) check(im *impl, maps, found []float32) {
-	if t.Prompts <= 0 || t.Cells <= 0 || t.Channels <= 0 || t.Heads <= 0 || t.HeadDim <= 0 || t.Tokens <= 0 {
-		panic(fmt.Sprintf("kernel: two-way: %d prompts, %d cells, %d channels, %d heads of %d, %d tokens",
-			t.Prompts, t.Cells, t.Channels, t.Heads, t.HeadDim, t.Tokens))
+	if t.Prompts <= 0 || t.Cells <= 0 || t.Channels <= 0 || t.Heads <= 0 || t.HeadDim <= 0 || t.Tokens <= 0 || t.Readers <= 0 {
+		panic(fmt.Sprintf("kernel: two-way: %d prompts, %d cells, %d channels, %d heads of %d, %d and %d tokens",
+			t.Prompts, t.Cells, t.Channels, t.Heads, t.HeadDim, t.Tokens, t.Readers))
 	}
-	d, ht := t.Heads*t.HeadDim, t.Rows()
+	d := t.Heads * t.HeadDim
 	each := t.Prompts
 	if t.Shared {
 		each = 1
@@ -116,17 +122,17 @@ func (t *TwoWay) check(im *impl, maps, found []float32) {
 	size := im.padded(t.Cells) * t.Channels
 	need("two-way: x", len(t.X), each*size)
 	need("two-way: positions", len(t.Positions), im.padded(t.Cells)*d)
-	need("two-way: read", len(t.Read), t.Prompts*t.Tokens*d)
-	need("two-way: readX", len(t.ReadX), t.Prompts*ht*t.Channels)
-	need("two-way: found", len(found), t.Prompts*ht*t.Channels)
+	need("two-way: read", len(t.Read), t.Prompts*t.Readers*d)
+	need("two-way: readX", len(t.ReadX), t.Prompts*t.Heads*t.Readers*t.Channels)
+	need("two-way: found", len(found), t.Prompts*t.Heads*t.Readers*t.Channels)
 	if t.Values == nil {
 		return
 	}
-	need("two-way: values", len(t.Values), t.Prompts*ht*t.Channels)
+	need("two-way: values", len(t.Values), t.Prompts*t.Heads*t.Tokens*t.Channels)
 	need("two-way: queries", len(t.Queries), im.padded(t.Cells)*d)
 	need("two-way: keys", len(t.Keys), t.Prompts*t.Tokens*d)
 	if t.KeysX != nil {
-		need("two-way: keysX", len(t.KeysX), t.Prompts*ht*t.Channels)
+		need("two-way: keysX", len(t.KeysX), t.Prompts*t.Heads*t.Tokens*t.Channels)
 	}
 	need("two-way: gamma", len(t.Gamma), t.Channels)
 	need("two-way: beta", len(t.Beta), t.Channels)
@@ -150,36 +156,36 @@ func (t *twoWayTask) run(i int) {
 // prepare brings prompt p's tokens into the order of the products. Scores
 // carry a factor of log2(e), so that the softmax can use powers of 2.
 func (t *twoWayTask) prepare(p int) {
-	im, c, ht := t.im, t.Channels, t.Rows()
-	d, hd := t.Heads*t.HeadDim, t.HeadDim
-	scale := float32(log2e / math.Sqrt(float64(hd)))
-	known := func(dst, src []float32) {
-		dst, src = dst[p*t.Tokens*d:][:t.Tokens*d], src[p*t.Tokens*d:]
-		for h := range t.Heads {
-			im.transpose(dst[h*hd*t.Tokens:], t.Tokens, src[h*hd:], d, t.Tokens, hd)
-		}
-		im.scale(dst, dst, scale)
-	}
-	absorbed := func(dst, src []float32) {
-		dst = dst[p*ht*c:][:ht*c]
-		im.packTiles(dst, src[p*ht*c:], ht, c)
-		im.scale(dst, dst, scale)
-	}
-	known(t.read, t.Read)
-	absorbed(t.readX, t.ReadX)
+	im, c := t.im, t.Channels
+	t.prepareSide(p, &t.read, t.Read, t.ReadX)
 	if t.Values == nil {
 		return
 	}
-	known(t.keys, t.Keys)
-	if t.KeysX != nil {
-		absorbed(t.keysX, t.KeysX)
+	t.prepareSide(p, &t.keys, t.Keys, t.KeysX)
+	n := t.Heads * t.Tokens * c
+	im.packTilesKN(t.values[p*n:], t.Values[p*n:], t.Heads*t.Tokens, c)
+}
+
+func (t *twoWayTask) prepareSide(p int, s *side, known, absorbed []float32) {
+	im, hd := t.im, t.HeadDim
+	d := t.Heads * hd
+	scale := float32(log2e / math.Sqrt(float64(hd)))
+	dst, src := s.known[p*s.n*d:][:s.n*d], known[p*s.n*d:]
+	for h := range t.Heads {
+		im.transpose(dst[h*hd*s.n:], s.n, src[h*hd:], d, s.n, hd)
 	}
-	im.packTilesKN(t.values[p*ht*c:], t.Values[p*ht*c:], ht, c)
+	im.scale(dst, dst, scale)
+	if s.absorbed != nil {
+		n := t.Heads * s.n
+		dst := s.absorbed[p*n*t.Channels:][:n*t.Channels]
+		im.packTiles(dst, absorbed[p*n*t.Channels:], n, t.Channels)
+		im.scale(dst, dst, scale)
+	}
 }
 
 // block takes the rows of block b of prompt p's map through both halves.
 func (t *twoWayTask) block(p, b int) {
-	im, c, ht := t.im, t.Channels, t.Rows()
+	im, c, ht := t.im, t.Channels, t.Heads*t.Readers
 	r0 := b * twoWayCells
 	n := min(twoWayCells, t.Cells-r0)
 	x, next := t.X, t.X
@@ -190,8 +196,9 @@ func (t *twoWayTask) block(p, b int) {
 		next = t.maps[p*t.size:]
 	}
 	a := arenas.get()
-	a.reset(n*c + ht*im.nr + 2*im.nr + t.wide*n)
-	rows, s := a.take(n*c), a.take(ht*im.nr)
+	most := t.Heads * max(t.Tokens, t.Readers)
+	a.reset(n*c + most*im.nr + 2*im.nr + t.wide*n)
+	rows, s := a.take(n*c), a.take(most*im.nr)
 	m, l := a.take(im.nr), a.take(im.nr)
 	scores := a.take(t.wide * n) // of the second half, [n, w] for each panel of columns
 	for j := 0; j < n; j += im.nr {
@@ -202,7 +209,7 @@ func (t *twoWayTask) block(p, b int) {
 			t.update(p, r0+j, w, x[(r0+j)*c:][:c*w], panel, s, m, l)
 		}
 		im.transpose(rows[j*c:], c, panel, w, c, lanes)
-		t.score(s, w, panel, t.Positions[(r0+j)*t.Heads*t.HeadDim:], t.read, t.readX, p)
+		t.score(s, w, panel, t.Positions[(r0+j)*t.Heads*t.HeadDim:], &t.read, p)
 		for i := 0; i < ht; i += im.nr {
 			wide := im.panelWidth(ht - i)
 			cols := min(wide, ht-i)
@@ -217,31 +224,28 @@ func (t *twoWayTask) block(p, b int) {
 	arenas.put(a)
 }
 
-// score sets s [Rows, w] to the scores of a panel of the map with the tokens.
-func (t *twoWayTask) score(s []float32, w int, panel, known, tokens, absorbed []float32, p int) {
-	im, hd, n := t.im, t.HeadDim, t.Tokens
-	tokens = tokens[p*n*t.Heads*hd:]
+// score sets s [Heads*n, w] to the scores of a panel of the map, of which the
+// part known is known, with the tokens of a side.
+func (t *twoWayTask) score(s []float32, w int, panel, known []float32, with *side, p int) {
+	im, hd, n := t.im, t.HeadDim, with.n
+	tokens := with.known[p*n*t.Heads*hd:]
 	for h := range t.Heads {
 		a, b, c := tokens[h*hd*n:], known[h*hd*w:], s[h*n*w:]
 		for i := 0; i < n; i += im.mr {
 			im.tileOf(min(im.mr, n-i), w)(hd, a[i:], n, b, c[i*w:], w, nil, 0)
 		}
 	}
-	if absorbed != nil {
-		ht := t.Rows()
-		im.tiles(ht, t.Channels, w, absorbed[p*ht*t.Channels:], panel, s, s, w)
+	if with.absorbed != nil {
+		ht := t.Heads * n
+		im.tiles(ht, t.Channels, w, with.absorbed[p*ht*t.Channels:], panel, s, s, w)
 	}
 }
 
 // update sets next to what the picture's attention to the tokens makes of a
 // panel of the map, which begins with row j.
 func (t *twoWayTask) update(p, j, w int, panel, next, s, m, l []float32) {
-	im, n, ht, c := t.im, t.Tokens, t.Rows(), t.Channels
-	keysX := t.keysX
-	if t.KeysX == nil {
-		keysX = nil
-	}
-	t.score(s, w, panel, t.Queries[j*t.Heads*t.HeadDim:], t.keys, keysX, p)
+	im, n, ht, c := t.im, t.Tokens, t.Heads*t.Tokens, t.Channels
+	t.score(s, w, panel, t.Queries[j*t.Heads*t.HeadDim:], &t.keys, p)
 	m, l = m[:w], l[:w]
 	for h := range t.Heads {
 		rows := s[h*n*w:]
@@ -261,7 +265,7 @@ func (t *twoWayTask) update(p, j, w int, panel, next, s, m, l []float32) {
 // gather computes the share of block b, n rows of the map, in what the
 // tokens' attention finds.
 func (t *twoWayTask) gather(p, b, n int, rows, scores []float32) {
-	im, c, ht := t.im, t.Channels, t.Rows()
+	im, c, ht := t.im, t.Channels, t.Heads*t.Readers
 	part := t.parts[(p*t.blocks+b)*t.part():]
 	m, l, sum := part[:t.wide], part[t.wide:2*t.wide], part[2*t.wide:]
 	clear(l)
@@ -279,11 +283,11 @@ func (t *twoWayTask) gather(p, b, n int, rows, scores []float32) {
 
 // mergeTasks is the number of tasks that put a prompt's blocks together: one
 // for each panel of tokens.
-func (t *twoWayTask) mergeTasks() int { return (t.Rows() + t.im.nr - 1) / t.im.nr }
+func (t *twoWayTask) mergeTasks() int { return (t.Heads*t.Readers + t.im.nr - 1) / t.im.nr }
 
 // merge puts the blocks' shares in panel i of prompt p together.
 func (t *twoWayTask) merge(p, i int) {
-	im, c, ht := t.im, t.Channels, t.Rows()
+	im, c, ht := t.im, t.Channels, t.Heads*t.Readers
 	i *= im.nr
 	w := im.panelWidth(ht - i)
 	part := func(b int) (m, l, sum []float32) {

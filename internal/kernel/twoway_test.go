@@ -30,7 +30,7 @@ func softmax64(s []float64) {
 // twoWayRef is TwoWay in float64, with rows in place of panels: the maps x,
 // and queries and positions [Cells, D].
 func twoWayRef(t TwoWay, x, queries, positions []float32) (maps, found []float64) {
-	c, d, ht, all := t.Channels, t.Heads*t.HeadDim, t.Rows(), x
+	c, d, ht, hr, all := t.Channels, t.Heads*t.HeadDim, t.Heads*t.Tokens, t.Heads*t.Readers, x
 	score := func(x []float64, known, token, absorbed []float32, h int) float64 {
 		s := 0.0
 		for k := h * t.HeadDim; k < (h+1)*t.HeadDim; k++ {
@@ -88,10 +88,10 @@ func twoWayRef(t TwoWay, x, queries, positions []float32) (maps, found []float64
 			maps = append(maps, y...)
 		}
 		for h := range t.Heads {
-			for j := range t.Tokens {
+			for j := range t.Readers {
 				s := make([]float64, t.Cells)
 				for i := range s {
-					s[i] = score(xs[i], row(positions, i, d), row(t.Read, p*t.Tokens+j, d), row(t.ReadX, p*ht+h*t.Tokens+j, c), h)
+					s[i] = score(xs[i], row(positions, i, d), row(t.Read, p*t.Readers+j, d), row(t.ReadX, p*hr+h*t.Readers+j, c), h)
 				}
 				softmax64(s)
 				mean := make([]float64, c)
@@ -108,9 +108,9 @@ func twoWayRef(t TwoWay, x, queries, positions []float32) (maps, found []float64
 }
 
 // twoWay returns a random case, and its maps, queries and positions as rows.
-func twoWay(im *impl, prompts, cells, heads, hd, tokens int, shared, look, known bool) (t TwoWay, x, queries, positions []float32) {
+func twoWay(im *impl, prompts, cells, heads, hd, tokens, readers int, shared, look, known bool) (t TwoWay, x, queries, positions []float32) {
 	const c = 20
-	r := newRand(prompts, cells, heads, hd, tokens)
+	r := newRand(prompts, cells, heads, hd, tokens, readers)
 	d, ht := heads*hd, heads*tokens
 	panels := func(x []float32, n, k int) []float32 {
 		var dst []float32
@@ -127,9 +127,9 @@ func twoWay(im *impl, prompts, cells, heads, hd, tokens int, shared, look, known
 	}
 	x, queries, positions = random(r, each*cells*c), random(r, cells*d), random(r, cells*d)
 	t = TwoWay{
-		Prompts: prompts, Cells: cells, Channels: c, Heads: heads, HeadDim: hd, Tokens: tokens, Shared: shared, Eps: 1e-5,
+		Prompts: prompts, Cells: cells, Channels: c, Heads: heads, HeadDim: hd, Tokens: tokens, Readers: readers, Shared: shared, Eps: 1e-5,
 		X: panels(x, cells, c), Positions: panels(positions, cells, d),
-		Read: guarded(random(r, prompts*tokens*d), 2), ReadX: guarded(random(r, prompts*ht*c), 3),
+		Read: guarded(random(r, prompts*readers*d), 2), ReadX: guarded(random(r, prompts*heads*readers*c), 3),
 	}
 	if look {
 		return t, x, queries, positions
@@ -166,8 +166,8 @@ func rowsOf(im *impl, t TwoWay, maps []float32) []float32 {
 
 func TestTwoWay(t *testing.T) {
 	eachImpl(t, func(t *testing.T, im *impl) {
-		for _, s := range []struct{ prompts, cells, heads, hd, tokens int }{
-			{1, 1, 1, 1, 1}, {2, 16, 2, 4, 5}, {1, 33, 8, 2, 7}, {3, 49, 1, 3, 13}, {2, 300, 3, 2, 6}, {1, 520, 2, 5, 16},
+		for _, s := range []struct{ prompts, cells, heads, hd, tokens, readers int }{
+			{1, 1, 1, 1, 1, 1}, {2, 16, 2, 4, 5, 2}, {1, 33, 8, 2, 7, 7}, {3, 49, 1, 3, 13, 4}, {2, 300, 3, 2, 6, 13}, {1, 520, 2, 5, 16, 16},
 		} {
 			for flags := range 8 {
 				shared, look, known := flags&1 != 0, flags&2 != 0, flags&4 != 0
@@ -175,7 +175,7 @@ func TestTwoWay(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%+v/shared=%t/look=%t/known=%t", s, shared, look, known), func(t *testing.T) {
-					k, x, queries, positions := twoWay(im, s.prompts, s.cells, s.heads, s.hd, s.tokens, shared, look, known)
+					k, x, queries, positions := twoWay(im, s.prompts, s.cells, s.heads, s.hd, s.tokens, s.readers, shared, look, known)
 					wantMaps, wantFound := twoWayRef(k, x, queries, positions)
 					maps, found := newCanary(mapsLen(im, k), 2), newCanary(len(wantFound), 5)
 					k.run(im, maps.out, found.out)
@@ -200,7 +200,7 @@ func TestTwoWay(t *testing.T) {
 // prompt alone or among others.
 func TestTwoWayBits(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	k, _, _, _ := twoWay(active, 3, 700, 8, 2, 7, true, false, false)
+	k, _, _, _ := twoWay(active, 3, 700, 8, 2, 7, 7, true, false, false)
 	size := active.padded(700) * 20
 	maps, found := make([]float32, 3*size), make([]float32, 3*56*20)
 	k.Run(maps, found)
@@ -224,9 +224,10 @@ func FuzzTwoWay(f *testing.F) {
 	f.Add(uint8(0), uint16(0), uint8(0), uint8(0), uint8(0), uint8(0))
 	f.Add(uint8(1), uint16(255), uint8(7), uint8(2), uint8(6), uint8(4))
 	f.Fuzz(func(t *testing.T, prompts uint8, cells16 uint16, heads8, dim8, tokens8, flags uint8) {
-		n, cells, heads, hd, tokens := int(prompts)%3+1, int(cells16)%600+1, int(heads8)%8+1, int(dim8)%6+1, int(tokens8)%16+1
+		n, cells, heads, hd := int(prompts)%3+1, int(cells16)%600+1, int(heads8)%8+1, int(dim8)%6+1
+		tokens, readers := int(tokens8)%16+1, int(tokens8)/16+1
 		for _, im := range impls() {
-			k, x, queries, positions := twoWay(im, n, cells, heads, hd, tokens, flags&1 != 0, flags&2 != 0, flags&4 != 0)
+			k, x, queries, positions := twoWay(im, n, cells, heads, hd, tokens, readers, flags&1 != 0, flags&2 != 0, flags&4 != 0)
 			wantMaps, wantFound := twoWayRef(k, x, queries, positions)
 			maps, found := newCanary(mapsLen(im, k), 1), newCanary(len(wantFound), 2)
 			k.run(im, maps.out, found.out)
@@ -247,7 +248,7 @@ func BenchmarkTwoWay(b *testing.B) {
 			panels := make([]float32, im.padded(n)*d)
 			packPanels(im, panels, random(r, n*d), n, d)
 			k := TwoWay{
-				Prompts: 1, Cells: n, Channels: c, Heads: 8, HeadDim: 16, Tokens: 7, Eps: 1e-5,
+				Prompts: 1, Cells: n, Channels: c, Heads: 8, HeadDim: 16, Tokens: 7, Readers: 7, Eps: 1e-5,
 				X: random(r, n*c), Positions: panels, Read: random(r, 7*d), ReadX: random(r, ht*c),
 				Queries: panels, Keys: random(r, 7*d), KeysX: random(r, ht*c), Values: random(r, ht*c), Gamma: random(r, c), Beta: random(r, c),
 			}

@@ -182,12 +182,13 @@ func TestUpscale2x2(t *testing.T) {
 	}
 }
 
-func TestTokensAndRow(t *testing.T) {
+func TestTokensAndPick(t *testing.T) {
 	head, own := array{[]float32{1, 2, 3, 4}, []int{2, 2}}, array{[]float32{5, 6, 7, 8}, []int{2, 2}}
 	got := run(t, op.Tokens{Batch: 2, N: 1}, head, own)
 	assert.Equal(t, []float32{1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 7, 8}, got)
 	assert.Equal(t, []float32{1, 2, 3, 4, 1, 2, 3, 4}, run(t, op.Tokens{Batch: 2}, head))
-	assert.Equal(t, []float32{5, 6, 7, 8}, run(t, op.Row{Rows: 3, Index: 2}, array{got, []int{6, 2}}))
+	assert.Equal(t, []float32{5, 6, 7, 8}, run(t, op.Pick{Rows: 3, Which: []int{2}}, array{got, []int{6, 2}}))
+	assert.Equal(t, []float32{5, 6, 1, 2, 7, 8, 1, 2}, run(t, op.Pick{Rows: 3, Which: []int{2, 0}}, array{got, []int{6, 2}}))
 }
 
 func TestPanels(t *testing.T) {
@@ -249,12 +250,12 @@ func TestShapes(t *testing.T) {
 		"conv: weight":    {op.Conv3x3{H: 2, W: 2, In: 3, Out: 4}, []tensor.Shape{s(4, 3), s(5)}},
 		"upscale: bias":   {op.Upscale2x2{Batch: 1, H: 2, W: 2, In: 3, Out: 2}, []tensor.Shape{s(4, 3), s(2 * kernel.PackedLen(4, 3)), s(2)}},
 		"tokens: width":   {op.Tokens{Batch: 1, N: 1}, []tensor.Shape{s(2, 3), s(1, 4)}},
-		"row: index":      {op.Row{Rows: 2, Index: 2}, []tensor.Shape{s(4, 3)}},
+		"pick: index":     {op.Pick{Rows: 2, Which: []int{2}}, []tensor.Shape{s(4, 3)}},
 		"masks: prompts":  {op.Masks{Batch: 3}, []tensor.Shape{s(4, 2), s(3, 2)}},
 		"masks: width":    {op.Masks{Batch: 2}, []tensor.Shape{s(4, 2), s(2, 3)}},
-		"two-way: map": {op.TwoWay{Batch: 2, Cells: 4, Heads: 1, HeadDim: 2, Tokens: 1, Look: true},
+		"two-way: map": {op.TwoWay{Batch: 2, Cells: 4, Heads: 1, HeadDim: 2, Tokens: 1, Readers: 1, Look: true},
 			[]tensor.Shape{s(kernel.PackedLen(4, 1)+1, 3), s(kernel.PackedLen(4, 1), 2), s(2, 2), s(2, 3)}},
-		"two-way: half": {op.TwoWay{Batch: 1, Cells: 4, Heads: 1, HeadDim: 2, Tokens: 1},
+		"two-way: half": {op.TwoWay{Batch: 1, Cells: 4, Heads: 1, HeadDim: 2, Tokens: 1, Readers: 1},
 			[]tensor.Shape{s(kernel.PackedLen(4, 1), 3), s(kernel.PackedLen(4, 1), 2), s(1, 2), s(1, 3)}},
 		"absorb: x":         {op.Absorb{Batch: 1, Tokens: 2, Heads: 1, HeadDim: 3, C: 4}, []tensor.Shape{s(2, 2), packed}},
 		"absorb: bias":      {op.Absorb{Batch: 1, Tokens: 2, Heads: 1, HeadDim: 3, C: 4, Bias: true}, []tensor.Shape{s(2, 3), packed, s(3)}},

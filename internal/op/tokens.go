@@ -49,33 +49,40 @@ func (t Tokens) Forward(out graph.View, in []graph.View) error {
 	return nil
 }
 
-// Row takes one row out of each block of Rows rows.
+// Pick takes the rows Which, in that order, out of each block of Rows rows.
 //
-// Input: [Batch*Rows, C]. Output: [Batch, C].
-type Row struct{ Rows, Index int }
+// Input: [Batch*Rows, C]. Output: [Batch*len(Which), C].
+type Pick struct {
+	Rows  int
+	Which []int
+}
 
 // Name implements [graph.Kernel].
-func (Row) Name() string { return "row" }
+func (Pick) Name() string { return "pick" }
 
 // Params implements [graph.Kernel].
-func (r Row) Params() string { return fmt.Sprintf("rows=%d index=%d", r.Rows, r.Index) }
+func (k Pick) Params() string { return fmt.Sprintf("rows=%d which=%v", k.Rows, k.Which) }
 
 // Shape implements [graph.Kernel].
-func (r Row) Shape(in []tensor.Shape) (tensor.Shape, error) {
-	if err := match(in, tensor.Shape{-1, -1}); err != nil {
+func (k Pick) Shape(in []tensor.Shape) (tensor.Shape, error) {
+	s, err := blocks(in, k.Rows, len(k.Which))
+	if err != nil {
 		return nil, err
 	}
-	if r.Rows <= 0 || in[0][0]%r.Rows != 0 || r.Index < 0 || r.Index >= r.Rows {
-		return nil, fmt.Errorf("row %d of blocks of %d in %v: %w", r.Index, r.Rows, in[0], graph.ErrShape)
+	for _, i := range k.Which {
+		if i < 0 || i >= k.Rows {
+			return nil, fmt.Errorf("row %d of blocks of %d in %v: %w", i, k.Rows, in[0], graph.ErrShape)
+		}
 	}
-	return tensor.Shape{in[0][0] / r.Rows, in[0][1]}, nil
+	return s, nil
 }
 
 // Forward implements [graph.Kernel].
-func (r Row) Forward(out graph.View, in []graph.View) error {
+func (k Pick) Forward(out graph.View, in []graph.View) error {
 	c := in[0].Shape[1]
-	for p := 0; p < out.Shape[0]; p++ {
-		copy(out.Data[p*c:(p+1)*c], in[0].Data[(p*r.Rows+r.Index)*c:])
+	for i := range out.Shape[0] {
+		from := i/len(k.Which)*k.Rows + k.Which[i%len(k.Which)]
+		copy(out.Data[i*c:(i+1)*c], in[0].Data[from*c:])
 	}
 	return nil
 }

@@ -15,11 +15,11 @@ import (
 //
 // Maps and what belongs to their rows are in panels (see [Panels]). Inputs,
 // with D = Heads*HeadDim and N = kernel.PackedLen(Cells, 1):
-//   - x: the map, [N, C] for all prompts or [Batch*N, C], or what a TwoWay
-//     returned;
+//   - x: the map, [N, C] for all prompts, or [>= Batch*N, C], such as a TwoWay
+//     returns;
 //   - positions [N, D]: the known part of the keys;
-//   - read [Batch*Tokens, D] and readX [Batch*Heads*Tokens, C]: the tokens'
-//     queries, as they are and absorbed (see [Absorb]);
+//   - read [Batch*Readers, D] and readX [Batch*Heads*Readers, C]: the queries
+//     of the tokens that look, as they are and absorbed (see [Absorb]);
 //
 // and without Look:
 //   - queries [N, D]: the known part of the map's queries;
@@ -28,14 +28,15 @@ import (
 //   - gamma, beta [C] of the norm;
 //   - keysX [Batch*Heads*Tokens, C], absorbed, unless the queries are Known.
 //
-// Output: [Batch*N + Batch*Heads*Tokens, C], each prompt's map, then the mean
-// row that each of its heads and tokens found in it. With Look only those,
-// [Batch*Heads*Tokens, C].
+// Output: [Batch*N + Batch*Heads*Readers, C], each prompt's map, then the mean
+// row that each of its heads and readers found in it. With Look only those,
+// [Batch*Heads*Readers, C].
 type TwoWay struct {
-	Batch, Cells, Heads, HeadDim, Tokens int
-	Eps                                  float32
-	Look                                 bool // leave out the first half
-	Known                                bool // queries are complete
+	Batch, Cells, Heads, HeadDim int
+	Tokens, Readers              int // tokens that the map looks at, and that look at it
+	Eps                          float32
+	Look                         bool // leave out the first half
+	Known                        bool // queries are complete
 }
 
 // Name implements [graph.Kernel].
@@ -43,8 +44,8 @@ func (TwoWay) Name() string { return "two_way" }
 
 // Params implements [graph.Kernel].
 func (t TwoWay) Params() string {
-	return fmt.Sprintf("batch=%d cells=%d heads=%d dim=%d tokens=%d eps=%g look=%t known=%t",
-		t.Batch, t.Cells, t.Heads, t.HeadDim, t.Tokens, t.Eps, t.Look, t.Known)
+	return fmt.Sprintf("batch=%d cells=%d heads=%d dim=%d tokens=%d readers=%d eps=%g look=%t known=%t",
+		t.Batch, t.Cells, t.Heads, t.HeadDim, t.Tokens, t.Readers, t.Eps, t.Look, t.Known)
 }
 
 // InPlace implements [graph.InPlacer]: the map may be overwritten by the next
@@ -56,8 +57,8 @@ func (t TwoWay) InPlace() int {
 	return 0
 }
 
-// found is the number of rows that the tokens find.
-func (t TwoWay) found() int { return t.Batch * t.Heads * t.Tokens }
+// found is the number of rows that the readers find.
+func (t TwoWay) found() int { return t.Batch * t.Heads * t.Readers }
 
 // Shape implements [graph.Kernel].
 func (t TwoWay) Shape(in []tensor.Shape) (tensor.Shape, error) {
@@ -65,21 +66,20 @@ func (t TwoWay) Shape(in []tensor.Shape) (tensor.Shape, error) {
 		return nil, fmt.Errorf("no [N, C] input: %w", graph.ErrShape)
 	}
 	c, d, rows := in[0][1], t.Heads*t.HeadDim, t.Batch*t.Tokens
+	absorbed := tensor.Shape{t.Heads * rows, c}
 	padded := kernel.PackedLen(t.Cells, 1)
 	panels := tensor.Shape{padded, d}
-	want := []tensor.Shape{{-1, c}, panels, {rows, d}, {t.found(), c}}
+	want := []tensor.Shape{{-1, c}, panels, {t.Batch * t.Readers, d}, {t.found(), c}}
 	if !t.Look {
-		want = append(want, panels, tensor.Shape{rows, d}, tensor.Shape{t.found(), c}, tensor.Shape{c}, tensor.Shape{c})
+		want = append(want, panels, tensor.Shape{rows, d}, absorbed, tensor.Shape{c}, tensor.Shape{c})
 		if !t.Known {
-			want = append(want, tensor.Shape{t.found(), c})
+			want = append(want, absorbed)
 		}
 	}
 	if err := match(in, want...); err != nil {
 		return nil, err
 	}
-	switch n := in[0][0]; n {
-	case padded, t.Batch * padded, t.Batch*padded + t.found():
-	default:
+	if n := in[0][0]; n != padded && n < t.Batch*padded {
 		return nil, fmt.Errorf("map of %d rows for %d prompts of %d: %w", n, t.Batch, padded, graph.ErrShape)
 	}
 	if t.Look {
@@ -91,7 +91,7 @@ func (t TwoWay) Shape(in []tensor.Shape) (tensor.Shape, error) {
 // Forward implements [graph.Kernel].
 func (t TwoWay) Forward(out graph.View, in []graph.View) error {
 	k := kernel.TwoWay{
-		Prompts: t.Batch, Cells: t.Cells, Channels: in[0].Shape[1], Heads: t.Heads, HeadDim: t.HeadDim, Tokens: t.Tokens,
+		Prompts: t.Batch, Cells: t.Cells, Channels: in[0].Shape[1], Heads: t.Heads, HeadDim: t.HeadDim, Tokens: t.Tokens, Readers: t.Readers,
 		Shared: in[0].Shape[0] == kernel.PackedLen(t.Cells, 1), Eps: t.Eps,
 		X: in[0].Data, Positions: in[1].Data, Read: in[2].Data, ReadX: in[3].Data,
 	}
