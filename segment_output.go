@@ -125,7 +125,7 @@ func (o *slideOutput) add(k int, m mergedObject) error {
 	if err := o.features.Write(f); err != nil {
 		return err
 	}
-	o.over.add(f.Geometry, n)
+	o.over.add(f.Geometry, len(o.plan.Scales)-1-k) // the finest in the same colour always
 	if _, err := fmt.Fprintln(o.table, d.csv(n)); err != nil {
 		return err
 	}

@@ -2,11 +2,8 @@ package sam
 
 import (
 	"context"
-	"image"
-	"image/color"
 	"image/png"
 	"io"
-	"math"
 
 	"github.com/paulmach/orb"
 
@@ -16,10 +13,10 @@ import (
 // overlaySide is the longer side of the overlay in pixels.
 const overlaySide = 2048
 
-// overlay draws outlines on a thumbnail.
+// overlay draws outlines on the slide reduced, one colour for each scale.
 type overlay struct {
-	pic    *image.RGBA
-	fx, fy float64 // thumbnail pixels per level-0 pixel
+	pic    *draw.Canvas
+	fx, fy float64 // its pixels per level-0 pixel
 }
 
 func newOverlay(ctx context.Context, s *Slide) (*overlay, error) {
@@ -27,17 +24,17 @@ func newOverlay(ctx context.Context, s *Slide) (*overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := 0; i < len(pic.Pix); i += 4 {
-		q := pic.Pix[i : i+4 : i+4]
-		a := q[3]
-		q[0], q[1], q[2], q[3] = q[0]+255-a, q[1]+255-a, q[2]+255-a, 255
+	whiten(pic)
+	c, err := draw.New(pic)
+	if err != nil {
+		return nil, err
 	}
 	w, h := s.Size()
-	return &overlay{pic, float64(pic.Rect.Dx()) / float64(w), float64(pic.Rect.Dy()) / float64(h)}, nil
+	return &overlay{c, float64(pic.Rect.Dx()) / float64(w), float64(pic.Rect.Dy()) / float64(h)}, nil
 }
 
-func (o *overlay) add(g orb.Geometry, i int) {
-	c := draw.Color(i)
+// add draws the outlines of an object in the k-th colour.
+func (o *overlay) add(g orb.Geometry, k int) {
 	var polys orb.MultiPolygon
 	switch g := g.(type) {
 	case orb.Polygon:
@@ -47,19 +44,13 @@ func (o *overlay) add(g orb.Geometry, i int) {
 	}
 	for _, poly := range polys {
 		for _, ring := range poly {
-			for k := 1; k < len(ring); k++ {
-				o.line(ring[k-1][0]*o.fx, ring[k-1][1]*o.fy, ring[k][0]*o.fx, ring[k][1]*o.fy, c)
+			line := make(orb.Ring, len(ring))
+			for i, p := range ring {
+				line[i] = orb.Point{p[0] * o.fx, p[1] * o.fy}
 			}
+			draw.Ring(o.pic, line, draw.Color(k))
 		}
 	}
 }
 
-func (o *overlay) line(x0, y0, x1, y1 float64, c color.Color) {
-	n := int(max(math.Abs(x1-x0), math.Abs(y1-y0))) + 1
-	for i := range n + 1 {
-		t := float64(i) / float64(n)
-		o.pic.Set(int(x0+(x1-x0)*t), int(y0+(y1-y0)*t), c)
-	}
-}
-
-func (o *overlay) write(w io.Writer) error { return png.Encode(w, o.pic) }
+func (o *overlay) write(w io.Writer) error { return png.Encode(w, o.pic.Image()) }

@@ -39,7 +39,8 @@ type scalePlan struct {
 	Area       image.Rectangle
 	Tile, Halo int
 	Cols, Rows int
-	Tiles      []int `json:"-"` // those with tissue, by falling row and column
+	Tiles      []int       `json:"-"` // those with tissue, by falling row and column
+	lead       image.Point // how much wider the first core is
 	scale      SegmentScale
 	run        string // the plan's ID
 }
@@ -141,10 +142,24 @@ func newScalePlan(s *Slide, side int, sc SegmentScale, o SegmentOptions) (*scale
 			return nil, fmt.Errorf("region %v lies outside the slide of %d x %d", o.Region, w, h)
 		}
 	}
-	step := p.Tile - 2*p.Halo
-	p.Cols, p.Rows = (p.Area.Dx()-1)/step+1, (p.Area.Dy()-1)/step+1
+	// At the slide's edge a core needs no halo beside it and is wider by one.
+	tiles := func(from, to, size int) (n, lead int) {
+		left := to - from
+		if from == 0 {
+			lead = p.Halo
+		}
+		if left -= lead; to == size {
+			left -= p.Halo
+		}
+		return max(left-1, 0)/p.step() + 1, lead
+	}
+	p.Cols, p.lead.X = tiles(p.Area.Min.X, p.Area.Max.X, p.W)
+	p.Rows, p.lead.Y = tiles(p.Area.Min.Y, p.Area.Max.Y, p.H)
 	return p, nil
 }
+
+// step is how far tiles are apart.
+func (p *scalePlan) step() int { return p.Tile - 2*p.Halo }
 
 // chooseTiles lists the tiles whose core has tissue; nil means all.
 func (p *scalePlan) chooseTiles(tissue *coverage) {
@@ -207,14 +222,26 @@ func findName(o SegmentScale) string {
 // tile returns tile i, row by row. Windows have one size, shifted inward at
 // the slide's edges, unless the slide is smaller.
 func (p *scalePlan) tile(i int) slideTile {
-	step := p.Tile - 2*p.Halo
 	t := slideTile{index: i, row: i / p.Cols, col: i % p.Cols}
-	at := p.Area.Min.Add(image.Pt(t.col*step, t.row*step))
-	t.core = image.Rectangle{Min: at, Max: at.Add(image.Pt(step, step))}.Intersect(p.Area)
-	x, w := shift(at.X-p.Halo, p.Tile, p.W)
-	y, h := shift(at.Y-p.Halo, p.Tile, p.H)
+	x0, x1 := p.core(t.col, p.Cols, p.Area.Min.X, p.Area.Max.X, p.lead.X)
+	y0, y1 := p.core(t.row, p.Rows, p.Area.Min.Y, p.Area.Max.Y, p.lead.Y)
+	t.core = image.Rect(x0, y0, x1, y1)
+	x, w := shift(x0-p.Halo, p.Tile, p.W)
+	y, h := shift(y0-p.Halo, p.Tile, p.H)
 	t.window = image.Rect(x, y, x+w, y+h)
 	return t
+}
+
+// core returns the interval of the k-th of n cores along an axis.
+func (p *scalePlan) core(k, n, from, to, lead int) (int, int) {
+	a, b := from+lead+k*p.step(), from+lead+(k+1)*p.step()
+	if k == 0 {
+		a = from
+	}
+	if k == n-1 {
+		b = to
+	}
+	return a, b
 }
 
 // owner returns the tile whose core holds pt, if it lies in the area.
@@ -222,9 +249,9 @@ func (p *scalePlan) owner(pt image.Point) (int, bool) {
 	if !pt.In(p.Area) {
 		return 0, false
 	}
-	step := p.Tile - 2*p.Halo
-	pt = pt.Sub(p.Area.Min)
-	return pt.Y/step*p.Cols + pt.X/step, true
+	at := pt.Sub(p.Area.Min).Sub(p.lead).Div(p.step())
+	col, row := min(max(at.X, 0), p.Cols-1), min(max(at.Y, 0), p.Rows-1)
+	return row*p.Cols + col, true
 }
 
 // holds reports whether pt is for tile i to judge: it lies in its core, or

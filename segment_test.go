@@ -321,6 +321,7 @@ func TestTiles(t *testing.T) {
 	}{
 		{1000, 700, 256, 32, image.Rectangle{}}, {200, 900, 256, 64, image.Rectangle{}}, {257, 257, 256, 0, image.Rectangle{}},
 		{1000, 700, 256, 32, image.Rect(130, 250, 900, 601)}, {100, 80, 256, 32, image.Rectangle{}},
+		{256, 257, 256, 32, image.Rectangle{}}, {1000, 700, 256, 32, image.Rect(0, 250, 310, 700)}, {640, 448, 256, 32, image.Rectangle{}},
 	} {
 		s := sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, tt.w, tt.h)), 0)
 		cores, windows, err := sam.TilesOf(context.Background(), s, sam.SegmentOptions{AllTiles: true, Tile: tt.tile, Halo: tt.halo, Region: tt.region})
@@ -332,6 +333,7 @@ func TestTiles(t *testing.T) {
 			assert.True(t, c.In(windows[i]))
 			assert.True(t, windows[i].In(want))
 			assert.Equal(t, image.Pt(min(tt.tile, tt.w), min(tt.tile, tt.h)), windows[i].Size())
+			assert.True(t, c.Inset(-tt.halo).Intersect(want).In(windows[i]), "a halo around %v in %v", c, windows[i])
 			for _, d := range cores[:i] {
 				assert.False(t, c.Overlaps(d))
 			}
@@ -340,6 +342,9 @@ func TestTiles(t *testing.T) {
 			want = tt.region
 		}
 		assert.Equal(t, want.Dx()*want.Dy(), area)
+		if tt.w <= tt.tile && tt.h <= tt.tile {
+			assert.Len(t, cores, 1, "one tile shows all")
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func demo(ctx context.Context, m *sam.Model, j *job, log *slog.Logger, stdout io
 		}
 		notes = append(notes, c.String())
 	}
-	if err := writePage(j.out, page{Title: "A synthetic slide", Slide: s, Result: res, Notes: notes}); err != nil {
+	if err := writePage(ctx, j.out, page{Title: "A synthetic slide", Slide: s, Result: res, Notes: notes}); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "synthetic slide: %d objects in %d tiles\n%s\n%s: look at it\n", res.Objects, res.Tiles, strings.Join(notes, "\n"), filepath.Join(j.out, pageFile))

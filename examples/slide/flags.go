@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"flag"
@@ -56,7 +57,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.StringVar(&prompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
-	fs.StringVar(&minArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too")
+	fs.StringVar(&minArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too;\n0: for nuclei 8 square micrometres, else none")
 	fs.StringVar(&maxArea, "max-area", "0", "most `pixels` of an object; 0: no bound")
 	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.55; below 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
@@ -206,6 +207,10 @@ func parseShard(s string, env func(string) string) (i, n int, err error) {
 // bundledMPP is the resolution at which the bundled model sees nuclei best.
 const bundledMPP = 0.25
 
+// leastNucleus is the area in square micrometres that no nucleus is below,
+// nor a part of one worth keeping; a lymphocyte's is about 30.
+const leastNucleus = 8
+
 // options are the flags as sam wants them, for slide s.
 func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 	o := sam.SegmentOptions{
@@ -232,6 +237,11 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 			// not overlap.
 			c.Find, c.FindName = sam.FindNuclei, "nuclei"
 			c.Everything.SingleMask, c.Everything.BoxNMSThresh, c.Disjoint = true, 0.5, true
+			if own, _ := s.MPP(); c.MinArea == 0 && own > 0 {
+				mpp := cmp.Or(c.MPP, own)
+				c.MinArea = int(leastNucleus / (mpp * mpp))
+				c.Everything.MinMaskRegionArea = c.MinArea
+			}
 		} else {
 			c.Everything.PointsPerSide, c.Everything.CropNLayers = j.points, j.layers
 		}

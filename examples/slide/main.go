@@ -119,7 +119,7 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
 		return nil
 	}
-	if err := writePage(w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res}); err != nil {
+	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res}); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"flag"
 	"image"
+	"image/color"
 	"image/png"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/draw"
 	"github.com/slidesam/sam/internal/synth"
 )
 
@@ -46,6 +49,69 @@ func TestDemo(t *testing.T) {
 		}
 		line, _, _ := strings.Cut(log.String(), "\n")
 		assert.True(t, json.Valid([]byte(line)), "log: %s", line)
+	}
+}
+
+// TestCloseUp draws the field with the most objects of a finished run.
+func TestCloseUp(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	j, err := parse(strings.Fields("-mpp 0.5 -region 640,640,240,200 -iou -1 -stability -1 -all"), noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	m, err := j.load()
+	require.NoError(t, err)
+	slide := image.NewRGBA(image.Rect(0, 0, 3200, 3000))
+	for i := range slide.Pix {
+		slide.Pix[i] = 240
+	}
+	field, _ := synth.New(5, synth.Options{Solid: true}).Region(9000, 9000, 240, 200, 0.25)
+	for y := range 200 {
+		copy(slide.Pix[slide.PixOffset(640, 640+y):], field.Pix[field.PixOffset(0, y):][:4*240])
+	}
+	for i := 3; i < len(slide.Pix); i += 4 {
+		slide.Pix[i] = 255
+	}
+	s := sam.SlideFromImage(slide, 0.25)
+	res, err := segment(ctx, m, s, dir, j, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)))
+	require.NoError(t, err)
+	require.Positive(t, res.Objects)
+	require.NoError(t, writePage(ctx, dir, page{Title: "a", Slide: s, Result: res}))
+	b, err := os.ReadFile(filepath.Join(dir, pageFile))
+	require.NoError(t, err)
+	assert.Contains(t, string(b), "200 µm") // the scale bar
+	assert.Contains(t, string(b), "The field with the most objects, at x = 0, y = 0, 1800 × 1800 pixels.")
+
+	f, err := os.Open(filepath.Join(dir, closeUpFile))
+	require.NoError(t, err)
+	defer f.Close()
+	pic, err := png.Decode(f)
+	require.NoError(t, err)
+	require.Equal(t, image.Rect(0, 0, closeUpSide, closeUpSide), pic.Bounds())
+	inside, outside := 0, 0
+	where := image.Rect(320, 320, 440, 420) // the region at 0.5 micrometres
+	for y := range closeUpSide {
+		for x := range closeUpSide {
+			if color.NRGBAModel.Convert(pic.At(x, y)) == draw.Color(0) {
+				if image.Pt(x, y).In(where.Inset(-60)) {
+					inside++
+				} else {
+					outside++
+				}
+			}
+		}
+	}
+	assert.Greater(t, inside, 100)
+	assert.Zero(t, outside)
+}
+
+func TestScaleBar(t *testing.T) {
+	for _, tt := range []struct {
+		um    float64
+		want  string
+		share float64
+	}{{256, "50 µm", 100 * 50. / 256}, {1024, "200 µm", 100 * 200. / 1024}, {25_000, "5 mm", 20}, {0, "", 0}} {
+		s, share := scaleBar(tt.um)
+		assert.Equal(t, tt.want, s)
+		assert.InDelta(t, tt.share, share, 1e-9)
 	}
 }
 

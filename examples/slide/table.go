@@ -4,7 +4,9 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"image"
 	"io"
+	"math"
 	"os"
 	"strconv"
 )
@@ -16,6 +18,7 @@ type object struct {
 	mpp, um2   float64 // 0: unknown
 	x, y       float64 // centroid, pixels of level 0
 	midX, midY float64 // of the box
+	box        image.Rectangle
 }
 
 // readTable calls f for each line of objects.csv.
@@ -50,8 +53,10 @@ func readTable(path string, use func(object)) error {
 		}
 		o := object{
 			id: int(num("id")), class: row[col["class"]], mpp: num("mpp"), um2: num("area_um2"), x: num("centroid_x"), y: num("centroid_y"),
-			midX: num("box_x") + num("box_w")/2, midY: num("box_y") + num("box_h")/2,
 		}
+		x0, y0, w, h := num("box_x"), num("box_y"), num("box_w"), num("box_h")
+		o.midX, o.midY = x0+w/2, y0+h/2
+		o.box = image.Rect(int(x0), int(y0), int(math.Ceil(x0+w)), int(math.Ceil(y0+h)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}

@@ -55,7 +55,10 @@ func Color(i int) color.NRGBA {
 }
 
 // Canvas is a picture to draw on.
-type Canvas struct{ img *image.NRGBA }
+type Canvas struct {
+	img   *image.NRGBA
+	marks []uint8 // of each pixel, for Ring; nil before it
+}
 
 // New returns a Canvas with a copy of img, whose alpha is dropped. It returns
 // an error if img is nil or empty.

@@ -185,3 +185,30 @@ func Example() {
 	fmt.Println(c.Image().Rect, c.Image().NRGBAAt(5, 5), c.Image().NRGBAAt(10, 8))
 	// Output: (0,0)-(30,20) {240 228 66 255} {120 114 33 255}
 }
+
+func TestRing(t *testing.T) {
+	green := color.NRGBA{0, 255, 0, 255}
+	plain := image.NewGray(image.Rect(0, 0, 30, 20))
+	for i := range plain.Pix {
+		plain.Pix[i] = 200
+	}
+	c, err := draw.New(plain)
+	require.NoError(t, err)
+	ring := func(x0, y0, x1, y1 float64) [][2]float64 {
+		return [][2]float64{{x0, y0}, {x1, y0}, {x1, y1}, {x0, y1}, {x0, y0}}
+	}
+	draw.Ring(c, ring(4, 4, 14, 12), red)
+	draw.Ring(c, ring(13, 4, 24, 12), green)
+	draw.Ring(c, ring(26, 16, 28, 18), red)   // small: no rim
+	draw.Ring(c, ring(-9, -9, 40, 40), green) // outside
+	for _, tt := range []struct {
+		x, y int
+		want color.NRGBA
+	}{
+		{4, 8, red}, {9, 4, red}, {24, 8, green}, {3, 8, color.NRGBA{100, 100, 100, 255}}, {9, 13, color.NRGBA{100, 100, 100, 255}},
+		{9, 8, color.NRGBA{200, 200, 200, 255}}, {14, 8, red}, // the neighbour's rim leaves the line alone
+		{13, 8, green}, {26, 17, red}, {25, 17, color.NRGBA{200, 200, 200, 255}},
+	} {
+		assert.Equal(t, tt.want, c.Image().NRGBAAt(tt.x, tt.y), "(%d, %d)", tt.x, tt.y)
+	}
+}
