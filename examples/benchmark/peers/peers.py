@@ -32,6 +32,7 @@ ROOT = os.path.join(HERE, "..", "..", "..")
 REFERENCE = os.path.join(ROOT, "internal", "golden", "reference")
 BUNDLED = os.path.join(ROOT, "weights", "bundled")
 PEERS = ["pytorch", "onnxruntime", "huggingface"]
+SEED = 1  # of counter-based weights
 
 
 def arguments():
@@ -41,7 +42,6 @@ def arguments():
     p.add_argument("--model", default="vit_b", help="vit_b, vit_l, vit_h, bundled, or a reference model such as small_a")
     p.add_argument("--checkpoint", metavar="FILE",
                    help="its weights, .pth or .safetensors in the original's names; counter-based ones if left out, written to MODEL.pth when missing")  # fmt: skip
-    p.add_argument("--seed", type=int, default=1, help="seed of counter-based weights")
     p.add_argument("--image", metavar="FILE", help="picture; the bundled one of 1024 x 1024 if left out")
     p.add_argument("--onnx", metavar="FILE", help="the encoder as ONNX, exported here when missing (default MODEL.onnx)")
     p.add_argument("--threads", type=int, default=os.cpu_count())
@@ -142,7 +142,7 @@ def make_checkpoint(a):
     import models
     import torch
 
-    torch.save(models.build(shape(a), a.seed).state_dict(), a.checkpoint + ".part")
+    torch.save(models.build(shape(a), SEED).state_dict(), a.checkpoint + ".part")
     os.replace(a.checkpoint + ".part", a.checkpoint)
 
 
@@ -275,7 +275,7 @@ def setup(a):
 
 def apart(call):
     """Runs a function of this file in a process of its own."""
-    code = "import peers; from peers import *; a = peers.arguments(); peers.setup(a); peers." + call
+    code = "import peers; a = peers.arguments(); peers.setup(a); peers." + call
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, *sys.argv[1:]],
                    env={**os.environ, "PYTHONPATH": HERE}, check=True, stdout=sys.stderr)  # fmt: skip
 
@@ -304,9 +304,10 @@ def slidesam(a, first):
     names = {"one point": "point", "64 points": "points64"}
     for f in r["figures"]:
         what = f["what"]
-        line = dict(peer="slidesam", version=f"{r['go']}, {r['kernels']}", model=a.model, what=names.get(what, what), **{k: v for k, v in f.items() if k != "what"})
+        line = {**f, "peer": "slidesam", "version": f"{r['go']}, {r['kernels']}", "model": a.model, "what": names.get(what, what)}
         if what.startswith("everything"):
-            line.update(what=f"everything{a.points_per_side}", pred_iou_thresh=r["pred_iou_thresh"], stability_score_thresh=r["stability_score_thresh"])
+            line.update(what=f"everything{a.points_per_side}")
+            line.update({k: r[k] for k in ("pred_iou_thresh", "stability_score_thresh")})
         if "scaling" in r and what == f"encode, {a.threads} threads":
             line.update(scaling=r["scaling"])
         yield line
