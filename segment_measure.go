@@ -9,7 +9,7 @@ import (
 	"github.com/paulmach/orb"
 )
 
-// frame returns the outlines in level-0 pixels.
+// frame returns the outlines in level-0 pixels, to a thousandth.
 func (m *Mask) frame(p *scalePlan) orb.Geometry {
 	g := m.Geometry(Frame{})
 	if p.FX == 1 && p.FY == 1 {
@@ -18,7 +18,7 @@ func (m *Mask) frame(p *scalePlan) orb.Geometry {
 	scale := func(poly orb.Polygon) {
 		for _, r := range poly {
 			for i, v := range r {
-				r[i] = orb.Point{v[0] * p.FX, v[1] * p.FY}
+				r[i] = orb.Point{round(v[0]*p.FX, 3), round(v[1]*p.FY, 3)}
 			}
 		}
 	}

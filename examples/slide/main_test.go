@@ -55,7 +55,7 @@ func TestDemo(t *testing.T) {
 // TestCloseUp draws the field with the most objects of a finished run.
 func TestCloseUp(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
-	j, err := parse(strings.Fields("-mpp 0.5 -region 640,640,240,200 -iou -1 -stability -1 -all"), noEnv, &bytes.Buffer{})
+	j, err := parse(strings.Fields("-region 640,640,240,200 -iou -1 -stability -1 -all"), noEnv, &bytes.Buffer{})
 	require.NoError(t, err)
 	m, err := j.load()
 	require.NoError(t, err)
@@ -77,8 +77,9 @@ func TestCloseUp(t *testing.T) {
 	require.NoError(t, writePage(ctx, dir, page{Title: "a", Slide: s, Result: res}))
 	b, err := os.ReadFile(filepath.Join(dir, pageFile))
 	require.NoError(t, err)
-	assert.Contains(t, string(b), "200 µm") // the scale bar
-	assert.Contains(t, string(b), "The field with the most objects, at x = 0, y = 0, 1800 × 1800 pixels.")
+	for _, want := range []string{"200 µm", "50 µm", "The field with the most objects, at x = 0, y = 0, 900 × 900 pixels."} {
+		assert.True(t, strings.Contains(string(b), want), want)
+	}
 
 	f, err := os.Open(filepath.Join(dir, closeUpFile))
 	require.NoError(t, err)
@@ -87,7 +88,7 @@ func TestCloseUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, image.Rect(0, 0, closeUpSide, closeUpSide), pic.Bounds())
 	inside, outside := 0, 0
-	where := image.Rect(320, 320, 440, 420) // the region at 0.5 micrometres
+	where := image.Rect(640, 640, 880, 840) // the region
 	for y := range closeUpSide {
 		for x := range closeUpSide {
 			if color.NRGBAModel.Convert(pic.At(x, y)) == draw.Color(0) {

@@ -121,7 +121,8 @@ func summarise(dir string, res *sam.SegmentResult) ([]scaleRow, error) {
 	return out, err
 }
 
-// figuresOf returns the whole slide and, if that is much reduced, a close-up.
+// figuresOf returns the whole slide and, if that is coarser than what was
+// searched, a close-up.
 func figuresOf(ctx context.Context, dir string, p page, w int, mpp float64) ([]figure, error) {
 	over, size, err := embed(filepath.Join(dir, sam.OverlayFile))
 	if err != nil {
@@ -129,7 +130,11 @@ func figuresOf(ctx context.Context, dir string, p page, w int, mpp float64) ([]f
 	}
 	out := []figure{{Name: sam.OverlayFile, Caption: "The slide with the outlines of all objects.", Data: over}}
 	out[0].Bar, out[0].Share = scaleBar(float64(w) * mpp)
-	if p.Result.Objects == 0 || float64(size.X) > 0.7*float64(w) {
+	fine := float64(w) // pixels of the finest scale
+	if mpp > 0 {
+		fine *= mpp / p.Result.Scales[len(p.Result.Scales)-1].MPP
+	}
+	if p.Result.Objects == 0 || float64(size.X) > 0.7*fine {
 		return out, nil
 	}
 	field, err := closeUp(ctx, p.Slide, dir, p.Result)
