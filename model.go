@@ -104,7 +104,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	}
 	// One encoder keeps all cores busy by itself, and its working memory is
 	// large. Decoders have parts that only one core can do; each holds some
-	// 50 MB at the published shapes.
+	// 20 MB at the published shapes, 50 MB for prompts of many tokens.
 	n := runtime.GOMAXPROCS(0)
 	decoders := min(n, 8)
 	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (*graph.Program, error) {

@@ -130,6 +130,33 @@ func TestRandomGraphs(t *testing.T) {
 }
 
 // TestTapeMachine runs planned and unplanned graphs under gorgonia's own VM.
+// half is the first half of its input, which it may overwrite.
+type half struct{ mix }
+
+func (half) Shape(in []tensor.Shape) (tensor.Shape, error) { return tensor.Shape{in[0][0] / 2}, nil }
+
+func (h half) Forward(out graph.View, in []graph.View) error {
+	return h.mix.Forward(out, []graph.View{{Data: in[0].Data[:len(out.Data)]}})
+}
+
+// TestSmallerInPlace: a result may lie where a larger input was, and what
+// follows it may not outgrow it unnoticed.
+func TestSmallerInPlace(t *testing.T) {
+	b := graph.NewBuilder()
+	x := b.Weight("x", []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32}, 32)
+	y := b.Apply(mix{k: 2}, x)                                          // 2x + 1
+	z := b.Apply(mix{k: 1, over: true}, b.Apply(half{mix{1, true}}, y)) // 2x + 3
+	p, err := b.Compile(z)
+	require.NoError(t, err)
+	require.NoError(t, p.Run(context.Background()))
+	arena, separate := p.Bytes()
+	assert.Equal(t, 4*32, arena)
+	assert.Equal(t, 4*(32+16+16), separate)
+	for i, v := range p.Output(0) {
+		assert.Equal(t, float32(2*(i+1)+3), v)
+	}
+}
+
 func TestTapeMachine(t *testing.T) {
 	for seed := uint64(0); seed < 60; seed++ {
 		for _, planned := range []bool{true, false} {
