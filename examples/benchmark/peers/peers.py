@@ -39,7 +39,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--ours", metavar="PATH", help="the program of examples/benchmark; left out, slidesam is not timed")
     p.add_argument("--segment-anything", metavar="PATH", help="clone of segment-anything at dca509f, if not installed")
-    p.add_argument("--model", default="vit_b", help="vit_b, vit_l, vit_h, bundled, or a reference model such as small_a")
+    p.add_argument("--model", default="vit_b", help="vit_b, vit_l, vit_h, bundled, a reference model such as small_a, or any name with --checkpoint")
     p.add_argument("--checkpoint", metavar="FILE",
                    help="its weights, .pth or .safetensors in the original's names; counter-based ones if left out, written to MODEL.pth when missing")  # fmt: skip
     p.add_argument("--image", metavar="FILE", help="picture; the bundled one of 1024 x 1024 if left out")
@@ -112,12 +112,30 @@ def picture(a):
     return np.array(Image.open(a.image).convert("RGB"))
 
 
-def shape(a):
+def shape_of(state):
+    """The shape of the model that these weights belong to."""
     import models
 
-    if a.model == "bundled":  # weights/bundled/train/model.py
-        return models.config(width=192, depth=6, heads=6, window=16, globals=[3], prompt=128, decoder_mlp=512, iou_hidden=128)
-    return models.SHAPES["full_" + a.model[-1] if a.model.startswith("vit_") else a.model]
+    enc, dec = "image_encoder.", "mask_decoder."
+
+    def size(name, axis=0):
+        return state[name].shape[axis]
+
+    def count(prefix):
+        return len({k[len(prefix):].split(".")[0] for k in state if k.startswith(prefix)})
+
+    width, depth, grid = size(enc + "pos_embed", 3), count(enc + "blocks."), size(enc + "pos_embed", 1)
+    patch = size(enc + "patch_embed.proj.weight", 2)
+    rel = [(size(f"{enc}blocks.{i}.attn.rel_pos_h") + 1) // 2 for i in range(depth)]
+    windows = [r for r in rel if r != grid]
+    return models.config(
+        img_size=grid * patch, patch=patch, width=width, depth=depth,
+        heads=width // size(enc + "blocks.0.attn.rel_pos_h", 1), mlp_ratio=size(enc + "blocks.0.mlp.lin1.weight") / width,
+        window=windows[0] if windows else 14, globals=[i for i, r in enumerate(rel) if r == grid],
+        prompt=size(enc + "neck.0.weight"), decoder_depth=count(dec + "transformer.layers."),
+        decoder_mlp=size(dec + "transformer.layers.0.mlp.lin1.weight"), mask_chans=size("prompt_encoder.mask_downscaling.3.weight"),
+        iou_depth=count(dec + "iou_prediction_head.layers."), iou_hidden=size(dec + "iou_prediction_head.layers.0.weight"),
+    )  # fmt: skip
 
 
 def original(a):
@@ -126,14 +144,14 @@ def original(a):
     import models
     import torch
 
-    sam = models.empty(shape(a))
     if a.checkpoint.endswith(".safetensors"):
         from safetensors.torch import load_file
 
-        sam.load_state_dict(load_file(a.checkpoint))
+        state = load_file(a.checkpoint)
     else:
-        with open(a.checkpoint, "rb") as f:
-            sam.load_state_dict(torch.load(f))
+        state = torch.load(a.checkpoint)
+    sam = models.empty(shape_of(state))
+    sam.load_state_dict(state)
     return sam
 
 
@@ -142,7 +160,8 @@ def make_checkpoint(a):
     import models
     import torch
 
-    torch.save(models.build(shape(a), SEED).state_dict(), a.checkpoint + ".part")
+    name = "full_" + a.model[-1] if a.model.startswith("vit_") else a.model
+    torch.save(models.build(models.SHAPES[name], SEED).state_dict(), a.checkpoint + ".part")
     os.replace(a.checkpoint + ".part", a.checkpoint)
 
 
@@ -192,7 +211,8 @@ def export(a, path):
     """Writes the encoder as ONNX with PyTorch's exporter."""
     import torch
 
-    sam, side = original(a), shape(a)["img_size"]
+    sam = original(a)
+    side = sam.image_encoder.img_size
     x = torch.zeros(1, 3, side, side)
     tmp = path + ".part"
     with torch.no_grad():
@@ -241,8 +261,10 @@ def huggingface(a):
 
     torch.set_num_threads(a.threads)
     b = Bench(a, "huggingface", f"{transformers.__version__}, PyTorch {torch.__version__}")
-    c = shape(a)
-    model = hf.build(c, original(a))
+    sam = original(a)
+    c = shape_of(sam.state_dict())
+    model = hf.build(c, sam)
+    del sam
     proc, img = hf.processor(c), picture(a)
     h, w = img.shape[:2]
     scale = np.array([0.0, 0.0])
