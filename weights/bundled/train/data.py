@@ -8,11 +8,16 @@ import numpy as np
 from scipy import ndimage as nd
 
 
-class Shards:
-    """Random crops of all complete shards of some folders; picks up new shards as they appear."""
+NONE = -1e4  # coordinate of a cell without object
 
-    def __init__(self, dirs, mpp=(0, 1e9)):
-        self.dirs, self.sets, self.seen, self.mpp = dirs, [], set(), mpp
+
+class Shards:
+    """Random crops of all complete shards of some folders; picks up new shards as they appear.
+
+    A share of the crops comes from partial pictures (see pseudo.py), if there are any."""
+
+    def __init__(self, dirs, mpp=(0, 1e9), share=0.0):
+        self.dirs, self.sets, self.partial, self.seen, self.mpp, self.share = dirs, [], [], set(), mpp, share
         self.refresh()
 
     def refresh(self):
@@ -25,10 +30,12 @@ class Shards:
                 maps = [np.load(base + n + ".npy", mmap_mode="r") for n in ("image", "nuclei", "gland", "flags")]
                 for i, e in enumerate(json.load(open(idx))):
                     if self.mpp[0] <= e["mpp"] <= self.mpp[1]:
-                        self.sets.append((maps, i, e["mpp"]))
+                        (self.partial if e.get("partial") else self.sets).append((maps, i, e["mpp"]))
 
     def crop(self, rng, size):
-        maps, i, mpp = self.sets[rng.integers(len(self.sets))]
+        partial = bool(self.partial) and rng.random() < self.share
+        sets = self.partial if partial else self.sets
+        maps, i, mpp = sets[rng.integers(len(sets))]
         n = maps[0].shape[1]
         y, x = rng.integers(n - size + 1, size=2)
         k, flip = int(rng.integers(4)), bool(rng.integers(2))
@@ -36,7 +43,7 @@ class Shards:
         for m in maps:
             a = np.rot90(np.asarray(m[i, y:y + size, x:x + size]), k)
             out.append(np.ascontiguousarray(a[:, ::-1] if flip else a))
-        return (*out, mpp)
+        return (*out, mpp, partial)
 
 
 def augment(rng, img):
@@ -68,6 +75,9 @@ def objects(rng, nuclei, gland, flags, mpp, n):
     H, W = nuclei.shape
     out = []
 
+    def cut_off(s):  # slivers at the border teach little
+        return s[0].start == 0 or s[1].start == 0 or s[0].stop == H or s[1].stop == W
+
     def take(lab, want, least):
         sl = nd.find_objects(lab)
         ids = [i + 1 for i, s in enumerate(sl) if s is not None]
@@ -77,7 +87,7 @@ def objects(rng, nuclei, gland, flags, mpp, n):
             if got >= want:
                 break
             m = lab[sl[i - 1]] == i
-            if m.sum() < least:
+            if m.sum() < least or m.sum() < 6 * least and cut_off(sl[i - 1]):
                 continue
             out.append((m, sl[i - 1]))
             got += 1
@@ -128,8 +138,11 @@ def coverage(m, s, h, w):
     return t
 
 
-def dense(nuc, gland, flags):
-    """Targets of model.Dense per 4 x 4 cell: nucleus, border, gland, tumour, offset x and y: [6, H/4, W/4]."""
+def dense(nuc, gland, flags, mpp):
+    """Targets of model.Dense per 4 x 4 cell: nucleus, border, gland, tumour, and the middle of the
+    cell's object in pixels of the crop (x, y; NONE where there is none): [6, H/4, W/4].
+
+    Objects are nuclei, on coarse pictures glands."""
     H, W = nuc.shape
     lab = nuc.astype(np.int64)
     edge = np.zeros((H, W), bool)
@@ -138,11 +151,13 @@ def dense(nuc, gland, flags):
     edge[:, :-1] |= dx
     edge[1:] |= dy
     edge[:-1] |= dy
+    if mpp >= 0.75:
+        lab = gland.astype(np.int64)
     area = np.maximum(np.bincount(lab.ravel()), 1)
-    out = []
+    cell, out = lab[1::4, 1::4], []
     for grid in (np.arange(W)[None, :].repeat(H, 0), np.arange(H)[:, None].repeat(W, 1)):
-        mid = np.bincount(lab.ravel(), grid.ravel()) / area
-        out.append(np.clip((grid - mid[lab]) / 12, -2, 2)[1::4, 1::4])
+        mid = np.bincount(lab.ravel(), grid.ravel()) / area + 0.5
+        out.append(np.where(cell > 0, mid[cell], NONE))
     pool = lambda m: m.reshape(H // 4, 4, W // 4, 4).mean((1, 3))
     return np.stack([pool(nuc > 0), pool(edge), pool(gland > 0), pool(flags & 1), *out]).astype(np.float32)
 
@@ -153,8 +168,10 @@ def batch(rng, shards, size, prompts, sub):
     Returns a dict of arrays, or None if the crop holds too little; prompts = 0
     gives the picture and its dense targets alone. Coordinates are pixels of the
     window, whose first token in the crop is at."""
-    img, nuc, gland, flags, mpp = shards.crop(rng, size)
-    out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags))
+    img, nuc, gland, flags, mpp, partial = shards.crop(rng, size)
+    out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags, mpp))
+    if partial:
+        out["dense"][:] = -1  # unknown
     at, pts, boxes, tgt, near = [], [], [], [], []
     for wy in range(0, size if prompts else 0, sub):
         for wx in range(0, size, sub):
@@ -164,8 +181,8 @@ def batch(rng, shards, size, prompts, sub):
                 x, y = inside(rng, m, rng.random() < 0.5)
                 pts.append((x0 + x, y0 + y))
                 box = np.array([x0, y0, x1, y1], np.float32)
-                if rng.random() < 0.5:  # hand-drawn boxes are not tight
-                    box += np.clip(rng.normal(0, 0.07, 4) * np.array([x1 - x0, y1 - y0] * 2), -16, 16)
+                if rng.random() < 0.3:  # hand-drawn boxes are not tight
+                    box += np.clip(rng.normal(0, 0.05, 4) * np.array([x1 - x0, y1 - y0] * 2), -16, 16)
                 boxes.append(box)
                 tgt.append(coverage(m, s, sub, sub))
                 # The neighbourhood, where the outline is decided.

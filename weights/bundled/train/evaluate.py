@@ -59,7 +59,7 @@ def predict(sam, emb, side, points=None, boxes=None, chunk=8):
             sp = model.prompts(sam, at, points=(p, torch.ones(len(p), 1)))
         else:
             sp = model.prompts(sam, at, boxes=torch.tensor(boxes[i:i + chunk], dtype=torch.float32) * s)
-        m, q = model.decode(sam, emb[None].expand(len(at), -1, -1, -1), at, sp)
+        m, q, _ = model.decode(sam, emb[None].expand(len(at), -1, -1, -1), at, sp)
         for a, b in zip(m.float(), q.float()):
             yield a, b.numpy()
 

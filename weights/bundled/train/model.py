@@ -55,6 +55,56 @@ def dct_patches():
     return out.reshape(WIDTH, 3, PATCH, PATCH)
 
 
+def place_map():
+    """Random directions of the stream for the position code: [WIDTH, DIM], orthonormal columns."""
+    return torch.linalg.qr(torch.randn(WIDTH, DIM, generator=torch.Generator().manual_seed(6)))[0]
+
+
+def place_code(sam):
+    """The prompts' position code at each token, in random directions of the stream: [1, GRID, GRID, WIDTH], deviation 2.5.
+
+    A mask is a product of the decoder's map with one vector per prompt, so like
+    objects at two places can only be told apart if the map says where they are,
+    in the waves that prompts are coded in. Learning that from noise takes longer
+    than a short training has."""
+    code = sam.prompt_encoder.get_dense_pe()[0].permute(1, 2, 0) @ place_map().T
+    return (code * 2.5 / code.std())[None]
+
+
+def pick_waves(sam, wanted):
+    """For each wanted number of half waves across the frame two of the prompts' waves, as perpendicular as there are."""
+    g = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    r, angle = g.norm(dim=0), torch.atan2(g[1], g[0])
+    out = []
+    for want in wanted:
+        near = [i for i in range(len(r)) if abs(r[i] / want - 1) < 0.12]
+        _, i, j = max((abs(torch.sin(angle[i] - angle[j])).item(), i, j) for i in near for j in near)
+        out += [i, j]
+    return out
+
+
+def carried(sam):
+    """The parts of the position code that the neck passes on: 24 indices of DIM."""
+    waves = pick_waves(sam, (9.5, 7, 5, 3.5, 2.5, 1.4))
+    return torch.tensor(waves + [w + DIM // 2 for w in waves])
+
+
+def pass_code(neck, channels, read, stream):
+    """Makes channels of the neck read the position code, rows read [len(channels), WIDTH], and pass it to the embedding.
+
+    It takes 0.4 of the embedding's variance; stream [N, WIDTH], whole crops of 256
+    tokens, tells how large the rest is."""
+    with torch.no_grad():
+        neck[0].weight[channels, :, 0, 0] = read
+        neck[1].weight[channels] = 1
+        neck[1].bias[channels] = 0
+        neck[2].weight[:, channels] = 0
+        x = stream[:256 * (len(stream) // 256)].reshape(-1, 16, 16, WIDTH).permute(0, 3, 1, 2)[:20]
+        rest = neck[2](neck[1](neck[0](x))).std()
+        q, _ = torch.linalg.qr(torch.randn(DIM, len(channels), generator=torch.Generator().manual_seed(8)))
+        neck[2].weight[:, channels, 1, 1] = q * rest * (0.4 * DIM / len(channels)) ** 0.5
+
+
 def start(sam):
     """Starting weights that spare a short training most of its first half.
 
@@ -63,7 +113,6 @@ def start(sam):
     each attention between tokens and picture start alike, so that a prompt looks
     at its own place from the first step."""
     enc, pe, dec = sam.image_encoder, sam.prompt_encoder, sam.mask_decoder
-    nn.init.trunc_normal_(enc.pos_embed, std=0.02)
     f = torch.arange(8)
     fall = (1 + (f[:, None] ** 2 + f[None, :] ** 2).sqrt()).reshape(64, 1).expand(64, 3).reshape(WIDTH)
     with torch.no_grad():
@@ -75,6 +124,10 @@ def start(sam):
         r = 0.5 * 20 ** torch.linspace(0, 1, n)
         a = torch.rand(n, generator=g) * 2 * torch.pi
         pe.pe_layer.positional_encoding_gaussian_matrix.copy_(torch.stack([r * a.cos(), r * a.sin()]))
+        enc.pos_embed.copy_(place_code(sam))
+        read = place_map()[:, carried(sam)].T * enc.neck[0].weight.std() * WIDTH ** 0.5
+        content = torch.randn(5120, WIDTH, generator=g) * 6.5  # about what patches bring
+        pass_code(enc.neck, torch.arange(len(read)), read, content)
         for e in (*pe.point_embeddings, pe.not_a_point_embed, pe.no_mask_embed):
             e.weight.mul_(0.3)
         t = dec.transformer
@@ -89,16 +142,27 @@ def start(sam):
 
 
 class Dense(nn.Module):
-    """Helper head for training only: what each 4 x 4 cell of the picture shows.
+    """Helper head for training only: what each 4 x 4 cell of the picture shows, and of which object it is.
 
-    It sits on the decoder's own upscaling, which so learns from every cell."""
+    It reads the decoder's own upscaling, which so learns from every cell: nucleus,
+    border, gland, tumour, and the code of the place where the cell's object has
+    its middle, in some of the waves that code prompts. With these in the map, one
+    product with a prompt's own code picks out one object."""
 
-    def __init__(self):
+    def __init__(self, sam):
         super().__init__()
-        self.out = nn.Conv2d(DIM // 8, 6, 1)
+        pick = pick_waves(sam, (9.5, 5, 2.5))  # 9.5: 54 pixels
+        self.register_buffer("waves", sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix[:, pick].clone(), persistent=False)
+        self.out = nn.Conv2d(DIM // 8, 4 + 2 * len(pick), 1)
 
-    def forward(self, sam, emb):
-        return self.out(sam.mask_decoder.output_upscaling(emb + sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)))
+    def forward(self, up):
+        """up [B, DIM/8, h, w], from the decoder's output_upscaling."""
+        return self.out(up)
+
+    def code(self, xy):
+        """The code of places xy [B, 2, h, w], pixels of the frame: [B, 12, h, w]."""
+        c = 2 * torch.pi * torch.einsum("bkhw,kn->bnhw", 2 * xy / SIZE - 1, self.waves)
+        return torch.cat([c.sin(), c.cos()], 1)
 
 
 def normalise(sam, img):
@@ -118,6 +182,11 @@ def encode(sam, x, at):
     return enc.neck(x.permute(0, 3, 1, 2))
 
 
+def upscale(sam, emb):
+    """The decoder's upscaled map of embeddings that have met no prompt: [B, DIM/8, 4h, 4w]."""
+    return sam.mask_decoder.output_upscaling(emb + sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1))
+
+
 def prompts(sam, at, points=None, boxes=None):
     """Prompt tokens [P, N, DIM]. Coordinates are pixels of crops whose first tokens are at [P, 2] (row, column).
 
@@ -132,7 +201,7 @@ def prompts(sam, at, points=None, boxes=None):
 
 
 def decode(sam, emb, at, sparse, masks=None):
-    """Logits [P, 4, 4h, 4w] and IoU [P, 4] of P prompts, each on its own embedding emb [P, DIM, h, w] at tokens at [P, 2].
+    """Logits [P, 4, 4h, 4w], IoU [P, 4] and upscaled map [P, DIM/8, 4h, 4w] of P prompts, each on its own embedding emb [P, DIM, h, w] at tokens at [P, 2].
 
     The steps of upstream's MaskDecoder.predict_masks, which takes one embedding for all prompts."""
     pe, dec = sam.prompt_encoder, sam.mask_decoder
@@ -150,6 +219,6 @@ def decode(sam, emb, at, sparse, masks=None):
     up = dec.output_upscaling(src.transpose(1, 2).reshape(n, -1, h, w))
     hyper = torch.stack([mlp(hs[:, 1 + i]) for i, mlp in enumerate(dec.output_hypernetworks_mlps)], 1)
     logits = (hyper @ up.flatten(2)).reshape(n, -1, *up.shape[2:])
-    return logits, dec.iou_prediction_head(hs[:, 0])
+    return logits, dec.iou_prediction_head(hs[:, 0]), up
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 import data
 import model
@@ -38,12 +39,20 @@ def losses(logits, iou, target, near, multi):
     return loss.mean() + 3 * ((iou - true.detach()) ** 2).mean(), true, best.indices
 
 
-def dense_loss(out, want):
-    """out, want [B, 6, h, w]: see data.dense."""
+def dense_loss(head, up, want, at):
+    """Loss of the helper head on maps up [B, DIM/8, h, w]; want [B, 6, h, w]: see data.dense; at [B, 2]: the maps' first tokens.
+
+    Pictures whose targets are unknown (-1) do not count."""
+    known = want[:, 0, 0, 0] >= 0
+    out = head(up).float()
+    if not known.any():
+        return out.sum() * 0
+    out, want, at = out[known], want[known], at[known]
     seen = F.binary_cross_entropy_with_logits(out[:, :4], want[:, :4], reduction="none").mean((0, 2, 3))
-    n = (want[:, :1] > 0.5).float()
-    off = (F.smooth_l1_loss(out[:, 4:], want[:, 4:], reduction="none") * n).sum() / n.sum().clamp(min=1)
-    return 2 * seen[0] + 2 * seen[1] + 0.5 * (seen[2] + seen[3]) + 0.5 * off
+    has = (want[:, 4:5] > data.NONE / 2).float()
+    code = head.code(want[:, 4:] + at.flip(1)[:, :, None, None] * model.PATCH)
+    off = ((out[:, 4:] - code) ** 2 * has).sum() / (has.sum() * code.shape[1]).clamp(min=1)
+    return 2 * seen[0] + seen[1] + 0.5 * (seen[2] + seen[3]) + 3 * off
 
 
 def click(rng, pred, target):
@@ -64,8 +73,8 @@ def click(rng, pred, target):
     return torch.from_numpy(xy), torch.from_numpy(lab)
 
 
-def prompted(sam, emb, at, bs, rng, dev):
-    """Loss of a step's prompts: points, boxes, and further clicks with mask feedback.
+def prompted(sam, head, emb, at, bs, rng, dev):
+    """Losses of a step's prompts: points, boxes, and further clicks with mask feedback; and of the helper head on their maps.
 
     emb [B, DIM, h, w] are the crops' embeddings at tokens at [B] of the frame."""
     cat = lambda k: torch.from_numpy(np.concatenate([b[k] for b in bs])).to(dev)
@@ -78,7 +87,10 @@ def prompted(sam, emb, at, bs, rng, dev):
     ones = torch.ones(n, 1, device=dev)
     sparse = torch.where(box[:, None, None], model.prompts(sam, frame, boxes=boxes),
                          model.prompts(sam, frame, points=(pts[:, None], ones)))
-    logits, iou = (v.float() for v in model.decode(sam, src, frame, sparse))
+    logits, iou, up = (v.float() for v in model.decode(sam, src, frame, sparse))
+    want = torch.from_numpy(np.stack([bs[i]["dense"] for i in range(len(bs))])).to(dev)
+    seen = torch.stack([want[i, :, 4 * r:4 * (r + side), 4 * c:4 * (c + side)] for i, (r, c) in zip(crop, win.tolist())])
+    aux = dense_loss(head, up, seen, torch.tensor([at[i] for i in crop], device=dev))
     loss, true, _ = losses(logits, iou, target, near, ~box)
     stats = (float(loss.detach()), float(true[box, 0].mean()), float(true[~box, 0].mean()),
              float((iou.detach() - true).abs().mean()))
@@ -89,22 +101,22 @@ def prompted(sam, emb, at, bs, rng, dev):
     xy = torch.cat([pts[k, None], xy.to(dev)], 1)
     lab = torch.cat([ones[k], lab.to(dev)], 1)
     sparse = model.prompts(sam, frame[k], points=(xy, lab), boxes=boxes[k] if rng.random() < 0.4 else None)
-    m, q = model.decode(sam, src[k], frame[k], sparse, masks=low if rng.random() < 0.8 else None)
+    m, q, _ = model.decode(sam, src[k], frame[k], sparse, masks=low if rng.random() < 0.8 else None)
     more, _, _ = losses(m.float(), q.float(), target[k], near[k], torch.zeros(len(k), dtype=torch.bool, device=dev))
-    return loss + 0.3 * more, stats
+    return loss + 0.3 * more, aux, stats
 
 
 class Feed(torch.utils.data.IterableDataset):
     """An endless stream of a stage's batches: crops and their places in the frame."""
 
-    def __init__(self, dirs, mpp, stage, seed):
-        self.dirs, self.mpp, self.stage, self.seed = dirs, mpp, stage, seed
+    def __init__(self, dirs, mpp, stage, seed, partial=0.0):
+        self.dirs, self.mpp, self.stage, self.seed, self.partial = dirs, mpp, stage, seed, partial
 
     def __iter__(self):
         size, crops, prompts, sub = self.stage
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([*self.seed, info.id if info else 0])
-        shards = data.Shards(self.dirs, self.mpp)
+        shards = data.Shards(self.dirs, self.mpp, self.partial)
         free, w = model.GRID - size // model.PATCH, model.WINDOW
         for n in itertools.count():
             if n % 100 == 99:
@@ -116,6 +128,36 @@ class Feed(torch.utils.data.IterableDataset):
             yield bs, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in bs]
 
 
+def optimisers(sam, head, lr, boost=1.0, rank=0, world=1):
+    """Muon for the matrices inside the networks, AdamW for embeddings, convolutions, norms and biases.
+
+    Muon's part is shared out: each process steps its own matrices, which share() then exchanges.
+    The neck and the decoder's upscaling learn at boost times the rate."""
+    inner = lambda n, p: p.ndim == 2 and min(p.shape) > 8 and not any(s in n for s in ("embed", "token.", "tokens.", "rel_pos"))
+    every = sorted((p for n, p in sam.named_parameters() if inner(n, p)), key=lambda p: -p.numel())
+    for i, p in enumerate(every):
+        p.owned = i % world == rank
+    muon = [p for p in every if p.owned]
+    groups = {}
+    for n, p in [*sam.named_parameters(), *head.named_parameters()]:
+        if not inner(n, p):
+            fast = boost if any(s in n for s in ("neck.", "output_upscaling.", "out.weight", "out.bias")) and "proj" not in n else 1.0
+            groups.setdefault((0.02 if p.ndim > 1 else 0.0, fast), []).append(p)
+    rest = [{"params": ps, "weight_decay": wd, "boost": fast} for (wd, fast), ps in groups.items()]
+    return [torch.optim.Muon(muon, lr=lr, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), fused=True)]
+
+
+@torch.no_grad()
+def share(params):
+    """Gives all processes the matrices that each has stepped."""
+    ps = [p for p in params if hasattr(p, "owned")]
+    flat = torch.cat([(p if p.owned else torch.zeros_like(p)).flatten() for p in ps])
+    dist.all_reduce(flat)
+    for p, v in zip(ps, flat.split([p.numel() for p in ps])):
+        p.copy_(v.view_as(p))
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--shards", required=True)
@@ -125,15 +167,18 @@ def main():
     a.add_argument("--coarse", type=float, default=0, help="share of steps on pictures of 0.75 mpp and coarser, with --coarse-stage")
     a.add_argument("--coarse-stage", default="256:1:12:256")
     a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
+    a.add_argument("--partial", type=float, default=0, help="share of crops from pictures with pseudo-labels, see pseudo.py")
     a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--lr-end", type=float, default=1e-4)
+    a.add_argument("--boost", type=float, default=1, help="rate of the neck and the upscaling over that of the rest")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
     a.add_argument("--seconds", type=float, default=1e9)
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--ema", type=float, default=0.998)
-    a.add_argument("--resume")
+    a.add_argument("--resume", help="a run's last.pt, to go on with")
+    a.add_argument("--init", help="weights to start from, as export.py writes them")
     a.add_argument("--device", default="cpu")
     a.add_argument("--workers", type=int, default=0, help="processes that prepare data; a GPU wants one per core")
     a.add_argument("--threads", type=int, default=1, help="CPU threads of this process; more processes scale better")
@@ -149,24 +194,31 @@ def main():
     torch.manual_seed(o.seed)
     rng = np.random.default_rng([o.seed, o.rank])
     dev = torch.device(o.device)
-    sam, head = model.build().to(dev), model.Dense().to(dev)
+    sam = model.build().to(dev)
+    head = model.Dense(sam).to(dev)
     params = [*sam.parameters(), *head.parameters()]
-    opt = torch.optim.AdamW(
-        [{"params": [p for p in params if p.ndim > 1], "weight_decay": 0.02},
-         {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0}], lr=o.lr, betas=(0.9, 0.98), fused=True)
+    opts = optimisers(sam, head, o.lr, o.boost, o.rank, o.world)
     step0 = 0
     ema = {k: v.cpu().clone() for k, v in sam.state_dict().items()}
+    if o.init:
+        sam.load_state_dict({k: v.float() for k, v in load_file(o.init).items()}, strict=False)
+        ema = {k: v.cpu().clone() for k, v in sam.state_dict().items()}
     if o.resume:
         c = torch.load(o.resume, map_location="cpu")
         sam.load_state_dict(c["model"])
         if all(v.shape == c["head"][k].shape for k, v in head.state_dict().items()):
             head.load_state_dict(c["head"])
-            opt.load_state_dict(c["opt"])
+            if o.world == 1:
+                for opt, state in zip(opts, c["opt"]):
+                    opt.load_state_dict(state)
+            else:  # the file has the first process's share of Muon's moments alone
+                if [len(g["params"]) for g in c["opt"][1]["param_groups"]] == [len(g["params"]) for g in opts[1].param_groups]:
+                    opts[1].load_state_dict(c["opt"][1])
         ema, step0 = c["ema"], c["step"]
     sam.train()
     dirs = o.shards.split(",")
     scales = [(0, 0.75) if o.coarse else tuple(o.mpp), (0.75, 1e9)]
-    feeds = [iter(torch.utils.data.DataLoader(Feed(dirs, m, st, (o.seed, o.rank, i)), batch_size=None, num_workers=o.workers))
+    feeds = [iter(torch.utils.data.DataLoader(Feed(dirs, m, st, (o.seed, o.rank, i), o.partial), batch_size=None, num_workers=o.workers))
              for i, (m, st) in enumerate(zip(scales, stages))]
     turn = np.random.default_rng(o.seed)  # alike in all processes
     start, step, avg, last = time.time(), 0, None, time.time()
@@ -174,7 +226,7 @@ def main():
 
     def save(name):
         tmp = os.path.join(o.out, name + ".tmp")
-        torch.save({"model": sam.state_dict(), "head": head.state_dict(), "ema": ema, "opt": opt.state_dict(), "step": step0 + step}, tmp)
+        torch.save({"model": sam.state_dict(), "head": head.state_dict(), "ema": ema, "opt": [opt.state_dict() for opt in opts], "step": step0 + step}, tmp)
         os.replace(tmp, os.path.join(o.out, name))
 
     while True:
@@ -186,23 +238,24 @@ def main():
         if t >= 1:
             break
         lr = o.lr_end + (o.lr - o.lr_end) * 0.5 * (1 + math.cos(math.pi * t))
-        for g in opt.param_groups:
-            g["lr"] = lr * min(1, (step + 1) / o.warm)
+        for g in itertools.chain(*(opt.param_groups for opt in opts)):
+            g["lr"] = lr * min(1, (step + 1) / o.warm) * g.get("boost", 1.0)
         kind = int(turn.random() < o.coarse)
         size, _, prompts, _ = stages[kind]
         bs, at = next(feeds[kind])
         x = model.normalise(sam, torch.from_numpy(np.stack([b["image"] for b in bs])).to(dev).permute(0, 3, 1, 2))
         if rng.random() < 0.05:  # what the frame holds right of and below a smaller picture
             x[:, :, :, int(size * rng.uniform(0.6, 1)):] = 0
-        opt.zero_grad(set_to_none=True)
+        for p in params:
+            p.grad = None
         with torch.autocast(dev.type, dtype=torch.bfloat16):
             emb = model.encode(sam, x, at)
             want = torch.from_numpy(np.stack([b["dense"] for b in bs])).to(dev)
-            aux = dense_loss(head(sam, emb).float(), want)
+            aux = dense_loss(head, model.upscale(sam, emb), want, torch.tensor(at, device=dev))
             total, st = o.dense * aux, (float("nan"),) * 4
             if prompts:
-                loss, st = prompted(sam, emb, at, bs, rng, dev)
-                total = total + loss
+                loss, aux, st = prompted(sam, head, emb, at, bs, rng, dev)
+                total = total + loss + o.dense * aux
         total.backward()
         if o.world > 1:
             grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
@@ -212,7 +265,10 @@ def main():
             for p, g in zip(params, flat.split([g.numel() for g in grads])):
                 p.grad = g.view_as(p)
         torch.nn.utils.clip_grad_norm_(params, 1.0)
-        opt.step()
+        for opt in opts:
+            opt.step()
+        if o.world > 1:
+            share(params)
         step += 1
         if step % 4 == 0 and o.rank == 0:  # the average that is exported
             d = min(o.ema, (1 + step0 + step) / (10 + step0 + step)) ** 4
