@@ -237,8 +237,8 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 			// not overlap.
 			c.Find, c.FindName = sam.FindNuclei, "nuclei"
 			c.Everything.SingleMask, c.Everything.BoxNMSThresh, c.Disjoint = true, 0.5, true
-			if own, _ := s.MPP(); c.MinArea == 0 && own > 0 {
-				mpp := cmp.Or(c.MPP, own)
+			if own, _ := s.MPP(); c.MinArea == 0 {
+				mpp := cmp.Or(c.MPP, own, 0.5) // as FindNuclei assumes
 				c.MinArea = int(leastNucleus / (mpp * mpp))
 				c.Everything.MinMaskRegionArea = c.MinArea
 			}

@@ -162,6 +162,7 @@ func TestFlags(t *testing.T) {
 	o := j.options(sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.25))
 	require.Len(t, o.Scales, 2)
 	assert.NotNil(t, o.Scales[0].Find)
+	assert.Equal(t, []int{32, 50}, []int{o.Scales[0].MinArea, o.Scales[1].MinArea}, "8 square micrometres, as given")
 	assert.Nil(t, o.Scales[1].Find)
 }
 

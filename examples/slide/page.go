@@ -61,6 +61,7 @@ footer{margin-top:2em;color:#555}
 <table>
 <tr><th>size<td>{{.W}} × {{.H}} pixels{{if .MM}}, {{.MM}}{{end}}
 {{if .MPP}}<tr><th>resolution<td>{{printf "%.4g" .MPP}} µm per pixel{{if .Objective}}, objective {{.Objective}}×{{end}}
+{{else}}<tr><th>resolution<td>unknown: give it with -slide-mpp for areas in µm²
 {{end}}<tr><th>format<td>{{.Format}}
 </table>
 <table class="scales">
