@@ -96,8 +96,10 @@ func TestSteadyState(t *testing.T) {
 		assert.LessOrEqual(t, hold-held, int64(4<<20), "bytes held")
 	}
 	// A scratch buffer more is possible whenever more goroutines than ever
-	// meet in a kernel, but not in each quarter; what leaks comes back in each.
-	assert.LessOrEqual(t, least, int64(2<<10), "bytes in use, quarter of the least growth")
+	// meet in a kernel, but not in each quarter; what leaks comes back in each,
+	// with no less than 16 bytes for a prompt. The runtime's own lists grow by
+	// less.
+	assert.Less(t, least, int64(max(4<<10, 16*prompts*(pictures/quarters))), "bytes in use, quarter of the least growth")
 	assert.LessOrEqual(t, last-first, int64(1<<20), "bytes in use")
 	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
 }
