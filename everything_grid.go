@@ -189,8 +189,11 @@ func (t *tileGrid) points(r image.Rectangle, fx, fy float64) []Point {
 	at := r.Add(t.window.Min)
 	in := at.Intersect(t.core)
 	axis := func(lo, hi, from int, f float64) (out []float64) {
-		for i := math.Ceil(float64(lo)/f - 0.5); (i+0.5)*f < float64(hi); i++ {
-			out = append(out, (i+0.5)*f-float64(from))
+		// The same comparison at both ends: a point on a seam is in one core.
+		for i := math.Floor(float64(lo)/f - 0.5); (i+0.5)*f < float64(hi); i++ {
+			if v := (i + 0.5) * f; v >= float64(lo) {
+				out = append(out, v-float64(from))
+			}
 		}
 		return out
 	}

@@ -277,7 +277,7 @@ func (s *seamMerger) end() error {
 
 // settled returns a row above which no further object of the merger lies.
 func (s *seamMerger) settled() int {
-	top := s.plan.H
+	top := 0 // before the first tile
 	if s.row >= 0 {
 		last := (s.plan.Rows - 1) * s.plan.Cols
 		top = min(s.plan.tile(s.row*s.plan.Cols).window.Min.Y, s.plan.tile(last).window.Min.Y)

@@ -231,6 +231,27 @@ func TestSeams(t *testing.T) {
 	}
 }
 
+// TestGridOnSeams puts points of the grid on seams, where rounding decides:
+// each is decoded once.
+func TestGridOnSeams(t *testing.T) {
+	const tile, wide = 768, 16_384
+	s := sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, wide, 1)), 0)
+	for _, side := range []int{11, 32, 41} {
+		o := sam.SegmentOptions{AllTiles: true, Tile: tile, Halo: 128}
+		o.Everything.PointsPerSide = side
+		got, want := 0, 0
+		_, err := sam.SegmentSlideWith(context.Background(), s, t.TempDir(), o, func(_ context.Context, _ *image.RGBA, points []sam.Point) ([]sam.Region, error) {
+			got += len(points)
+			return nil, nil
+		})
+		require.NoError(t, err)
+		for i := 0; (2*i+1)*tile < wide*2*side; i++ {
+			want += side
+		}
+		assert.Equal(t, want, got, "%d points a side", side)
+	}
+}
+
 // TestKilledRuns stops a run at random places, damages what lies there, and
 // checks that the end is the same, bit for bit; so are shards. It does so for
 // one scale and for several.
