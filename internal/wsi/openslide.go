@@ -126,6 +126,11 @@ type openslideFile struct {
 func (h *openslideFile) open() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.reopen()
+}
+
+// reopen is open for a caller that holds mu for writing.
+func (h *openslideFile) reopen() error {
 	if h.osr != 0 {
 		h.lib.close(h.osr)
 	}
@@ -150,7 +155,9 @@ func (h *openslideFile) close() error {
 	return nil
 }
 
-// call runs f on the handle and returns the error that it left there.
+// call runs f on the handle and returns the error that it left there. As the
+// error may be that of another goroutine's call on the same handle, f runs
+// once more, alone and on a new one.
 func (h *openslideFile) call(f func(osr)) error {
 	h.mu.RLock()
 	if h.osr == 0 {
@@ -163,7 +170,19 @@ func (h *openslideFile) call(f func(osr)) error {
 	if fault == "" {
 		return nil
 	}
-	if err := h.open(); err != nil {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.osr == 0 {
+		return os.ErrClosed
+	}
+	if err := h.reopen(); err != nil {
+		return err
+	}
+	f(h.osr)
+	if fault = h.lib.fault(h.osr); fault == "" {
+		return nil
+	}
+	if err := h.reopen(); err != nil {
 		return err
 	}
 	return fmt.Errorf("OpenSlide: %s", fault)

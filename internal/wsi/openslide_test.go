@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slidesam/sam/internal/tiff"
 	"github.com/slidesam/sam/internal/wsi"
 )
 
@@ -222,6 +223,46 @@ func TestOpenSlideErrors(t *testing.T) {
 	defer skip.Close()
 	require.NoError(t, skip.ReadRegion(ctx, 0, image.Point{}, image.NewRGBA(image.Rect(0, 0, 16, 16))))
 	assert.Equal(t, 1, bad)
+}
+
+// TestOpenSlideOthersErrors reads a slide with one corrupt tile from many
+// goroutines: no other tile is bad, though they share a handle.
+func TestOpenSlideOthersErrors(t *testing.T) {
+	b, err := os.ReadFile(dataFile(t, "cmu-1-small-region.svs"))
+	require.NoError(t, err)
+	f, err := tiff.Open(dataFile(t, "cmu-1-small-region.svs"))
+	require.NoError(t, err)
+	defer f.Close()
+	offs, err := f.Dirs()[0].Uints(tiff.TileOffsets)
+	require.NoError(t, err)
+	const bad = 42
+	copy(b[offs[bad]:], "????????")
+	path := filepath.Join(t.TempDir(), "a.svs")
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+	for range 5 {
+		var mu sync.Mutex
+		tiles := map[image.Point]bool{}
+		s, err := wsi.OpenWithLibrary(path, wsi.Options{SkipBadTiles: true, OnBadTile: func(e *wsi.TileError) {
+			mu.Lock()
+			defer mu.Unlock()
+			tiles[image.Pt(e.Col, e.Row)] = true
+		}})
+		require.NoError(t, err)
+		l := s.Levels()[0]
+		cols := (l.W-1)/l.TileW + 1
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for k := i; k < len(offs); k += 8 {
+					dst := image.NewRGBA(image.Rect(0, 0, 9, 9))
+					assert.NoError(t, s.ReadRegion(ctx, 0, image.Pt(k%cols*l.TileW, k/cols*l.TileH), dst))
+				}
+			})
+		}
+		wg.Wait()
+		require.NoError(t, s.Close())
+		assert.Equal(t, map[image.Point]bool{image.Pt(bad%cols, bad/cols): true}, tiles)
+	}
 }
 
 func TestARGB(t *testing.T) {
