@@ -5,9 +5,19 @@ import (
 	"sort"
 )
 
-// duplicates tells which objects a better one, by predicted IoU, stands for.
-func (s *seamMerger) duplicates(w []mergedObject) []bool {
-	gone := make([]bool, len(w))
+// fate is what becomes of an object.
+type fate uint8
+
+const (
+	fateOpen  fate = iota // it depends on objects still to come
+	fateStays             // it is given on
+	fateGone              // a better one, by predicted IoU, stands for it
+)
+
+// judge tells the objects' fates. Those that are free meet no object still to
+// come.
+func (s *seamMerger) judge(w []mergedObject, free []bool) []fate {
+	fates, doubt := make([]fate, len(w)), make([]bool, len(w))
 	order := make([]int, len(w))
 	for i := range order {
 		order[i] = i
@@ -15,20 +25,31 @@ func (s *seamMerger) duplicates(w []mergedObject) []bool {
 	sort.SliceStable(order, func(a, b int) bool { return w[order[a]].iou > w[order[b]].iou })
 	boxes := newRectIndex(w, s.plan.Tile)
 	for _, i := range order {
-		if gone[i] {
+		if fates[i] == fateGone {
 			continue
+		}
+		if free[i] && !doubt[i] {
+			fates[i] = fateStays
 		}
 		boxes.near(i, func(j int) {
 			switch {
-			case gone[j] || w[j].iou > w[i].iou || w[j].iou == w[i].iou && j < i:
-			case s.plan.scale.Disjoint:
-				gone[j] = float64(w[i].mask.Intersection(w[j].mask)) > float64(min(w[i].mask.Area(), w[j].mask.Area()))/2
-			case w[i].tile != w[j].tile:
-				gone[j] = w[i].mask.IoU(w[j].mask) > sameIoU
+			case fates[j] == fateGone || w[j].iou > w[i].iou || w[j].iou == w[i].iou && j < i || !s.standsFor(&w[i], &w[j]):
+			case fates[i] == fateStays:
+				fates[j] = fateGone
+			default:
+				doubt[j] = true
 			}
 		})
 	}
-	return gone
+	return fates
+}
+
+// standsFor reports whether a makes b, which is no better, superfluous.
+func (s *seamMerger) standsFor(a, b *mergedObject) bool {
+	if s.plan.scale.Disjoint {
+		return float64(a.mask.Intersection(b.mask)) > float64(min(a.mask.Area(), b.mask.Area()))/2
+	}
+	return a.tile != b.tile && a.mask.IoU(b.mask) > sameIoU
 }
 
 // rectIndex finds objects whose rectangles may meet, by buckets.

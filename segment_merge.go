@@ -238,25 +238,28 @@ func unite(ms []*node) (tileObject, error) {
 
 // flush gives on the objects that end above top and meet none of the held
 // rectangles, in order, and drops those that another tile found as well, or
-// that lie in another if objects are disjoint.
+// that lie in another if objects are disjoint. What a better object stands for
+// waits until that one's own fate is known.
 func (s *seamMerger) flush(top int, held []image.Rectangle) error {
 	w := s.waiting
 	sort.SliceStable(w, func(i, j int) bool {
 		return w[i].tile < w[j].tile || w[i].tile == w[j].tile && w[i].index < w[j].index
 	})
-	gone := s.duplicates(w)
-	var keep []mergedObject
+	free := make([]bool, len(w))
 	for i, o := range w {
 		b := o.mask.Bounds()
-		free := b.Max.Y <= top
+		free[i] = b.Max.Y <= top
 		for _, h := range held {
-			free = free && !h.Overlaps(b)
+			free[i] = free[i] && !h.Overlaps(b)
 		}
-		switch {
-		case gone[i]:
-		case !free:
+	}
+	fates := s.judge(w, free)
+	var keep []mergedObject
+	for i, o := range w {
+		switch fates[i] {
+		case fateOpen:
 			keep = append(keep, o)
-		default:
+		case fateStays:
 			if err := s.emit(o); err != nil {
 				return err
 			}

@@ -200,3 +200,48 @@ func TestDisjoint(t *testing.T) {
 		}
 	}
 }
+
+// TestDisjointTiles: what becomes of an object does not depend on seams. A
+// loses to B, which loses to C, which another row of tiles finds later: A and
+// C stay.
+func TestDisjointTiles(t *testing.T) {
+	const side = 600
+	size := sam.Size{H: side, W: 200}
+	s := sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, size.W, size.H)), 0)
+	objects := []struct {
+		r   image.Rectangle
+		iou float32
+	}{{image.Rect(50, 100, 60, 140), 0.7}, {image.Rect(50, 110, 60, 160), 0.8}, {image.Rect(50, 133, 60, 230), 0.9}}
+	for _, tile := range []int{1024, 200} {
+		o := sam.SegmentOptions{AllTiles: true, Disjoint: true, Tile: tile, Halo: 50}
+		_, windows, err := sam.TilesOf(context.Background(), s, o)
+		require.NoError(t, err)
+		at, dir := 0, t.TempDir()
+		_, err = sam.SegmentSlideWith(context.Background(), s, dir, o, func(context.Context, *image.RGBA, []sam.Point) (out []sam.Region, err error) {
+			w := windows[at]
+			at++
+			for i, b := range objects {
+				// The first row of tiles finds A and B, the second C.
+				if len(windows) > 1 && (i < 2) != (at == 1) || at > 2 {
+					continue
+				}
+				m, err := sam.NewMask(sam.Size{H: w.Dy(), W: w.Dx()}, func(x, y int) bool { return image.Pt(x, y).Add(w.Min).In(b.r) })
+				if err != nil {
+					return nil, err
+				}
+				y := b.r.Min.Y + 5
+				if i == 2 {
+					y = b.r.Max.Y - 5
+				}
+				out = append(out, sam.Region{Mask: m, IoUPred: b.iou, Point: sam.Point{X: 55 - float64(w.Min.X), Y: float64(y - w.Min.Y)}, Prompt: -1})
+			}
+			return out, nil
+		})
+		require.NoError(t, err)
+		var tops []string
+		for _, r := range readObjects(t, dir) {
+			tops = append(tops, r.Box)
+		}
+		assert.Equal(t, []string{"[50 100 10 40]", "[50 133 10 97]"}, tops, "tiles of %d: %v", tile, windows)
+	}
+}
