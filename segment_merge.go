@@ -205,6 +205,9 @@ func (s *seamMerger) settle(root *node) error {
 		if out.tileObject, err = unite(ms); err != nil {
 			return err
 		}
+		if most := s.plan.scale.MaxArea; most > 0 && out.mask.Area() > most {
+			return nil // no tile saw how large it is
+		}
 	}
 	s.waiting = append(s.waiting, out)
 	return nil

@@ -252,6 +252,25 @@ func TestGridOnSeams(t *testing.T) {
 	}
 }
 
+// TestMaxArea: the bound is for what is put together from tiles as well.
+func TestMaxArea(t *testing.T) {
+	img := image.NewRGBA(image.Rect(0, 0, 200, 600))
+	for i := range len(img.Pix) / 4 {
+		c := color.RGBA{A: 255}
+		if image.Pt(i%200, i/200).In(image.Rect(50, 50, 60, 550)) {
+			c.R = 1
+		}
+		img.SetRGBA(i%200, i/200, c)
+	}
+	s := sam.SlideFromImage(img, 0)
+	for most, want := range map[int]int{0: 1, 2500: 0, 5000: 1} {
+		dir := t.TempDir()
+		_, err := sam.SegmentSlideWith(context.Background(), s, dir, sam.SegmentOptions{AllTiles: true, Tile: 200, Halo: 50, MaxArea: most}, findColours)
+		require.NoError(t, err)
+		assert.Len(t, readObjects(t, dir), want, "at most %d pixels", most)
+	}
+}
+
 // TestKilledRuns stops a run at random places, damages what lies there, and
 // checks that the end is the same, bit for bit; so are shards. It does so for
 // one scale and for several.
