@@ -133,14 +133,14 @@ def optimisers(sam, head, lr, boost=1.0, rank=0, world=1):
 
     Muon's part is shared out: each process steps its own matrices, which share() then exchanges.
     The neck and the decoder's upscaling learn at boost times the rate."""
-    inner = lambda n, p: p.ndim == 2 and min(p.shape) > 8 and not any(s in n for s in ("embed", "token.", "tokens.", "rel_pos"))
+    inner = lambda n, p: p.requires_grad and p.ndim == 2 and min(p.shape) > 8 and not any(s in n for s in ("embed", "token.", "tokens.", "rel_pos"))
     every = sorted((p for n, p in sam.named_parameters() if inner(n, p)), key=lambda p: -p.numel())
     for i, p in enumerate(every):
         p.owned = i % world == rank
     muon = [p for p in every if p.owned]
     groups = {}
     for n, p in [*sam.named_parameters(), *head.named_parameters()]:
-        if not inner(n, p):
+        if p.requires_grad and not inner(n, p):
             fast = boost if any(s in n for s in ("neck.", "output_upscaling.", "out.weight", "out.bias")) and "proj" not in n else 1.0
             groups.setdefault((0.02 if p.ndim > 1 else 0.0, fast), []).append(p)
     rest = [{"params": ps, "weight_decay": wd, "boost": fast} for (wd, fast), ps in groups.items()]
@@ -172,6 +172,7 @@ def main():
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--lr-end", type=float, default=1e-4)
     a.add_argument("--boost", type=float, default=1, help="rate of the neck and the upscaling over that of the rest")
+    a.add_argument("--freeze", action="store_true", help="train the prompt encoder and the decoder alone")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
     a.add_argument("--seconds", type=float, default=1e9)
@@ -196,7 +197,9 @@ def main():
     dev = torch.device(o.device)
     sam = model.build().to(dev)
     head = model.Dense(sam).to(dev)
-    params = [*sam.parameters(), *head.parameters()]
+    if o.freeze:
+        sam.image_encoder.requires_grad_(False)
+    params = [p for p in (*sam.parameters(), *head.parameters()) if p.requires_grad]
     opts = optimisers(sam, head, o.lr, o.boost, o.rank, o.world)
     step0 = 0
     ema = {k: v.cpu().clone() for k, v in sam.state_dict().items()}
