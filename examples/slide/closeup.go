@@ -33,7 +33,7 @@ func closeUp(ctx context.Context, s *sam.Slide, dir string, res *sam.SegmentResu
 	if own, _ = s.MPP(); own > 0 {
 		f = mpp / own
 	}
-	side := int(closeUpSide * f)
+	side := max(1, int(closeUpSide*f))
 	field, err := busiest(filepath.Join(dir, sam.CSVFile), side)
 	if err != nil {
 		return field, err
