@@ -141,7 +141,7 @@ def optimisers(sam, head, lr, boost=1.0, rank=0, world=1):
     groups = {}
     for n, p in [*sam.named_parameters(), *head.named_parameters()]:
         if p.requires_grad and not inner(n, p):
-            fast = boost if any(s in n for s in ("neck.", "output_upscaling.", "out.weight", "out.bias")) and "proj" not in n else 1.0
+            fast = boost if any(s in n for s in ("neck.", "output_upscaling.")) or n.startswith("out.") else 1.0
             groups.setdefault((0.02 if p.ndim > 1 else 0.0, fast), []).append(p)
     rest = [{"params": ps, "weight_decay": wd, "boost": fast} for (wd, fast), ps in groups.items()]
     return [torch.optim.Muon(muon, lr=lr, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
@@ -156,6 +156,19 @@ def share(params):
     dist.all_reduce(flat)
     for p, v in zip(ps, flat.split([p.numel() for p in ps])):
         p.copy_(v.view_as(p))
+
+
+def restore(opt, state, world):
+    """Loads an optimiser's moments if they are of the same parameters; else they start anew.
+
+    A file has the first process's share of Muon's moments alone, which no run of several processes can use."""
+    size = lambda groups: [len(g["params"]) for g in groups]
+    if size(state["param_groups"]) != size(opt.param_groups) or world > 1 and isinstance(opt, torch.optim.Muon):
+        return
+    boosts = [g.get("boost", 1.0) for g in opt.param_groups]
+    opt.load_state_dict(state)
+    for g, boost in zip(opt.param_groups, boosts):
+        g["boost"] = boost
 
 
 def main():
@@ -211,12 +224,8 @@ def main():
         sam.load_state_dict(c["model"])
         if all(v.shape == c["head"][k].shape for k, v in head.state_dict().items()):
             head.load_state_dict(c["head"])
-            if o.world == 1:
-                for opt, state in zip(opts, c["opt"]):
-                    opt.load_state_dict(state)
-            else:  # the file has the first process's share of Muon's moments alone
-                if [len(g["params"]) for g in c["opt"][1]["param_groups"]] == [len(g["params"]) for g in opts[1].param_groups]:
-                    opts[1].load_state_dict(c["opt"][1])
+            for opt, state in zip(opts, c["opt"]):
+                restore(opt, state, o.world)
         ema, step0 = c["ema"], c["step"]
     sam.train()
     dirs = o.shards.split(",")
