@@ -208,10 +208,10 @@ func (t *tileGrid) points(r image.Rectangle, fx, fy float64) []Point {
 }
 
 // owns reports whether a point in the frame of rectangle r of the picture
-// lies in the core.
+// lies in the core. A point on the picture's far edge counts to its last pixel.
 func (t *tileGrid) owns(r image.Rectangle, p Point) bool {
 	at := r.Min.Add(t.window.Min)
-	return image.Pt(int(p.X)+at.X, int(p.Y)+at.Y).In(t.core)
+	return image.Pt(min(int(p.X)+at.X, t.window.Max.X-1), min(int(p.Y)+at.Y, t.window.Max.Y-1)).In(t.core)
 }
 
 // placed is a prompt in the frame of a crop.

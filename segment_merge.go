@@ -192,7 +192,7 @@ func (s *seamMerger) settle(root *node) error {
 	out := mergedObject{tile: ms[0].tile, index: ms[0].index, parts: len(ms), whole: whole != nil}
 	switch {
 	case len(ms) == 1:
-		if n := ms[0]; !s.plan.holds(n.tile, image.Pt(int(n.point.X), int(n.point.Y))) {
+		if n := ms[0]; !s.plan.holds(n.tile, s.plan.pixel(n.point)) {
 			return nil // found by a neighbour's point, where the neighbour saw something else
 		}
 		out.tileObject = ms[0].tileObject

@@ -265,6 +265,12 @@ func (p *scalePlan) holds(i int, pt image.Point) bool {
 	return !planned
 }
 
+// pixel returns the pixel that holds a point of the scale; a point on the far
+// edge counts to the last one.
+func (p *scalePlan) pixel(at Point) image.Point {
+	return image.Pt(min(int(at.X), p.W-1), min(int(at.Y), p.H-1))
+}
+
 // shift moves the interval of n from x into 0 to size.
 func shift(x, n, size int) (at, length int) {
 	if n >= size {

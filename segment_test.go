@@ -252,6 +252,29 @@ func TestGridOnSeams(t *testing.T) {
 	}
 }
 
+// TestPointOnFarEdge: a grid of one's own may hold the slide's last corner.
+func TestPointOnFarEdge(t *testing.T) {
+	s := sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 1000, 800)), 0)
+	o := sam.SegmentOptions{AllTiles: true, Tile: 400, Halo: 50}
+	o.Everything.PointGrids = [][]sam.Point{{{X: 1, Y: 1}}}
+	got, dir := 0, t.TempDir()
+	_, err := sam.SegmentSlideWith(context.Background(), s, dir, o, func(_ context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error) {
+		got += len(points)
+		var out []sam.Region
+		for _, p := range points {
+			m, err := sam.NewMask(sam.Size{W: img.Rect.Dx(), H: img.Rect.Dy()}, func(x, y int) bool { return x > img.Rect.Dx()-20 && y > img.Rect.Dy()-20 })
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, sam.Region{Mask: m, Point: p, IoUPred: 0.9, Stability: 0.9, Prompt: -1, Crop: img.Rect})
+		}
+		return out, nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 1, got)
+	assert.Len(t, readObjects(t, dir), 1)
+}
+
 // TestMaxArea: the bound is for what is put together from tiles as well.
 func TestMaxArea(t *testing.T) {
 	img := image.NewRGBA(image.Rect(0, 0, 200, 600))

@@ -120,12 +120,14 @@ type openslideFile struct {
 	lib  *openslideLib
 	path string
 	mu   sync.RWMutex // held for writing by open and close
-	osr  osr          // 0: closed
+	osr  osr          // 0: closed, or reopening failed
+	shut bool         // by close
 }
 
 func (h *openslideFile) open() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.shut = false
 	return h.reopen()
 }
 
@@ -148,6 +150,7 @@ func (h *openslideFile) reopen() error {
 func (h *openslideFile) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.shut = true
 	if h.osr != 0 {
 		h.lib.close(h.osr)
 		h.osr = 0
@@ -157,22 +160,22 @@ func (h *openslideFile) close() error {
 
 // call runs f on the handle and returns the error that it left there. As the
 // error may be that of another goroutine's call on the same handle, f runs
-// once more, alone and on a new one.
+// once more, alone and on a new one. So it does after a reopening that failed,
+// say because the network was away.
 func (h *openslideFile) call(f func(osr)) error {
 	h.mu.RLock()
-	if h.osr == 0 {
-		h.mu.RUnlock()
-		return os.ErrClosed
+	fault := "not open"
+	if h.osr != 0 {
+		f(h.osr)
+		fault = h.lib.fault(h.osr)
 	}
-	f(h.osr)
-	fault := h.lib.fault(h.osr)
 	h.mu.RUnlock()
 	if fault == "" {
 		return nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.osr == 0 {
+	if h.shut {
 		return os.ErrClosed
 	}
 	if err := h.reopen(); err != nil {

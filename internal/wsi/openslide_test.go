@@ -225,6 +225,28 @@ func TestOpenSlideErrors(t *testing.T) {
 	assert.Equal(t, 1, bad)
 }
 
+// TestOpenSlideComesBack: a file that is away while the library needs to open
+// it anew is read again once it is back.
+func TestOpenSlideComesBack(t *testing.T) {
+	b, err := os.ReadFile(dataFile(t, "unreadable.svs"))
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "a.svs")
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+	s, err := wsi.OpenWithLibrary(path, wsi.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	corrupt := func() error { return s.ReadRegion(ctx, 0, image.Point{}, image.NewRGBA(image.Rect(0, 0, 16, 16))) }
+	require.NoError(t, os.Rename(path, path+".away"))
+	require.ErrorContains(t, corrupt(), "cannot open it")
+	require.ErrorContains(t, corrupt(), "cannot open it")
+	require.NoError(t, os.Rename(path+".away", path))
+	err = corrupt()
+	require.ErrorContains(t, err, "OpenSlide: ")
+	assert.NotErrorIs(t, err, os.ErrClosed)
+	require.NoError(t, s.Close())
+	assert.ErrorIs(t, corrupt(), os.ErrClosed)
+}
+
 // TestOpenSlideOthersErrors reads a slide with one corrupt tile from many
 // goroutines: no other tile is bad, though they share a handle.
 func TestOpenSlideOthersErrors(t *testing.T) {

@@ -4,20 +4,18 @@ import glob
 import json
 import os
 
+import cv2
 import numpy as np
 from scipy import ndimage as nd
 
 
-NONE = -1e4  # coordinate of a cell without object
-
-
 class Shards:
-    """Random crops of all complete shards of some folders; picks up new shards as they appear.
+    """Random crops of all complete shards of some folders whose pictures have at least some pixels a side; picks up new shards as they appear.
 
     A share of the crops comes from partial pictures (see pseudo.py), if there are any."""
 
-    def __init__(self, dirs, mpp=(0, 1e9), share=0.0):
-        self.dirs, self.sets, self.partial, self.seen, self.mpp, self.share = dirs, [], [], set(), mpp, share
+    def __init__(self, dirs, mpp=(0, 1e9), share=0.0, side=0):
+        self.dirs, self.sets, self.partial, self.seen, self.mpp, self.share, self.side = dirs, [], [], set(), mpp, share, side
         self.refresh()
 
     def refresh(self):
@@ -28,6 +26,8 @@ class Shards:
                 self.seen.add(idx)
                 base = idx[:-len("index.json")]
                 maps = [np.load(base + n + ".npy", mmap_mode="r") for n in ("image", "nuclei", "gland", "flags")]
+                if maps[0].shape[1] < self.side:
+                    continue
                 for i, e in enumerate(json.load(open(idx))):
                     if self.mpp[0] <= e["mpp"] <= self.mpp[1]:
                         (self.partial if e.get("partial") else self.sets).append((maps, i, e["mpp"]))
@@ -62,12 +62,62 @@ def augment(rng, img):
         x = np.repeat(x.mean(2, keepdims=True), 3, 2)
     u = rng.random()
     if u < 0.25:
-        x = nd.gaussian_filter(x, (s := rng.uniform(0.4, 1.6), s, 0))
+        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.6))
     elif u < 0.45:
-        x = x + rng.uniform(0.3, 1.2) * (x - nd.gaussian_filter(x, (1.0, 1.0, 0)))
+        x = x + rng.uniform(0.3, 1.2) * (x - cv2.GaussianBlur(x, (0, 0), 1.0))
     if rng.random() < 0.4:
         x = x + rng.normal(0, rng.uniform(1, 7), x.shape)
     return np.clip(x, 0, 255).astype(np.float32)
+
+
+def smooth(rng, h, w, step):
+    """A random field [h, w] of deviation about 1 that varies over step pixels."""
+    low = rng.standard_normal((h // step + 2, w // step + 2), dtype=np.float32)
+    return cv2.resize(low, (w, h), interpolation=cv2.INTER_CUBIC)
+
+
+def fade(rng, img, nuclei, mpp):
+    """Nuclei paler, uneven and softer at the border than drawn, over the colour of their surroundings.
+
+    Real outlines are often not where the stain is steepest: chromatin is clumped,
+    nuclei are cut above or below their middle. img float32 [H, W, 3] of 0..255."""
+    h, w = nuclei.shape
+    px = 0.25 / mpp
+    od = -np.log10(np.maximum(img, 2) / 255)
+    out = cv2.erode((nuclei == 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+    part = lambda m: cv2.GaussianBlur(cv2.resize(m, (w // 4, h // 4), interpolation=cv2.INTER_AREA), (0, 0), 3 * px + 1)
+    ground = part(od * out[:, :, None]) / (part(out)[:, :, None] + 1e-3)
+    ground = cv2.resize(ground, (w, h), interpolation=cv2.INTER_LINEAR)
+    n = int(nuclei.max()) + 1
+    keep = np.clip(rng.normal(rng.uniform(0.55, 1), rng.uniform(0.05, 0.25), n), 0.2, 1.15).astype(np.float32)[nuclei]
+    if rng.random() < 0.7:  # darkest in the middle, for some nuclei
+        mask = (nuclei > 0).astype(np.float32)
+        deep = np.clip(2 * cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.8, 2.5) * px) - 1, 0, 1)
+        much = (rng.random(n) * rng.uniform(0.2, 1)).astype(np.float32)[nuclei]
+        keep *= 1 - much * (1 - deep)
+    if rng.random() < 0.7:
+        keep *= np.clip(1 + rng.uniform(0.1, 0.5) * smooth(rng, h, w, max(2, round(rng.uniform(3, 9) * px))), 0.1, 1.6)
+    od = np.where((nuclei > 0)[:, :, None], ground + (od - ground) * keep[:, :, None], od)
+    return 10 ** -od * 255
+
+
+def redraw(rng, nuclei, mpp):
+    """Labels as people draw them: outlines somewhat outside or inside of the stain's edge, and wavering.
+
+    An outline moves by -0.5 to 1.75 pixels of 0.25 micrometres in a whole picture
+    (annotators' habits; most draw outside), 0.4 from nucleus to nucleus and up to
+    0.8 along it. A box then tells what a picture does not: where this outline ends."""
+    h, w = nuclei.shape
+    px = 0.25 / mpp
+    grown = nuclei.copy()
+    for _ in range(int(np.ceil(3 * px))):
+        grown = np.where(grown == 0, cv2.dilate(grown, np.ones((3, 3), np.uint8)), grown)
+    s = 2 * px
+    soft = cv2.GaussianBlur((nuclei > 0).astype(np.float32), (0, 0), s)
+    off = (rng.uniform(-0.5, 1.75) + rng.normal(0, 0.4, int(grown.max()) + 1).astype(np.float32))[grown]
+    off += rng.uniform(0, 0.8) * smooth(rng, h, w, max(2, round(6 * px)))
+    # A blurred straight edge is Phi(d / s) at distance d inside; Phi is close to a logistic.
+    return np.where(soft > 1 / (1 + np.exp(1.702 * off * px / s)), grown, 0)
 
 
 def objects(rng, nuclei, gland, flags, mpp, n):
@@ -138,11 +188,8 @@ def coverage(m, s, h, w):
     return t
 
 
-def dense(nuc, gland, flags, mpp):
-    """Targets of model.Dense per 4 x 4 cell: nucleus, border, gland, tumour, and the middle of the
-    cell's object in pixels of the crop (x, y; NONE where there is none): [6, H/4, W/4].
-
-    Objects are nuclei, on coarse pictures glands."""
+def dense(nuc, gland, flags):
+    """Targets of model.Dense, the share of each 4 x 4 cell: nucleus, border, gland, tumour [4, H/4, W/4]."""
     H, W = nuc.shape
     lab = nuc.astype(np.int64)
     edge = np.zeros((H, W), bool)
@@ -151,49 +198,37 @@ def dense(nuc, gland, flags, mpp):
     edge[:, :-1] |= dx
     edge[1:] |= dy
     edge[:-1] |= dy
-    if mpp >= 0.75:
-        lab = gland.astype(np.int64)
-    area = np.maximum(np.bincount(lab.ravel()), 1)
-    cell, out = lab[1::4, 1::4], []
-    for grid in (np.arange(W)[None, :].repeat(H, 0), np.arange(H)[:, None].repeat(W, 1)):
-        mid = np.bincount(lab.ravel(), grid.ravel()) / area + 0.5
-        out.append(np.where(cell > 0, mid[cell], NONE))
     pool = lambda m: m.reshape(H // 4, 4, W // 4, 4).mean((1, 3))
-    return np.stack([pool(nuc > 0), pool(edge), pool(gland > 0), pool(flags & 1), *out]).astype(np.float32)
+    return np.stack([pool(nuc > 0), pool(edge), pool(gland > 0), pool(flags & 1)]).astype(np.float32)
 
 
-def batch(rng, shards, size, prompts, sub):
-    """One crop with the prompts of its sub x sub windows (sub = size: one window).
-
-    Returns a dict of arrays, or None if the crop holds too little; prompts = 0
-    gives the picture and its dense targets alone. Coordinates are pixels of the
-    window, whose first token in the crop is at."""
+def batch(rng, shards, size, prompts):
+    """One crop with its prompts. Returns a dict of arrays, or None if the crop holds too little; prompts = 0
+    gives the picture and its dense targets alone. Coordinates are pixels of the crop."""
     img, nuc, gland, flags, mpp, partial = shards.crop(rng, size)
-    out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags, mpp))
+    if mpp < 0.75:
+        img = img.astype(np.float32)
+        if rng.random() < 0.6:
+            img = fade(rng, img, nuc, mpp)
+        if rng.random() < 0.65:
+            nuc = redraw(rng, nuc, mpp)
+    out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags))
     if partial:
         out["dense"][:] = -1  # unknown
-    at, pts, boxes, tgt, near = [], [], [], [], []
-    for wy in range(0, size if prompts else 0, sub):
-        for wx in range(0, size, sub):
-            cut = np.s_[wy:wy + sub, wx:wx + sub]
-            for m, s in objects(rng, nuc[cut], gland[cut], flags[cut], mpp, prompts):
-                y0, y1, x0, x1 = s[0].start, s[0].stop, s[1].start, s[1].stop
-                x, y = inside(rng, m, rng.random() < 0.5)
-                pts.append((x0 + x, y0 + y))
-                box = np.array([x0, y0, x1, y1], np.float32)
-                if rng.random() < 0.3:  # hand-drawn boxes are not tight
-                    box += np.clip(rng.normal(0, 0.05, 4) * np.array([x1 - x0, y1 - y0] * 2), -16, 16)
-                boxes.append(box)
-                tgt.append(coverage(m, s, sub, sub))
-                # The neighbourhood, where the outline is decided.
-                g = np.zeros((sub // 4, sub // 4), np.float32)
-                my, mx = max(6, (y1 - y0) // 2), max(6, (x1 - x0) // 2)
-                g[max(0, y0 - my) // 4:(y1 + my) // 4 + 1, max(0, x0 - mx) // 4:(x1 + mx) // 4 + 1] = 1
-                near.append(g)
-                at.append((wy // 16, wx // 16))
-    if prompts and len(pts) < 2:
+    if not prompts:
+        return out
+    pts, boxes, tight, tgt = [], [], [], []
+    for m, s in objects(rng, nuc, gland, flags, mpp, prompts):
+        y0, y1, x0, x1 = s[0].start, s[0].stop, s[1].start, s[1].stop
+        x, y = inside(rng, m, rng.random() < 0.5)
+        pts.append((x0 + x + 0.5, y0 + y + 0.5))
+        box = np.array([x0, y0, x1, y1], np.float32)
+        tight.append(box.copy())
+        if rng.random() < 0.25:  # hand-drawn boxes are not tight
+            box += np.clip(rng.normal(0, 0.05, 4) * np.array([x1 - x0, y1 - y0] * 2), -16, 16)
+        boxes.append(box)
+        tgt.append(coverage(m, s, size, size))
+    if len(pts) < 2:
         return None
-    if prompts:
-        out |= dict(at=np.array(at), points=np.array(pts, np.float32), boxes=np.array(boxes, np.float32),
-                    target=np.stack(tgt), near=np.stack(near))
-    return out
+    return out | dict(points=np.array(pts, np.float32), boxes=np.array(boxes, np.float32), tight=np.array(tight, np.float32),
+                      target=np.stack(tgt))

@@ -53,13 +53,12 @@ def predict(sam, emb, side, points=None, boxes=None, chunk=8):
     s = model.SIZE / side
     n = len(points if points is not None else boxes)
     for i in range(0, n, chunk):
-        at = torch.zeros(min(chunk, n - i), 2, dtype=torch.long)
         if points is not None:
             p = torch.tensor(points[i:i + chunk], dtype=torch.float32)[:, None] * s
-            sp = model.prompts(sam, at, points=(p, torch.ones(len(p), 1)))
+            sp = model.prompts(sam, (0, 0), points=(p, torch.ones(len(p), 1)))
         else:
-            sp = model.prompts(sam, at, boxes=torch.tensor(boxes[i:i + chunk], dtype=torch.float32) * s)
-        m, q, _ = model.decode(sam, emb[None].expand(len(at), -1, -1, -1), at, sp)
+            sp = model.prompts(sam, (0, 0), boxes=torch.tensor(boxes[i:i + chunk], dtype=torch.float32) * s)
+        m, q = model.decode(sam, emb[None], (0, 0), sp)
         for a, b in zip(m.float(), q.float()):
             yield a, b.numpy()
 

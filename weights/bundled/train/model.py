@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from segment_anything.modeling import (ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer)
 from segment_anything.modeling import image_encoder as ie
 
@@ -142,27 +143,18 @@ def start(sam):
 
 
 class Dense(nn.Module):
-    """Helper head for training only: what each 4 x 4 cell of the picture shows, and of which object it is.
+    """Helper head for training only: which 4 x 4 cells show a nucleus, a border, a gland, a tumour.
 
-    It reads the decoder's own upscaling, which so learns from every cell: nucleus,
-    border, gland, tumour, and the code of the place where the cell's object has
-    its middle, in some of the waves that code prompts. With these in the map, one
-    product with a prompt's own code picks out one object."""
+    It reads the decoder's own upscaling of the embedding, which so learns from
+    every cell of a crop."""
 
-    def __init__(self, sam):
+    def __init__(self):
         super().__init__()
-        pick = pick_waves(sam, (9.5, 5, 2.5))  # 9.5: 54 pixels
-        self.register_buffer("waves", sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix[:, pick].clone(), persistent=False)
-        self.out = nn.Conv2d(DIM // 8, 4 + 2 * len(pick), 1)
+        self.out = nn.Conv2d(DIM // 8, 4, 1)
 
     def forward(self, up):
         """up [B, DIM/8, h, w], from the decoder's output_upscaling."""
         return self.out(up)
-
-    def code(self, xy):
-        """The code of places xy [B, 2, h, w], pixels of the frame: [B, 12, h, w]."""
-        c = 2 * torch.pi * torch.einsum("bkhw,kn->bnhw", 2 * xy / SIZE - 1, self.waves)
-        return torch.cat([c.sin(), c.cos()], 1)
 
 
 def normalise(sam, img):
@@ -188,37 +180,123 @@ def upscale(sam, emb):
 
 
 def prompts(sam, at, points=None, boxes=None):
-    """Prompt tokens [P, N, DIM]. Coordinates are pixels of crops whose first tokens are at [P, 2] (row, column).
+    """Prompt tokens [P, N, DIM]. Coordinates are pixels of a crop whose first token is at = (row, column) of the frame.
 
     points = (xy [P, N, 2], labels [P, N]). One point and one box both take two
     tokens (a lone point is padded), so such prompts can be joined in one batch."""
-    shift = (at.flip(1) * PATCH).float()
+    shift = torch.tensor((at[1], at[0])).float() * PATCH
     if points is not None:
-        points = (points[0] + shift[:, None], points[1])
+        points = (points[0] + shift.to(points[0]), points[1])
     if boxes is not None:
-        boxes = boxes + shift.repeat(1, 2)
+        boxes = boxes + shift.to(boxes).repeat(2)
     return sam.prompt_encoder(points=points, boxes=boxes, masks=None)[0]
 
 
-def decode(sam, emb, at, sparse, masks=None):
-    """Logits [P, 4, 4h, 4w], IoU [P, 4] and upscaled map [P, DIM/8, 4h, 4w] of P prompts, each on its own embedding emb [P, DIM, h, w] at tokens at [P, 2].
+def look(attn, tokens, keys, placed):
+    """Tokens [P, T, DIM] attend to the picture: keys [P or 1, N, DIM], placed: the same with their place codes.
 
-    The steps of upstream's MaskDecoder.predict_masks, which takes one embedding for all prompts."""
+    Upstream's attention with the projections of the picture moved to the few
+    tokens; the keys' bias is the same for all of the picture and drops out."""
+    n, t, c = tokens.shape
+    h = attn.num_heads
+    d = attn.internal_dim // h
+    q = attn.q_proj(tokens).reshape(n, t, h, d)
+    a = torch.einsum("pthd,hdc->phtc", q, attn.k_proj.weight.reshape(h, d, c)) / d ** 0.5
+    p = (a.reshape(n, h * t, c) @ placed.transpose(1, 2)).softmax(-1)
+    o = (p @ keys).reshape(n, h, t, c)
+    o = torch.einsum("phtc,hdc->pthd", o, attn.v_proj.weight.reshape(h, d, c))
+    return attn.out_proj(o.reshape(n, t, h * d) + attn.v_proj.bias)
+
+
+def tell(attn, placed, tokens, values):
+    """What the picture, placed [P or 1, N, DIM], takes from tokens [P, T, DIM] with values alike: [P, N, DIM]."""
+    n, t, c = tokens.shape
+    h = attn.num_heads
+    d = attn.internal_dim // h
+    k = attn.k_proj(tokens).reshape(n, t, h, d) / d ** 0.5
+    a = torch.einsum("pthd,hdc->phtc", k, attn.q_proj.weight.reshape(h, d, c)).reshape(n, h * t, c)
+    shift = torch.einsum("pthd,hd->pht", k, attn.q_proj.bias.reshape(h, d)).reshape(n, 1, h * t)
+    s = placed @ a.transpose(1, 2) + shift
+    p = s.unflatten(-1, (h, t)).softmax(-1).flatten(-2)
+    v = attn.v_proj(values).reshape(n, t, h, d)
+    return p @ torch.einsum("pthd,chd->phtc", v, attn.out_proj.weight.reshape(c, h, d)).reshape(n, h * t, c) + attn.out_proj.bias
+
+
+def attend(sam, emb, at, sparse, masks=None):
+    """The decoder's transformer for P prompts on one crop: tokens [P, T, DIM] and the map [P, h*w, DIM].
+
+    emb [1, DIM, h, w] is the embedding of the crop, whose first token is at = (row,
+    column) of the frame. The steps of upstream's TwoWayTransformer."""
     pe, dec = sam.prompt_encoder, sam.mask_decoder
-    n, _, h, w = emb.shape
-    if masks is None:
-        src = emb + pe.no_mask_embed.weight.reshape(1, -1, 1, 1)
-    else:
-        src = emb + pe._embed_masks(masks)
-    every = pe.get_dense_pe()[0]
-    where = torch.stack([every[:, r:r + h, c:c + w] for r, c in at.tolist()]) if n > 1 and (at != at[0]).any() else \
-        every[None, :, at[0, 0]:at[0, 0] + h, at[0, 1]:at[0, 1] + w].expand(n, -1, -1, -1)
+    h, w = emb.shape[2:]
+    src = emb + (pe.no_mask_embed.weight.reshape(1, -1, 1, 1) if masks is None else pe._embed_masks(masks))
+    place = pe.get_dense_pe()[:, :, at[0]:at[0] + h, at[1]:at[1] + w].flatten(2).transpose(1, 2)
+    keys = src.flatten(2).transpose(1, 2)
     out = torch.cat([dec.iou_token.weight, dec.mask_tokens.weight])
-    tokens = torch.cat([out.expand(n, -1, -1), sparse], 1)
-    hs, src = dec.transformer(src, where, tokens)
-    up = dec.output_upscaling(src.transpose(1, 2).reshape(n, -1, h, w))
-    hyper = torch.stack([mlp(hs[:, 1 + i]) for i, mlp in enumerate(dec.output_hypernetworks_mlps)], 1)
-    logits = (hyper @ up.flatten(2)).reshape(n, -1, *up.shape[2:])
-    return logits, dec.iou_prediction_head(hs[:, 0]), up
+    first = torch.cat([out.expand(len(sparse), -1, -1), sparse], 1)
+    q = first
+    for layer in dec.transformer.layers:
+        if layer.skip_first_layer_pe:
+            q = layer.self_attn(q, q, q)
+        else:
+            q = q + layer.self_attn(q + first, q + first, q)
+        q = layer.norm1(q)
+        placed = keys + place
+        q = layer.norm2(q + look(layer.cross_attn_token_to_image, q + first, keys, placed))
+        q = layer.norm3(q + layer.mlp(q))
+        keys = layer.norm4(keys + tell(layer.cross_attn_image_to_token, placed, q + first, q))
+    q = q + look(dec.transformer.final_attn_token_to_image, q + first, keys, keys + place)
+    return dec.transformer.norm_final_attn(q), keys
 
 
+def hyper(sam, hs):
+    """The masks' vectors [P, 4, DIM/8] and predicted IoU [P, 4] of tokens [P, T, DIM]."""
+    dec = sam.mask_decoder
+    vec = torch.stack([mlp(hs[:, 1 + i]) for i, mlp in enumerate(dec.output_hypernetworks_mlps)], 1)
+    return vec, dec.iou_prediction_head(hs[:, 0])
+
+
+CELLS = [(a, b, c, d) for a in (0, 1) for b in (0, 1) for c in (0, 1) for d in (0, 1)]  # of a token: row 2a + c, column 2b + d
+
+
+def upscaled(sam, x, cells=None):
+    """The decoder's upscaling of tokens x [..., DIM], which never looks past a token: [..., K, DIM/8].
+
+    K are all 16 cells in the order of CELLS, or those of the numbers cells."""
+    up1, norm, act, up2, act2 = sam.mask_decoder.output_upscaling
+    c = x.shape[-1]
+    if cells is None:
+        w1, w2 = up1.weight.permute(2, 3, 1, 0).reshape(c, c), up2.weight.permute(2, 3, 1, 0).reshape(c // 2, c // 4)
+        y = F.linear(x, w1, up1.bias.repeat(4)).unflatten(-1, (4, c // 4))
+        y = act(F.layer_norm(y, (c // 4,), norm.weight, norm.bias, norm.eps))
+        return act2(F.linear(y, w2, up2.bias.repeat(4))).reshape(*x.shape[:-1], 16, c // 8)
+    out = []
+    for i in cells:
+        a, b, e, d = CELLS[i]
+        y = act(F.layer_norm(F.linear(x, up1.weight[:, :, a, b].T, up1.bias), (c // 4,), norm.weight, norm.bias, norm.eps))
+        out.append(act2(F.linear(y, up2.weight[:, :, e, d].T, up2.bias)))
+    return torch.stack(out, -2)
+
+
+def spread_cells(m, h, w):
+    """Maps [..., h*w, 16] by token and cell as pictures [..., 4h, 4w]."""
+    m = m.reshape(*m.shape[:-2], h, w, 2, 2, 2, 2)
+    n = m.ndim - 6
+    return m.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3, n + 5).reshape(*m.shape[:n], 4 * h, 4 * w)
+
+
+def by_token(m):
+    """The inverse of spread_cells: [..., H, W] as [..., H/4 * W/4, 16]."""
+    h, w = m.shape[-2] // 4, m.shape[-1] // 4
+    m = m.reshape(*m.shape[:-2], h, 2, 2, w, 2, 2)
+    n = m.ndim - 6
+    return m.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2, n + 5).reshape(*m.shape[:n], h * w, 16)
+
+
+def decode(sam, emb, at, sparse, masks=None):
+    """Logits [P, 4, 4h, 4w] and IoU [P, 4] of P prompts on one crop; arguments as in attend."""
+    hs, keys = attend(sam, emb, at, sparse, masks)
+    vec, iou = hyper(sam, hs)
+    up = upscaled(sam, keys).flatten(1, 2)
+    logits = (vec @ up.transpose(1, 2)).unflatten(2, (-1, 16))
+    return spread_cells(logits, *emb.shape[2:]), iou

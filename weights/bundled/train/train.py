@@ -1,6 +1,6 @@
 """Trains the bundled model. Runs on a CPU in hours, on a GPU in minutes: see README.md.
 
-    python train.py --shards DIR[,DIR] --out RUN --stage 256:4:16 --seconds 3600
+    python train.py --shards DIR[,DIR] --out RUN --stage 512:1:16 --seconds 3600
 """
 
 import argparse
@@ -19,40 +19,44 @@ import data
 import model
 
 
-def losses(logits, iou, target, near, multi):
-    """SAM's losses on low-resolution logits [P, 4, h, w]; multi [P]: whether the prompt is ambiguous."""
-    t = target[:, None]
-    bce = F.binary_cross_entropy_with_logits(logits, t.expand_as(logits), reduction="none")
+MOST = 3.0  # loss of a prompt beyond which its weight falls
+
+
+def losses(logits, iou, target, area, near, multi):
+    """SAM's losses on samples of low-resolution logits [P, 4, S], each standing for area [P, S] cells; sum over the prompts.
+
+    target [P, S] is the covered share of each; near [P, S] marks the
+    neighbourhood, where the outline is decided; multi [P]: whether the prompt is
+    ambiguous. Also the true IoU [P, 4] of the masks."""
+    t, a = target[:, None], area[:, None]
+    bce = F.binary_cross_entropy_with_logits(logits, t.expand_as(logits), reduction="none") * a
     p = logits.sigmoid()
-    pt = 1 - (p - t).abs()
-    focal = (bce * (1 - pt) ** 2).mean((2, 3))
+    focal = (bce * (p - t) ** 2).sum(2) / a.sum(2)
     n = near[:, None]
-    local = (bce * n).sum((2, 3)) / n.sum((2, 3)).clamp(min=1)
-    inter, total = (p * t).sum((2, 3)), p.sum((2, 3)) + t.sum((2, 3))
+    local = (bce * n).sum(2) / (a * n).sum(2).clamp(min=1)
+    inter, total = (p * t * a).sum(2), ((p + t) * a).sum(2)
     dice = 1 - (2 * inter + 1) / (total + 1)
     mask = 20 * focal + local + dice  # [P, 4]
-    hard, th = (logits > 0).float(), (t > 0.5).float()
-    i = (hard * th).sum((2, 3))
-    true = i / (hard.sum((2, 3)) + th.sum((2, 3)) - i).clamp(min=1)
-    best = mask[:, 1:].min(1)
-    loss = torch.where(multi, 0.6 * mask[:, 0] + best.values, mask[:, 0] + 0.3 * best.values)
-    return loss.mean() + 3 * ((iou - true.detach()) ** 2).mean(), true, best.indices
+    hard, th = (logits > 0) * a, (t > 0.5) * a
+    i = (hard * (t > 0.5)).sum(2)
+    true = i / (hard.sum(2) + th.sum(2) - i).clamp(min=1)
+    best = mask[:, 1:].min(1).values
+    loss = torch.where(multi, 0.6 * mask[:, 0] + best, mask[:, 0] + 0.3 * best)
+    # A prompt misread for another size of object loses up to 300; it must not outweigh the others.
+    loss = loss * (MOST / loss.detach()).clamp(max=1)
+    return loss.sum() + 3 * ((iou - true.detach()) ** 2).mean(1).sum(), true
 
 
-def dense_loss(head, up, want, at):
-    """Loss of the helper head on maps up [B, DIM/8, h, w]; want [B, 6, h, w]: see data.dense; at [B, 2]: the maps' first tokens.
+def dense_loss(head, up, want):
+    """Loss of the helper head on maps up [B, DIM/8, h, w]; want [B, 4, h, w]: see data.dense.
 
     Pictures whose targets are unknown (-1) do not count."""
     known = want[:, 0, 0, 0] >= 0
     out = head(up).float()
     if not known.any():
         return out.sum() * 0
-    out, want, at = out[known], want[known], at[known]
-    seen = F.binary_cross_entropy_with_logits(out[:, :4], want[:, :4], reduction="none").mean((0, 2, 3))
-    has = (want[:, 4:5] > data.NONE / 2).float()
-    code = head.code(want[:, 4:] + at.flip(1)[:, :, None, None] * model.PATCH)
-    off = ((out[:, 4:] - code) ** 2 * has).sum() / (has.sum() * code.shape[1]).clamp(min=1)
-    return 2 * seen[0] + seen[1] + 0.5 * (seen[2] + seen[3]) + 3 * off
+    seen = F.binary_cross_entropy_with_logits(out[known], want[known], reduction="none").mean((0, 2, 3))
+    return 2 * seen[0] + seen[1] + 0.5 * (seen[2] + seen[3])
 
 
 def click(rng, pred, target):
@@ -73,37 +77,99 @@ def click(rng, pred, target):
     return torch.from_numpy(xy), torch.from_numpy(lab)
 
 
-def prompted(sam, head, emb, at, bs, rng, dev):
-    """Losses of a step's prompts: points, boxes, and further clicks with mask feedback; and of the helper head on their maps.
+WINDOW = 10  # tokens
 
-    emb [B, DIM, h, w] are the crops' embeddings at tokens at [B] of the frame."""
-    cat = lambda k: torch.from_numpy(np.concatenate([b[k] for b in bs])).to(dev)
-    target, near, pts, boxes, win = (cat(k) for k in ("target", "near", "points", "boxes", "at"))
-    n, side = len(pts), target.shape[-1] // 4
-    crop = np.repeat(np.arange(len(bs)), [len(b["at"]) for b in bs])
-    frame = win + torch.tensor([at[i] for i in crop], device=dev)
-    src = torch.stack([emb[i, :, r:r + side, c:c + side] for i, (r, c) in zip(crop, win.tolist())])
+
+def sampled(sam, hs, keys, target, boxes, side, cells):
+    """Logits [P, 4, S] of some cells of P prompts' masks, IoU [P, 4], and the cells' targets, areas and neighbourhoods [P, S].
+
+    Every token gives the cells numbered, which stand for all 16. If all objects
+    fit into a window of WINDOW tokens, those of the window give all their cells,
+    so that outlines are seen whole: the picture far away needs samples only.
+    target [P, side/4, side/4], boxes [P, 4] in pixels of the crop."""
+    dev, n = keys.device, len(keys)
+    vec, iou = model.hyper(sam, hs)
+    w = side // model.PATCH
+    token = torch.arange(w * w, device=dev)
+    cell = torch.tensor(model.CELLS, device=dev)
+    spots = torch.stack([(token // w * 4)[:, None] + cell[:, 0] * 2 + cell[:, 2],
+                         (token % w * 4)[:, None] + cell[:, 1] * 2 + cell[:, 3]], -1)  # [N, 16, 2] (row, column)
+    every = model.by_token(target)
+    some = lambda x: x[..., cells].flatten(-2)
+    logits = vec @ model.upscaled(sam, keys, cells).flatten(1, 2).transpose(1, 2)
+    area = torch.full((n, w * w, len(cells)), 16 / len(cells), device=dev)
+    t, where = some(every), spots[:, cells].reshape(1, -1, 2).expand(n, -1, -1)
+    if w > WINDOW and float((boxes[:, 2:] - boxes[:, :2]).max()) < (WINDOW - 3) * model.PATCH:
+        first = ((boxes[:, :2] + boxes[:, 2:]) / 2 / model.PATCH - WINDOW / 2).round().long().clamp(0, w - WINDOW)
+        k = torch.arange(WINDOW, device=dev)
+        near = ((first[:, 1:2] + k)[:, :, None] * w + (first[:, 0:1] + k)[:, None, :]).flatten(1)  # [P, tokens]
+        area.scatter_(1, near[:, :, None].expand(-1, -1, len(cells)), 0.0)
+        x = keys.gather(1, near[:, :, None].expand(-1, -1, keys.shape[2]))
+        logits = torch.cat([logits, vec @ model.upscaled(sam, x).flatten(1, 2).transpose(1, 2)], 2)
+        t = torch.cat([t, every.gather(1, near[:, :, None].expand(-1, -1, 16)).flatten(1)], 1)
+        where = torch.cat([where, spots[near].flatten(1, 2)], 1)
+        area = torch.cat([area.flatten(1), torch.ones(n, WINDOW * WINDOW * 16, device=dev)], 1)
+    half = ((boxes[:, 2:] - boxes[:, :2]) / 2).clamp(min=6)
+    yx = where * 4 + 2
+    inside = ((yx - boxes[:, None, [1, 0]] >= -half[:, None, [1, 0]]) & (yx - boxes[:, None, [3, 2]] <= half[:, None, [1, 0]])).all(-1)
+    return logits.float(), iou.float(), t, area.flatten(1), inside.float()
+
+
+CHUNK = 8  # prompts at a time: their maps stay in a core's cache
+
+
+def prompted(sam, emb, at, b, rng, clicks, scale=1.0):
+    """Runs the losses of a crop's prompts b (see data.batch) backward: points and boxes, then further clicks with mask feedback.
+
+    emb [1, DIM, h, w] is a leaf; the share clicks of the prompts has a second round. Returns loss, IoU
+    of boxes and points, error of the predicted IoU."""
+    dev = emb.device
+    side = emb.shape[-1] * model.PATCH
+    target, pts, boxes, tight = (torch.as_tensor(b[k]).to(dev) for k in ("target", "points", "boxes", "tight"))
+    n = len(pts)
+    extent = (tight[:, 2:] - tight[:, :2]).amax(1)
+    order = extent.argsort()
+    target, pts, boxes, tight = target[order], pts[order], boxes[order], tight[order]
+    large = (extent[order] >= (WINDOW - 3) * model.PATCH).tolist()
+    cuts = [c for lo, hi in ((0, n - sum(large)), (n - sum(large), n)) for c in [range(i, min(i + CHUNK, hi)) for i in range(lo, hi, CHUNK)]]
     box = torch.from_numpy(rng.random(n) < 0.5).to(dev)
-    ones = torch.ones(n, 1, device=dev)
-    sparse = torch.where(box[:, None, None], model.prompts(sam, frame, boxes=boxes),
-                         model.prompts(sam, frame, points=(pts[:, None], ones)))
-    logits, iou, up = (v.float() for v in model.decode(sam, src, frame, sparse))
-    want = torch.from_numpy(np.stack([bs[i]["dense"] for i in range(len(bs))])).to(dev)
-    seen = torch.stack([want[i, :, 4 * r:4 * (r + side), 4 * c:4 * (c + side)] for i, (r, c) in zip(crop, win.tolist())])
-    aux = dense_loss(head, up, seen, torch.tensor([at[i] for i in crop], device=dev))
-    loss, true, _ = losses(logits, iou, target, near, ~box)
-    stats = (float(loss.detach()), float(true[box, 0].mean()), float(true[~box, 0].mean()),
-             float((iou.detach() - true).abs().mean()))
-    # One more click, with the mask so far, for a third of them.
-    k = torch.from_numpy(rng.permutation(n)[:max(1, n // 3)]).to(dev)
-    low = logits.detach()[k, :1]
-    xy, lab = click(rng, (low[:, 0] > 0).cpu().numpy(), target[k].cpu().numpy())
-    xy = torch.cat([pts[k, None], xy.to(dev)], 1)
-    lab = torch.cat([ones[k], lab.to(dev)], 1)
-    sparse = model.prompts(sam, frame[k], points=(xy, lab), boxes=boxes[k] if rng.random() < 0.4 else None)
-    m, q, _ = model.decode(sam, src[k], frame[k], sparse, masks=low if rng.random() < 0.8 else None)
-    more, _, _ = losses(m.float(), q.float(), target[k], near[k], torch.zeros(len(k), dtype=torch.bool, device=dev))
-    return loss + 0.3 * more, aux, stats
+    stats, again = [], []
+    for c in cuts:
+        s = slice(c.start, c.stop)
+        m = len(c)
+        cells = rng.permutation(16)[:4 if large[c.start] else 1].tolist()
+        ones = torch.ones(m, 1, device=dev)
+        with torch.autocast(dev.type, dtype=torch.bfloat16):
+            sparse = torch.where(box[s, None, None], model.prompts(sam, at, boxes=boxes[s]), model.prompts(sam, at, points=(pts[s, None], ones)))
+            hs, keys = model.attend(sam, emb, at, sparse)
+            logits, iou, *rest = sampled(sam, hs, keys, target[s], tight[s], side, cells)
+        loss, true = losses(logits, iou, *rest, ~box[s])
+        (loss * scale / n).backward()
+        stats.append((float(loss.detach()), true[:, 0], (iou.detach() - true).abs().mean(1)))
+        pick = [i for i in range(m) if rng.random() < clicks]
+        if pick:
+            with torch.no_grad(), torch.autocast(dev.type, dtype=torch.bfloat16):
+                vec, _ = model.hyper(sam, hs[pick])
+                low = vec[:, :1] @ model.upscaled(sam, keys[pick]).flatten(1, 2).transpose(1, 2)
+                low = model.spread_cells(low.float().unflatten(2, (-1, 16)), *emb.shape[2:])
+            again.append((large[c.start], torch.tensor(pick) + c.start, low))
+    for big in (False, True):
+        if not (these := [(k, low) for b, k, low in again if b == big]):
+            continue
+        k, low = (torch.cat(v) for v in zip(*these))
+        cells = rng.permutation(16)[:4 if big else 1].tolist()
+        xy, lab = click(rng, (low[:, 0] > 0).cpu().numpy(), target[k].cpu().numpy())
+        xy = torch.cat([pts[k, None], xy.to(dev)], 1)
+        lab = torch.cat([torch.ones(len(k), 1, device=dev), lab.to(dev)], 1)
+        with torch.autocast(dev.type, dtype=torch.bfloat16):
+            sparse = model.prompts(sam, at, points=(xy, lab), boxes=boxes[k] if rng.random() < 0.4 else None)
+            hs, keys = model.attend(sam, emb, at, sparse, masks=low if rng.random() < 0.8 else None)
+            logits, iou, *rest = sampled(sam, hs, keys, target[k], tight[k], side, cells)
+        loss, _ = losses(logits, iou, *rest, torch.zeros(len(k), dtype=torch.bool, device=dev))
+        (loss * scale / n).backward()
+    true = torch.cat([t for _, t, _ in stats])
+    return (sum(v for v, _, _ in stats) / n, float(true[box].mean()), float(true[~box].mean()),
+            float(torch.cat([e for _, _, e in stats]).mean()))
 
 
 class Feed(torch.utils.data.IterableDataset):
@@ -113,17 +179,17 @@ class Feed(torch.utils.data.IterableDataset):
         self.dirs, self.mpp, self.stage, self.seed, self.partial = dirs, mpp, stage, seed, partial
 
     def __iter__(self):
-        size, crops, prompts, sub = self.stage
+        size, crops, prompts = self.stage
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([*self.seed, info.id if info else 0])
-        shards = data.Shards(self.dirs, self.mpp, self.partial)
+        shards = data.Shards(self.dirs, self.mpp, self.partial, size)
         free, w = model.GRID - size // model.PATCH, model.WINDOW
         for n in itertools.count():
             if n % 100 == 99:
                 shards.refresh()
             bs = []
             while len(bs) < crops:
-                if (b := data.batch(rng, shards, size, prompts, sub)) is not None:
+                if (b := data.batch(rng, shards, size, prompts)) is not None:
                     bs.append(b)
             yield bs, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in bs]
 
@@ -175,16 +241,16 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("--shards", required=True)
     a.add_argument("--out", required=True)
-    a.add_argument("--stage", default="256:4:16:256",
-                   help="crop size : crops per step : prompts per window (0: helper head only) : window size")
+    a.add_argument("--stage", default="512:1:16", help="crop size : crops per step : prompts per crop (0: helper head only)")
     a.add_argument("--coarse", type=float, default=0, help="share of steps on pictures of 0.75 mpp and coarser, with --coarse-stage")
-    a.add_argument("--coarse-stage", default="256:1:12:256")
+    a.add_argument("--coarse-stage", default="512:1:12")
     a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
     a.add_argument("--partial", type=float, default=0, help="share of crops from pictures with pseudo-labels, see pseudo.py")
     a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--lr-end", type=float, default=1e-4)
     a.add_argument("--boost", type=float, default=1, help="rate of the neck and the upscaling over that of the rest")
+    a.add_argument("--clicks", type=float, default=0.2, help="share of prompts with a second round: another click, mask feedback")
     a.add_argument("--freeze", action="store_true", help="train the prompt encoder and the decoder alone")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
@@ -209,7 +275,7 @@ def main():
     rng = np.random.default_rng([o.seed, o.rank])
     dev = torch.device(o.device)
     sam = model.build().to(dev)
-    head = model.Dense(sam).to(dev)
+    head = model.Dense().to(dev)
     if o.freeze:
         sam.image_encoder.requires_grad_(False)
     params = [p for p in (*sam.parameters(), *head.parameters()) if p.requires_grad]
@@ -253,22 +319,25 @@ def main():
         for g in itertools.chain(*(opt.param_groups for opt in opts)):
             g["lr"] = lr * min(1, (step + 1) / o.warm) * g.get("boost", 1.0)
         kind = int(turn.random() < o.coarse)
-        size, _, prompts, _ = stages[kind]
+        size, _, prompts = stages[kind]
         bs, at = next(feeds[kind])
         x = model.normalise(sam, torch.from_numpy(np.stack([b["image"] for b in bs])).to(dev).permute(0, 3, 1, 2))
         if rng.random() < 0.05:  # what the frame holds right of and below a smaller picture
             x[:, :, :, int(size * rng.uniform(0.6, 1)):] = 0
         for p in params:
             p.grad = None
-        with torch.autocast(dev.type, dtype=torch.bfloat16):
+        with torch.set_grad_enabled(not o.freeze), torch.autocast(dev.type, dtype=torch.bfloat16):
             emb = model.encode(sam, x, at)
-            want = torch.from_numpy(np.stack([b["dense"] for b in bs])).to(dev)
-            aux = dense_loss(head, model.upscale(sam, emb), want, torch.tensor(at, device=dev))
-            total, st = o.dense * aux, (float("nan"),) * 4
-            if prompts:
-                loss, aux, st = prompted(sam, head, emb, at, bs, rng, dev)
-                total = total + loss + o.dense * aux
-        total.backward()
+        leaf, aux, st = emb.detach().float().requires_grad_(), torch.zeros(()), [(float("nan"),) * 4]
+        if prompts:
+            st = [prompted(sam, leaf[i:i + 1], at[i], b, rng, o.clicks, 1 / len(bs)) for i, b in enumerate(bs)]
+        if o.dense:
+            with torch.autocast(dev.type, dtype=torch.bfloat16):
+                want = torch.from_numpy(np.stack([b["dense"] for b in bs])).to(dev)
+                aux = dense_loss(head, model.upscale(sam, leaf), want)
+            (o.dense * aux).backward()
+        if not o.freeze:
+            emb.backward(leaf.grad.to(emb.dtype))
         if o.world > 1:
             grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
             flat = torch.cat([g.flatten() for g in grads])
@@ -276,7 +345,7 @@ def main():
             flat /= o.world
             for p, g in zip(params, flat.split([g.numel() for g in grads])):
                 p.grad = g.view_as(p)
-        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
         for opt in opts:
             opt.step()
         if o.world > 1:
@@ -287,12 +356,12 @@ def main():
             with torch.no_grad():
                 now = sam.state_dict()
                 torch._foreach_lerp_([ema[k] for k in now], [now[k].cpu() for k in now], 1 - d)
-        m = np.array([float(aux.detach()), *st])
+        m = np.array([float(aux.detach()), *np.mean(st, 0), float(norm)])
         if not kind:
             avg = m if avg is None else np.where(np.isnan(m), avg, np.where(np.isnan(avg), m, 0.96 * avg + 0.04 * m))
         if step % 25 == 0 and o.rank == 0 and avg is not None:
             line = (f"{time.strftime('%H:%M:%S')} step {step0 + step} {(time.time() - last) / 25:.2f} s lr {lr:.2e} "
-                    f"dense {avg[0]:.3f} loss {avg[1]:.3f} iou box {avg[2]:.3f} point {avg[3]:.3f} iou error {avg[4]:.3f}")
+                    f"dense {avg[0]:.3f} loss {avg[1]:.3f} iou box {avg[2]:.3f} point {avg[3]:.3f} iou error {avg[4]:.3f} gradient {avg[5]:.2f}")
             print(line, flush=True)
             print(line, file=log, flush=True)
             last = time.time()

@@ -4,7 +4,9 @@
 //
 //	go run ./weights/bundled/train/quality -nuclei DIR/nuclei
 //
-// DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128.
+// DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128. With
+// -draw OUT it also writes the real pictures with the masks' outlines to
+// OUT/NAME-box.png and OUT/NAME-point.png.
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/synth"
@@ -27,14 +30,15 @@ func main() {
 	pictures := flag.Int("pictures", 6, "synthetic pictures of each kind")
 	per := flag.Int("per", 24, "objects of a synthetic picture")
 	most := flag.Int("most", 0, "objects of a real picture, spread over it; 0: all")
+	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
 	flag.Parse()
-	if err := run(*path, *nuclei, *pictures, *per, *most); err != nil {
+	if err := run(*path, *nuclei, *show, *pictures, *per, *most); err != nil {
 		fmt.Fprintln(os.Stderr, "quality:", err)
 		os.Exit(1)
 	}
 }
 
-func run(path, nuclei string, pictures, per, most int) error {
+func run(path, nuclei, show string, pictures, per, most int) error {
 	if path == "" {
 		path = "bundled"
 	}
@@ -54,9 +58,17 @@ func run(path, nuclei string, pictures, per, most int) error {
 			if err != nil {
 				return err
 			}
-			r, err := union(ctx, m, img, truth, most)
+			r, masks, err := union(ctx, m, img, truth, most)
 			if err != nil {
 				return err
+			}
+			if show != "" {
+				name := strings.TrimSuffix(filepath.Base(f), filepath.Ext(f))
+				for i, what := range []string{"box", "point"} {
+					if err := outlines(filepath.Join(show, name+"-"+what+".png"), img, masks[i]); err != nil {
+						return err
+					}
+				}
 			}
 			fmt.Println(filepath.Base(f), r)
 			sum.add(r, 1/float64(len(files)))
@@ -99,12 +111,13 @@ type score struct {
 	kind             string
 	n                int
 	box, point, best float64 // Dice: one box; one point, mask of best predicted IoU; best of the point's three
+	ellipse          float64 // Dice of the ellipse in each box, for which no model is needed
 	iouError         float64 // mean absolute error of the predicted IoU, boxes and points
 }
 
 func (s score) String() string {
-	return fmt.Sprintf("synthetic %s, n %d: box %.3f, point %.3f, best of three %.3f, error of predicted IoU %.3f",
-		s.kind, s.n, s.box, s.point, s.best, s.iouError)
+	return fmt.Sprintf("synthetic %s, n %d: box %.3f, point %.3f, best of three %.3f, error of predicted IoU %.3f; inscribed ellipse %.3f",
+		s.kind, s.n, s.box, s.point, s.best, s.iouError, s.ellipse)
 }
 
 // objects prompts for single objects on slides 1, 2, ... (training has seeds
@@ -155,11 +168,12 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 			s.point += d
 			s.best += top
 			s.iouError += math.Abs(iou-float64(pp[i].IoU[best])) / 2
+			s.ellipse += o.ellipse()
 			s.n++
 		}
 	}
 	f := 1 / float64(max(1, s.n))
-	s.box, s.point, s.best, s.iouError = s.box*f, s.point*f, s.best*f, s.iouError*f
+	s.box, s.point, s.best, s.iouError, s.ellipse = s.box*f, s.point*f, s.best*f, s.iouError*f, s.ellipse*f
 	return s, nil
 }
 
@@ -195,8 +209,10 @@ func (r *row) add(o row, f float64) {
 }
 
 // union prompts for every 4-connected component of at least 10 pixels and
-// compares the union of the answers with the truth.
-func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most int) (row, error) {
+// compares the union of the answers with the truth. It also returns the masks:
+// of boxes, of points, and the single ones of points.
+func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most int) (row, [3][]*sam.Mask, error) {
+	var masks [3][]*sam.Mask
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	obj := find(components(truth, w, h), w, h, 10)
 	if most > 0 && len(obj) > most { // spread over the picture; the truth shrinks to them
@@ -210,7 +226,7 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 	}
 	e, err := m.Embed(ctx, img)
 	if err != nil {
-		return row{}, err
+		return row{}, masks, err
 	}
 	boxes, points := prompts(obj)
 	got := [3][]bool{}
@@ -236,7 +252,7 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 		}{{boxes[i:j], true}, {points[i:j], false}, {points[i:j], true}} {
 			ps, err := m.PredictBatch(ctx, e, q.p, sam.PredictOptions{SingleMask: q.single})
 			if err != nil {
-				return row{}, err
+				return row{}, masks, err
 			}
 			for _, p := range ps {
 				best := 0
@@ -246,6 +262,7 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 					}
 				}
 				put(got[k], p.Masks[best])
+				masks[k] = append(masks[k], p.Masks[best])
 			}
 		}
 	}
@@ -256,14 +273,10 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 		for y := b.Min.Y; y < b.Max.Y; y++ {
 			for x := b.Min.X; x < b.Max.X; x++ {
 				bx[y*w+x] = true
-				u := (float64(x) + 0.5 - float64(b.Min.X+b.Max.X)/2) / (float64(b.Dx()) / 2)
-				v := (float64(y) + 0.5 - float64(b.Min.Y+b.Max.Y)/2) / (float64(b.Dy()) / 2)
-				if u*u+v*v <= 1 {
-					el[y*w+x] = true
-				}
+				el[y*w+x] = el[y*w+x] || inEllipse(b, x, y)
 			}
 		}
 	}
 	r.ellipse, r.whole = dice(el, truth), dice(bx, truth)
-	return r, nil
+	return r, masks, nil
 }

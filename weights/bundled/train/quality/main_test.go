@@ -37,6 +37,8 @@ func TestObjects(t *testing.T) {
 	assert.Equal(t, sam.Point{X: 1.5, Y: 1.5, Label: sam.Foreground}, obj[0].centre())
 	k, err := sam.NewMask(sam.Size{H: h, W: w}, func(x, y int) bool { return x < 2 && y < 3 })
 	require.NoError(t, err)
+	// Of its box of 4 x 3 the ellipse leaves out the corners; of the other 8 the object lacks one.
+	assert.InDelta(t, 2*7.0/18, obj[0].ellipse(), 1e-12)
 	d, iou := obj[0].agree(k)
 	assert.InDelta(t, 12.0/16, d, 1e-12)
 	assert.InDelta(t, 6.0/10, iou, 1e-12)

@@ -146,6 +146,30 @@ func (o *object) agree(m *sam.Mask) (dice, iou float64) {
 	return 2 * float64(both) / float64(a+len(o.pix)), float64(both) / float64(a+len(o.pix)-both)
 }
 
+// inEllipse tells whether a pixel's middle lies in the ellipse inscribed in b.
+func inEllipse(b image.Rectangle, x, y int) bool {
+	u := (float64(x) + 0.5 - float64(b.Min.X+b.Max.X)/2) / (float64(b.Dx()) / 2)
+	v := (float64(y) + 0.5 - float64(b.Min.Y+b.Max.Y)/2) / (float64(b.Dy()) / 2)
+	return u*u+v*v <= 1
+}
+
+// ellipse returns the Dice of the ellipse inscribed in the object's box.
+func (o *object) ellipse() float64 {
+	both, n := 0, 0
+	for y := o.box.Min.Y; y < o.box.Max.Y; y++ {
+		for x := o.box.Min.X; x < o.box.Max.X; x++ {
+			if !inEllipse(o.box, x, y) {
+				continue
+			}
+			n++
+			if o.in[y*o.w+x] {
+				both++
+			}
+		}
+	}
+	return 2 * float64(both) / float64(n+len(o.pix))
+}
+
 func dice(a, b []bool) float64 {
 	both, sum := 0, 0
 	for i := range a {
