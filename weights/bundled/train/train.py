@@ -175,8 +175,8 @@ def prompted(sam, emb, at, b, rng, clicks, scale=1.0):
 class Feed(torch.utils.data.IterableDataset):
     """An endless stream of a stage's batches: crops and their places in the frame."""
 
-    def __init__(self, dirs, mpp, stage, seed, partial=0.0):
-        self.dirs, self.mpp, self.stage, self.seed, self.partial = dirs, mpp, stage, seed, partial
+    def __init__(self, dirs, mpp, stage, seed, partial=0.0, vary=True):
+        self.dirs, self.mpp, self.stage, self.seed, self.partial, self.vary = dirs, mpp, stage, seed, partial, vary
 
     def __iter__(self):
         size, crops, prompts = self.stage
@@ -189,7 +189,7 @@ class Feed(torch.utils.data.IterableDataset):
                 shards.refresh()
             bs = []
             while len(bs) < crops:
-                if (b := data.batch(rng, shards, size, prompts)) is not None:
+                if (b := data.batch(rng, shards, size, prompts, self.vary)) is not None:
                     bs.append(b)
             yield bs, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in bs]
 
@@ -210,8 +210,8 @@ def optimisers(sam, head, lr, boost=1.0, rank=0, world=1):
             fast = boost if any(s in n for s in ("neck.", "output_upscaling.")) or n.startswith("out.") else 1.0
             groups.setdefault((0.02 if p.ndim > 1 else 0.0, fast), []).append(p)
     rest = [{"params": ps, "weight_decay": wd, "boost": fast} for (wd, fast), ps in groups.items()]
-    return [torch.optim.Muon(muon, lr=lr, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), fused=True)]
+    return [torch.optim.Muon(muon, lr=lr, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw")] * bool(muon) + [
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), fused=True)]
 
 
 @torch.no_grad()
@@ -241,17 +241,19 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("--shards", required=True)
     a.add_argument("--out", required=True)
-    a.add_argument("--stage", default="512:1:16", help="crop size : crops per step : prompts per crop (0: helper head only)")
+    a.add_argument("--stage", default="512:1:16", help="crop size : crops per step : prompts per crop (0: helper head only); of several, with commas, each step draws one")
     a.add_argument("--coarse", type=float, default=0, help="share of steps on pictures of 0.75 mpp and coarser, with --coarse-stage")
     a.add_argument("--coarse-stage", default="512:1:12")
     a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
     a.add_argument("--partial", type=float, default=0, help="share of crops from pictures with pseudo-labels, see pseudo.py")
     a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
+    a.add_argument("--coarse-dense", type=float, help="the same for steps on coarse pictures; as --dense if not given")
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--lr-end", type=float, default=1e-4)
     a.add_argument("--boost", type=float, default=1, help="rate of the neck and the upscaling over that of the rest")
     a.add_argument("--clicks", type=float, default=0.2, help="share of prompts with a second round: another click, mask feedback")
-    a.add_argument("--freeze", action="store_true", help="train the prompt encoder and the decoder alone")
+    a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
+    a.add_argument("--plain", action="store_true", help="outlines and nuclei as drawn, see data.redraw and data.fade")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
     a.add_argument("--seconds", type=float, default=1e9)
@@ -269,15 +271,16 @@ def main():
     torch.set_num_threads(o.threads)
     if o.world > 1:
         dist.init_process_group("gloo", init_method="file://" + os.path.abspath(o.meet), rank=o.rank, world_size=o.world)
-    stages = [tuple(map(int, s.split(":"))) for s in (o.stage, o.coarse_stage)]
+    stages = [tuple(map(int, s.split(":"))) for s in (*o.stage.split(","), o.coarse_stage)]
     os.makedirs(o.out, exist_ok=True)
     torch.manual_seed(o.seed)
     rng = np.random.default_rng([o.seed, o.rank])
     dev = torch.device(o.device)
     sam = model.build().to(dev)
     head = model.Dense().to(dev)
-    if o.freeze:
-        sam.image_encoder.requires_grad_(False)
+    for n, p in sam.named_parameters():
+        p.requires_grad_(any(s in n for s in o.only.split(",")))
+    encoder = any(p.requires_grad for p in sam.image_encoder.parameters())
     params = [p for p in (*sam.parameters(), *head.parameters()) if p.requires_grad]
     opts = optimisers(sam, head, o.lr, o.boost, o.rank, o.world)
     step0 = 0
@@ -295,11 +298,11 @@ def main():
         ema, step0 = c["ema"], c["step"]
     sam.train()
     dirs = o.shards.split(",")
-    scales = [(0, 0.75) if o.coarse else tuple(o.mpp), (0.75, 1e9)]
-    feeds = [iter(torch.utils.data.DataLoader(Feed(dirs, m, st, (o.seed, o.rank, i), o.partial), batch_size=None, num_workers=o.workers))
+    scales = [(0, 0.75) if o.coarse else tuple(o.mpp)] * (len(stages) - 1) + [(0.75, 1e9)]
+    feeds = [iter(torch.utils.data.DataLoader(Feed(dirs, m, st, (o.seed, o.rank, i), o.partial, not o.plain), batch_size=None, num_workers=o.workers))
              for i, (m, st) in enumerate(zip(scales, stages))]
     turn = np.random.default_rng(o.seed)  # alike in all processes
-    start, step, avg, last = time.time(), 0, None, time.time()
+    start, step, avg, last = time.time(), 0, {}, time.time()
     log = open(os.path.join(o.out, "log.txt"), "a")
 
     def save(name):
@@ -318,7 +321,7 @@ def main():
         lr = o.lr_end + (o.lr - o.lr_end) * 0.5 * (1 + math.cos(math.pi * t))
         for g in itertools.chain(*(opt.param_groups for opt in opts)):
             g["lr"] = lr * min(1, (step + 1) / o.warm) * g.get("boost", 1.0)
-        kind = int(turn.random() < o.coarse)
+        kind = len(stages) - 1 if turn.random() < o.coarse else int(turn.integers(len(stages) - 1))
         size, _, prompts = stages[kind]
         bs, at = next(feeds[kind])
         x = model.normalise(sam, torch.from_numpy(np.stack([b["image"] for b in bs])).to(dev).permute(0, 3, 1, 2))
@@ -326,17 +329,18 @@ def main():
             x[:, :, :, int(size * rng.uniform(0.6, 1)):] = 0
         for p in params:
             p.grad = None
-        with torch.set_grad_enabled(not o.freeze), torch.autocast(dev.type, dtype=torch.bfloat16):
+        with torch.set_grad_enabled(encoder), torch.autocast(dev.type, dtype=torch.bfloat16):
             emb = model.encode(sam, x, at)
         leaf, aux, st = emb.detach().float().requires_grad_(), torch.zeros(()), [(float("nan"),) * 4]
         if prompts:
             st = [prompted(sam, leaf[i:i + 1], at[i], b, rng, o.clicks, 1 / len(bs)) for i, b in enumerate(bs)]
-        if o.dense:
+        dense = o.dense if kind < len(stages) - 1 or o.coarse_dense is None else o.coarse_dense
+        if dense:
             with torch.autocast(dev.type, dtype=torch.bfloat16):
                 want = torch.from_numpy(np.stack([b["dense"] for b in bs])).to(dev)
                 aux = dense_loss(head, model.upscale(sam, leaf), want)
-            (o.dense * aux).backward()
-        if not o.freeze:
+            (dense * aux).backward()
+        if encoder:
             emb.backward(leaf.grad.to(emb.dtype))
         if o.world > 1:
             grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
@@ -357,13 +361,15 @@ def main():
                 now = sam.state_dict()
                 torch._foreach_lerp_([ema[k] for k in now], [now[k].cpu() for k in now], 1 - d)
         m = np.array([float(aux.detach()), *np.mean(st, 0), float(norm)])
-        if not kind:
-            avg = m if avg is None else np.where(np.isnan(m), avg, np.where(np.isnan(avg), m, 0.96 * avg + 0.04 * m))
-        if step % 25 == 0 and o.rank == 0 and avg is not None:
-            line = (f"{time.strftime('%H:%M:%S')} step {step0 + step} {(time.time() - last) / 25:.2f} s lr {lr:.2e} "
-                    f"dense {avg[0]:.3f} loss {avg[1]:.3f} iou box {avg[2]:.3f} point {avg[3]:.3f} iou error {avg[4]:.3f} gradient {avg[5]:.2f}")
-            print(line, flush=True)
-            print(line, file=log, flush=True)
+        old = avg.get(kind, m)
+        avg[kind] = np.where(np.isnan(m), old, np.where(np.isnan(old), m, 0.96 * old + 0.04 * m))
+        if step % 50 == 0 and o.rank == 0:
+            lines = [f"{time.strftime('%H:%M:%S')} step {step0 + step} {(time.time() - last) / 50:.2f} s lr {lr:.2e}"]
+            for k, v in sorted(avg.items()):
+                lines.append(f"    {'coarse ' * (k == len(stages) - 1)}{stages[k][0]} dense {v[0]:.3f} loss {v[1]:.3f} "
+                             f"iou box {v[2]:.3f} point {v[3]:.3f} iou error {v[4]:.3f} gradient {v[5]:.2f}")
+            print(*lines, sep="\n", flush=True)
+            print(*lines, sep="\n", file=log, flush=True)
             last = time.time()
         if step % 100 == 0:
             if o.rank == 0:

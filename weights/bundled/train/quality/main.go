@@ -27,7 +27,7 @@ import (
 func main() {
 	path := flag.String("model", "", "checkpoint; none: the bundled one")
 	nuclei := flag.String("nuclei", "", "folder with images and masks")
-	pictures := flag.Int("pictures", 6, "synthetic pictures of each kind")
+	pictures := flag.Int("pictures", 6, "synthetic pictures of each kind; 0: none")
 	per := flag.Int("per", 24, "objects of a synthetic picture")
 	most := flag.Int("most", 0, "objects of a real picture, spread over it; 0: all")
 	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
@@ -74,6 +74,9 @@ func run(path, nuclei, show string, pictures, per, most int) error {
 			sum.add(r, 1/float64(len(files)))
 		}
 		fmt.Println("mean of", len(files), "pictures:", sum)
+	}
+	if pictures == 0 {
+		return nil
 	}
 	for _, k := range []kind{nucleiKind, glandKind, tumourKind} {
 		s, err := objects(ctx, m, k, pictures, per)
