@@ -7,10 +7,16 @@ import (
 	"image/draw"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/paulmach/orb"
+	"github.com/paulmach/orb/geojson"
+	"github.com/paulmach/orb/project"
+
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/internal/synth"
 )
 
@@ -86,12 +92,17 @@ func demo(ctx context.Context, m *sam.Model, j *job, log *slog.Logger, stdout io
 }
 
 // comparison counts objects of the finest scale against nuclei: an object
-// hits the nucleus that the centre of its box lies in.
-type comparison struct{ objects, hits, nuclei, found int }
+// hits the nucleus that the centre of its box lies in, and matches the one that
+// it has an IoU of at least 0.5 with.
+type comparison struct {
+	objects, hits, nuclei, found int
+	match                        eval.Counts
+}
 
 // String says it in a line.
 func (c comparison) String() string {
-	return fmt.Sprintf("nuclei: %d of %d have an object, %d of %d objects lie on one", c.found, c.nuclei, c.hits, c.objects)
+	return fmt.Sprintf("nuclei: %d of %d have an object, %d of %d objects lie on one; %d pairs of IoU 0.5 and more, mean %.2f, F1 %.2f",
+		c.found, c.nuclei, c.hits, c.objects, c.match.TP, c.match.MeanMatched(eval.EmptyZero), c.match.F1(eval.EmptyZero))
 }
 
 // compare compares the objects in dir with truth drawn at mpp.
@@ -110,6 +121,55 @@ func compare(dir string, truth *synth.Truth, mpp float64, s *sam.Slide) (compari
 			found[n] = true
 		}
 	})
+	if err != nil {
+		return c, err
+	}
 	c.found, c.nuclei = len(found), len(truth.List)
-	return c, err
+	pred, err := readOutlines(filepath.Join(dir, sam.GeoJSONFile), truth.W, truth.H, mpp, own/mpp)
+	if err != nil {
+		return c, err
+	}
+	o, err := eval.NewOverlap(eval.Labels{H: truth.H, W: truth.W, Pix: truth.Nuclei}, pred)
+	if err != nil {
+		return c, err
+	}
+	c.match, _ = o.Match(0.5)
+	return c, nil
+}
+
+// readOutlines draws the objects of a scale in a GeoJSON file as labels of h x
+// w pixels, f of which are one of level 0.
+func readOutlines(path string, w, h int, mpp, f float64) (eval.Labels, error) {
+	l := eval.NewLabels(h, w)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return l, err
+	}
+	fc, err := geojson.UnmarshalFeatureCollection(b)
+	if err != nil {
+		return l, fmt.Errorf("%s: %w", path, err)
+	}
+	for i, o := range fc.Features {
+		if m, _ := o.Properties["measurements"].(map[string]any); m[sam.MeasureScale] != mpp {
+			continue
+		}
+		var area orb.MultiPolygon
+		switch g := o.Geometry.(type) {
+		case orb.Polygon:
+			area = orb.MultiPolygon{g}
+		case orb.MultiPolygon:
+			area = g
+		}
+		area = project.MultiPolygon(area, func(p orb.Point) orb.Point { return orb.Point{p[0] * f, p[1] * f} })
+		m, err := sam.MaskFromPolygons(sam.Size{H: h, W: w}, area)
+		if err != nil {
+			return l, fmt.Errorf("%s: feature %d: %w", path, i, err)
+		}
+		for r := range m.Runs() {
+			for x := r.X0; x < r.X1; x++ {
+				l.Pix[r.Y*w+x] = int32(i + 1)
+			}
+		}
+	}
+	return l, nil
 }

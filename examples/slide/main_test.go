@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"encoding/json"
 	"flag"
 	"image"
@@ -185,4 +186,25 @@ func TestArrayJobs(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []int{tt.i, tt.n}, []int{i, n})
 	}
+}
+
+// TestReadOutlines draws the objects of one scale, in its own pixels.
+func TestReadOutlines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), sam.GeoJSONFile)
+	feature := func(mpp, x0, y0, x1, y1 float64) string {
+		return fmt.Sprintf(`{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[%g,%g],[%g,%g],[%g,%g],[%g,%g],[%g,%g]]]},`+
+			`"properties":{"measurements":{%q:%g}}}`, x0, y0, x1, y0, x1, y1, x0, y1, x0, y0, sam.MeasureScale, mpp)
+	}
+	require.NoError(t, os.WriteFile(path, []byte(`{"type":"FeatureCollection","features":[`+
+		feature(0.5, 2, 0, 6, 4)+","+feature(1, 0, 0, 8, 8)+","+feature(0.5, 0, 4, 2, 6)+`]}`), 0o600))
+	l, err := readOutlines(path, 4, 3, 0.5, 0.5)
+	require.NoError(t, err)
+	assert.Equal(t, []int32{
+		0, 1, 1, 0,
+		0, 1, 1, 0,
+		3, 0, 0, 0,
+	}, l.Pix)
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	_, err = readOutlines(path, 4, 3, 0.5, 0.5)
+	assert.ErrorContains(t, err, path)
 }

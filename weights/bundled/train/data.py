@@ -15,7 +15,7 @@ class Shards:
     A share of the crops comes from partial pictures (see pseudo.py), if there are any."""
 
     def __init__(self, dirs, mpp=(0, 1e9), share=0.0, side=0):
-        self.dirs, self.sets, self.partial, self.seen, self.mpp, self.share, self.side = dirs, [], [], set(), mpp, share, side
+        self.dirs, self.sets, self.partial, self.real, self.seen, self.mpp, self.share, self.side = dirs, [], [], [], set(), mpp, share, side
         self.refresh()
 
     def refresh(self):
@@ -26,11 +26,24 @@ class Shards:
                 self.seen.add(idx)
                 base = idx[:-len("index.json")]
                 maps = [np.load(base + n + ".npy", mmap_mode="r") for n in ("image", "nuclei", "gland", "flags")]
+                index = json.load(open(idx))
+                self.real += [(maps[0], i) for i, e in enumerate(index) if e.get("partial")]
                 if maps[0].shape[1] < self.side:
                     continue
-                for i, e in enumerate(json.load(open(idx))):
+                for i, e in enumerate(index):
                     if self.mpp[0] <= e["mpp"] <= self.mpp[1]:
                         (self.partial if e.get("partial") else self.sets).append((maps, i, e["mpp"]))
+
+    def texture(self, rng, size):
+        """A part of a picture of a real slide, enlarged up to 2.5 times: float32 [size, size, 3] of 0..255; None if there are none."""
+        if not self.real:
+            return None
+        m, i = self.real[rng.integers(len(self.real))]
+        n = m.shape[1]
+        s = min(n, int(size / rng.uniform(1, 2.5)))
+        y, x = rng.integers(n - s + 1, size=2)
+        a = np.rot90(np.asarray(m[i, y:y + s, x:x + s]), rng.integers(4))
+        return cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC).clip(0, 255)
 
     def crop(self, rng, size):
         partial = bool(self.partial) and rng.random() < self.share
@@ -99,6 +112,12 @@ def fade(rng, img, nuclei, mpp):
         keep *= np.clip(1 + rng.uniform(0.1, 0.5) * smooth(rng, h, w, max(2, round(rng.uniform(3, 9) * px))), 0.1, 1.6)
     od = np.where((nuclei > 0)[:, :, None], ground + (od - ground) * keep[:, :, None], od)
     return 10 ** -od * 255
+
+
+def overlay(rng, img, texture):
+    """A picture with a share of the stain's variation of another over it, as of tissue above or below the focus."""
+    vary = -np.log10(np.maximum(texture, 8) / 255)
+    return img * 10 ** (-rng.uniform(0.1, 0.55) * (vary - vary.mean((0, 1))))
 
 
 def redraw(rng, nuclei, mpp):
@@ -210,8 +229,10 @@ def batch(rng, shards, size, prompts, vary=True):
     img, nuc, gland, flags, mpp, partial = shards.crop(rng, size)
     if vary and mpp < 0.75:
         img = img.astype(np.float32)
-        if rng.random() < 0.6:
+        if rng.random() < 0.75:
             img = fade(rng, img, nuc, mpp)
+        if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, size)) is not None:
+            img = overlay(rng, img, texture)
         if rng.random() < 0.6:
             nuc = redraw(rng, nuc, mpp)
     out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags))
