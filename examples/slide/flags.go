@@ -59,7 +59,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
 	fs.StringVar(&minArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too;\n0: for nuclei 8 square micrometres, else none")
 	fs.StringVar(&maxArea, "max-area", "0", "most `pixels` of an object; 0: no bound")
-	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.55; below 0: none")
+	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6; below 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
 	fs.BoolVar(&j.all, "all", false, "look at glass too")
 	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
@@ -219,7 +219,7 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 	iou, stability := j.iou, j.stability
 	// The defaults are made for ViT-H; the bundled model is less sure.
 	if j.model == "" && iou == 0 {
-		iou = 0.55
+		iou = 0.6
 	}
 	if j.model == "" && stability == 0 {
 		stability = 0.4
