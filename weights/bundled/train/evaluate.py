@@ -77,14 +77,12 @@ def choose(q, box):
     return 0 if box else 1 + int(np.argmax(q[1:]))
 
 
-def nuclei(sam, folder, limit=0, names=None):
+def nuclei(sam, folder):
     """Union Dice per picture, a prompt per 4-connected component of at least 10 pixels."""
     rows = []
     for f in sorted(glob.glob(os.path.join(folder, "images", "*.jpg"))):
         img = np.asarray(Image.open(f).convert("RGB"))
         mask = np.asarray(Image.open(os.path.join(folder, "masks", os.path.basename(f))).convert("L")) >= 128
-        if limit:
-            img, mask = img[:limit, :limit], mask[:limit, :limit]
         side = img.shape[0]
         lab, _ = nd.label(mask)
         pts, boxes = [], []
@@ -98,18 +96,15 @@ def nuclei(sam, folder, limit=0, names=None):
         emb = embed(sam, img)
         row = [os.path.basename(f)[:12], len(pts)]
         for kw in (dict(boxes=boxes), dict(points=pts)):
-            for pick in ("best", "single"):
-                if pick == "single" and "boxes" in kw:
-                    continue
-                union = np.zeros_like(mask)
-                single = np.zeros_like(mask)
-                for l, q in predict(sam, emb, side, **kw):
-                    union |= full(l[choose(q, "boxes" in kw)], side)
-                    if "points" in kw:
-                        single |= full(l[0], side)
-                row.append(dice(union, mask))
+            union = np.zeros_like(mask)
+            single = np.zeros_like(mask)
+            for l, q in predict(sam, emb, side, **kw):
+                union |= full(l[choose(q, "boxes" in kw)], side)
                 if "points" in kw:
-                    row.append(dice(single, mask))
+                    single |= full(l[0], side)
+            row.append(dice(union, mask))
+            if "points" in kw:
+                row.append(dice(single, mask))
         rows.append(row)
         print("  %s n %d box %.3f point %.3f point, single mask %.3f" % tuple(row), flush=True)
     m = np.mean([r[2:] for r in rows], 0)
@@ -194,7 +189,6 @@ def main():
     a.add_argument("--coarse")
     a.add_argument("--nuclei")
     a.add_argument("--count", type=int, default=12)
-    a.add_argument("--limit", type=int, default=0, help="only this many pixels of each side of the real pictures")
     a.add_argument("--threads", type=int, default=1)
     o = a.parse_args()
     torch.set_num_threads(o.threads)
@@ -204,7 +198,7 @@ def main():
     rng = np.random.default_rng(0)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=False):
         if o.nuclei:
-            nuclei(sam, o.nuclei, o.limit)
+            nuclei(sam, o.nuclei)
         if o.shards:
             shards(sam, o.shards, "nuclei", o.count, rng)
         if o.coarse:
