@@ -159,12 +159,9 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 			d, iou := o.agree(pb[i].Masks[0])
 			s.box += d
 			s.iouError += math.Abs(iou-float64(pb[i].IoU[0])) / 2
-			best, top := 0, 0.0
-			for j := range pp[i].Masks {
-				if pp[i].IoU[j] > pp[i].IoU[best] {
-					best = j
-				}
-				d, _ := o.agree(pp[i].Masks[j])
+			best, top := pp[i].Best(), 0.0
+			for _, k := range pp[i].Masks {
+				d, _ := o.agree(k)
 				top = max(top, d)
 			}
 			d, iou = o.agree(pp[i].Masks[best])
@@ -213,9 +210,9 @@ func (r *row) add(o row, f float64) {
 
 // union prompts for every 4-connected component of at least 10 pixels and
 // compares the union of the answers with the truth. It also returns the masks:
-// of boxes, of points, and the single ones of points.
-func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most int) (row, [3][]*sam.Mask, error) {
-	var masks [3][]*sam.Mask
+// those of boxes and the best ones of points.
+func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most int) (row, [2][]*sam.Mask, error) {
+	var masks [2][]*sam.Mask
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	obj := find(components(truth, w, h), w, h, 10)
 	if most > 0 && len(obj) > most { // spread over the picture; the truth shrinks to them
@@ -258,14 +255,11 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 				return row{}, masks, err
 			}
 			for _, p := range ps {
-				best := 0
-				for n := range p.IoU {
-					if p.IoU[n] > p.IoU[best] {
-						best = n
-					}
+				best := p.Masks[p.Best()]
+				put(got[k], best)
+				if k < len(masks) {
+					masks[k] = append(masks[k], best)
 				}
-				put(got[k], p.Masks[best])
-				masks[k] = append(masks[k], p.Masks[best])
 			}
 		}
 	}
