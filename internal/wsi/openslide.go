@@ -127,7 +127,6 @@ type openslideFile struct {
 func (h *openslideFile) open() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.shut = false
 	return h.reopen()
 }
 
