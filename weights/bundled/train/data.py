@@ -167,10 +167,9 @@ def objects(rng, nuclei, gland, flags, mpp, n):
         take(nuclei.astype(np.int32), n - whole, 14)
         comp, _ = nd.label(nuclei > 0)
         take(comp, whole, 14)
-        if nuclei.shape[0] > 200:  # a window must show enough of a gland
-            take(gland.astype(np.int32), 1 if rng.random() < 0.5 else 0, 3000)
-            tumour, _ = nd.label(flags & 1)
-            take(tumour, 1 if rng.random() < 0.1 else 0, 6000)
+        take(gland.astype(np.int32), 1 if rng.random() < 0.5 else 0, 3000)
+        tumour, _ = nd.label(flags & 1)
+        take(tumour, 1 if rng.random() < 0.1 else 0, 6000)
     else:
         least = 200
         take(gland.astype(np.int32), n - 2, least)
@@ -225,7 +224,7 @@ def dense(nuc, gland, flags):
 
 def batch(rng, shards, size, prompts, vary=True):
     """One crop with its prompts. Returns a dict of arrays, or None if the crop holds too little; prompts = 0
-    gives the picture and its dense targets alone. Coordinates are pixels of the crop. vary: fade and redraw nuclei."""
+    gives the picture and its dense targets alone. Coordinates are pixels of the crop. vary: fade, overlay and redraw fine pictures."""
     img, nuc, gland, flags, mpp, partial = shards.crop(rng, size)
     if vary and mpp < 0.75:
         img = img.astype(np.float32)

@@ -174,7 +174,7 @@ def encode(sam, x, at):
     return enc.neck(x.permute(0, 3, 1, 2))
 
 
-def upscale(sam, emb):
+def unprompted(sam, emb):
     """The decoder's upscaled map of embeddings that have met no prompt: [B, DIM/8, 4h, 4w]."""
     return sam.mask_decoder.output_upscaling(emb + sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1))
 

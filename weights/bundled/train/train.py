@@ -210,14 +210,17 @@ def optimisers(sam, head, lr, boost=1.0, rank=0, world=1):
             fast = boost if any(s in n for s in ("neck.", "output_upscaling.")) or n.startswith("out.") else 1.0
             groups.setdefault((0.02 if p.ndim > 1 else 0.0, fast), []).append(p)
     rest = [{"params": ps, "weight_decay": wd, "boost": fast} for (wd, fast), ps in groups.items()]
-    return [torch.optim.Muon(muon, lr=lr, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw")] * bool(muon) + [
-        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), fused=True)]
+    opts = [torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), fused=True)]
+    if muon:
+        opts.append(torch.optim.Muon(muon, lr=lr, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"))
+    return opts
 
 
 @torch.no_grad()
 def share(params):
     """Gives all processes the matrices that each has stepped."""
-    ps = [p for p in params if hasattr(p, "owned")]
+    if not (ps := [p for p in params if hasattr(p, "owned")]):
+        return  # --only has left none
     flat = torch.cat([(p if p.owned else torch.zeros_like(p)).flatten() for p in ps])
     dist.all_reduce(flat)
     for p, v in zip(ps, flat.split([p.numel() for p in ps])):
@@ -253,7 +256,7 @@ def main():
     a.add_argument("--boost", type=float, default=1, help="rate of the neck and the upscaling over that of the rest")
     a.add_argument("--clicks", type=float, default=0.2, help="share of prompts with a second round: another click, mask feedback")
     a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
-    a.add_argument("--plain", action="store_true", help="outlines and nuclei as drawn, see data.redraw and data.fade")
+    a.add_argument("--plain", action="store_true", help="nuclei, outlines and ground as drawn: without data.fade, data.redraw and data.overlay")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
     a.add_argument("--seconds", type=float, default=1e9)
@@ -293,8 +296,9 @@ def main():
         sam.load_state_dict(c["model"])
         if all(v.shape == c["head"][k].shape for k, v in head.state_dict().items()):
             head.load_state_dict(c["head"])
-            for opt, state in zip(opts, c["opt"]):
-                restore(opt, state, o.world)
+            for opt in opts:
+                if (state := c["opt"].get(type(opt).__name__)) is not None:
+                    restore(opt, state, o.world)
         ema, step0 = c["ema"], c["step"]
     sam.train()
     dirs = o.shards.split(",")
@@ -307,7 +311,7 @@ def main():
 
     def save(name):
         tmp = os.path.join(o.out, name + ".tmp")
-        torch.save({"model": sam.state_dict(), "head": head.state_dict(), "ema": ema, "opt": [opt.state_dict() for opt in opts], "step": step0 + step}, tmp)
+        torch.save({"model": sam.state_dict(), "head": head.state_dict(), "ema": ema, "opt": {type(opt).__name__: opt.state_dict() for opt in opts}, "step": step0 + step}, tmp)
         os.replace(tmp, os.path.join(o.out, name))
 
     while True:
@@ -338,7 +342,7 @@ def main():
         if dense:
             with torch.autocast(dev.type, dtype=torch.bfloat16):
                 want = torch.from_numpy(np.stack([b["dense"] for b in bs])).to(dev)
-                aux = dense_loss(head, model.upscale(sam, leaf), want)
+                aux = dense_loss(head, model.unprompted(sam, leaf), want)
             (dense * aux).backward()
         if encoder:
             emb.backward(leaf.grad.to(emb.dtype))
