@@ -45,22 +45,32 @@ class Shards:
         a = np.rot90(np.asarray(m[i, y:y + s, x:x + s]), rng.integers(4))
         return cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC).clip(0, 255)
 
-    def crop(self, rng, size):
+    def crop(self, rng, size, vary=True):
+        """Image, nuclei, glands and flags of a random part [size, size], its scale, and whether its labels are partial.
+
+        vary: a third of the fine parts are resized, up to 1.7 times as large."""
         partial = bool(self.partial) and rng.random() < self.share
         sets = self.partial if partial else self.sets
         maps, i, mpp = sets[rng.integers(len(sets))]
         n = maps[0].shape[1]
-        y, x = rng.integers(n - size + 1, size=2)
+        part = size
+        if vary and mpp < 0.75 and rng.random() < 0.35:
+            part = min(n, int(size / np.exp(rng.uniform(-0.22, 0.53))))
+        y, x = rng.integers(n - part + 1, size=2)
         k, flip = int(rng.integers(4)), bool(rng.integers(2))
         out = []
         for m in maps:
-            a = np.rot90(np.asarray(m[i, y:y + size, x:x + size]), k)
-            out.append(np.ascontiguousarray(a[:, ::-1] if flip else a))
-        return (*out, mpp, partial)
+            a = np.rot90(np.asarray(m[i, y:y + part, x:x + part]), k)
+            a = np.ascontiguousarray(a[:, ::-1] if flip else a)
+            if part != size:
+                how = cv2.INTER_NEAREST if a.ndim == 2 else cv2.INTER_LINEAR if part < size else cv2.INTER_AREA
+                a = cv2.resize(a, (size, size), interpolation=how)
+            out.append(a)
+        return (*out, mpp * part / size, partial)
 
 
 def augment(rng, img):
-    """Colour, light, sharpness and noise. img uint8 [H, W, 3]; returns float32 0..255."""
+    """Colour, light, sharpness and noise. img [H, W, 3] of 0..255; returns uint8."""
     x = img.astype(np.float32)
     if rng.random() < 0.9:
         od = -np.log10(np.maximum(x, 2) / 250)
@@ -80,7 +90,7 @@ def augment(rng, img):
         x = x + rng.uniform(0.3, 1.2) * (x - cv2.GaussianBlur(x, (0, 0), 1.0))
     if rng.random() < 0.4:
         x = x + rng.normal(0, rng.uniform(1, 7), x.shape)
-    return np.clip(x, 0, 255).astype(np.float32)
+    return np.clip(x + 0.5, 0, 255).astype(np.uint8)
 
 
 def smooth(rng, h, w, step):
@@ -121,21 +131,29 @@ def overlay(rng, img, texture):
 
 
 def redraw(rng, nuclei, mpp):
-    """Labels as people draw them: outlines somewhat outside or inside of the stain's edge, and wavering.
+    """Labels as people draw them: outlines beside, outside or inside of the stain's edge, and wavering.
 
-    An outline moves by -1.1 to 1.3 pixels of 0.25 micrometres in a whole picture
-    (an annotator's habit), 0.8 from nucleus to nucleus and up to 1.7 along it, so
-    that the stain's mean rise across outlines is as wide as in real pictures. A
-    box then tells what a picture does not: where this outline ends."""
+    Lengths in pixels of 0.25 micrometres. All outlines of a picture are displaced
+    (deviation 1.1, as masks and pictures are by their way through annotation
+    programs) and each by itself (0.9); they lie -1.1 to 1.3 from the stain's edge in a
+    whole picture (an annotator's habit), 0.8 from nucleus to nucleus and up to 1.7 along
+    one, so that the stain's mean rise across outlines is as wide as in real pictures.
+    A box then tells what a picture does not: where this outline ends. A third of the
+    pictures teach just that: outlines far off (2.2) that waver little."""
     h, w = nuclei.shape
     px = 0.25 / mpp
     grown = nuclei.copy()
-    for _ in range(int(np.ceil(4 * px))):
+    for _ in range(int(np.ceil(7 * px))):
         grown = np.where(grown == 0, cv2.dilate(grown, np.ones((3, 3), np.uint8)), grown)
-    s = 2.5 * px
+    s, n = 2.5 * px, int(grown.max()) + 1
     soft = cv2.GaussianBlur((nuclei > 0).astype(np.float32), (0, 0), s)
-    off = (rng.uniform(-1.1, 1.3) + rng.normal(0, 0.8, int(grown.max()) + 1).astype(np.float32))[grown]
-    off += rng.uniform(0.3, 1.7) * smooth(rng, h, w, round(rng.uniform(11, 24) * px))
+    far = rng.random() < 0.35
+    to = ((rng.normal(0, 1.1, 2) + rng.normal(0, 2.2 if far else 0.9, (n, 2))) * px).astype(np.float32)
+    x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+    x, y = x - to[grown, 0], y - to[grown, 1]
+    soft = cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    off = (rng.uniform(-1.1, 1.3) + rng.normal(0, 0.8, n).astype(np.float32))[grown]
+    off += rng.uniform(0.1, 0.5 if far else 1.7) * smooth(rng, h, w, round(rng.uniform(11, 24) * px))
     # A blurred straight edge is Phi(d / s) at distance d inside; Phi is close to a logistic.
     return np.where(soft > 1 / (1 + np.exp(1.702 * off * px / s)), grown, 0)
 
@@ -172,9 +190,9 @@ def objects(rng, nuclei, gland, flags, mpp, n):
         take(tumour, 1 if rng.random() < 0.1 else 0, 6000)
     else:
         least = 200
-        take(gland.astype(np.int32), n - 2, least)
+        take(gland.astype(np.int32), n // 2, least)
         tumour, _ = nd.label(flags & 1)
-        for _ in range(2):  # few and hard: two prompts each
+        for _ in range(3):  # few and hard: three prompts each
             take(tumour, 4, 1500)
         tissue, _ = nd.label(flags & 2)
         if (flags & 2).any() and not (flags & 2).all():
@@ -222,35 +240,79 @@ def dense(nuc, gland, flags):
     return np.stack([pool(nuc > 0), pool(edge), pool(gland > 0), pool(flags & 1)]).astype(np.float32)
 
 
-def batch(rng, shards, size, prompts, vary=True):
+def blank(rng, size):
+    """A picture [size, size, 3] without objects: a colour of tissue or glass, shades and noise."""
+    x = rng.uniform(90, 250, 3) * np.ones((size, size, 1), np.float32)
+    for step in (int(rng.uniform(3, 12)), int(rng.uniform(20, 90))):
+        x += rng.uniform(0, 14) * smooth(rng, size, size, step)[:, :, None]
+    return augment(rng, x.clip(0, 255))
+
+
+def ellipses(rng, size, n):
+    """Masks of n ellipses of 10 to 70 pixels, as objects gives them."""
+    out = []
+    for _ in range(n):
+        w, h = np.exp(rng.uniform(np.log(10), np.log(70), 2) + rng.normal(0, 0.01, 2)).astype(int)
+        x, y = rng.integers(size - w + 1), rng.integers(size - h + 1)
+        d = ((np.arange(h)[:, None] + 0.5) / h * 2 - 1) ** 2 + ((np.arange(w) + 0.5) / w * 2 - 1) ** 2
+        out.append((d <= 1, (slice(y, y + h), slice(x, x + w))))
+    return out
+
+
+def one(rng, shards, size, prompts, vary=True, nothing=0.0):
     """One crop with its prompts. Returns a dict of arrays, or None if the crop holds too little; prompts = 0
-    gives the picture and its dense targets alone. Coordinates are pixels of the crop. vary: fade, overlay and redraw fine pictures."""
-    img, nuc, gland, flags, mpp, partial = shards.crop(rng, size)
-    if vary and mpp < 0.75:
-        img = img.astype(np.float32)
-        if rng.random() < 0.75:
-            img = fade(rng, img, nuc, mpp)
-        if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, size)) is not None:
-            img = overlay(rng, img, texture)
-        if rng.random() < 0.6:
-            nuc = redraw(rng, nuc, mpp)
-    out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags))
-    if partial:
-        out["dense"][:] = -1  # unknown
+    gives the picture and its dense targets alone. Coordinates are pixels of the crop. vary: resize, fade, overlay
+    and redraw fine pictures.
+
+    A share nothing of the pictures shows nothing; boxes on it ask for their inscribed ellipses: where the picture
+    does not say, the box does. Only boxes are prompts there (key sure)."""
+    empty = rng.random() < nothing
+    if empty:
+        obj = ellipses(rng, size, prompts)
+        out = dict(image=blank(rng, size), dense=np.full((4, size // 4, size // 4), -1, np.float32))
+    else:
+        img, nuc, gland, flags, mpp, partial = shards.crop(rng, size, vary)
+        if vary and mpp < 0.75:
+            img = img.astype(np.float32)
+            if rng.random() < 0.75:
+                img = fade(rng, img, nuc, mpp)
+            if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, size)) is not None:
+                img = overlay(rng, img, texture)
+            if rng.random() < 0.75:
+                nuc = redraw(rng, nuc, mpp)
+        out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags))
+        if partial:
+            out["dense"][:] = -1  # unknown
+        if prompts:
+            obj = objects(rng, nuc, gland, flags, mpp, prompts)
     if not prompts:
         return out
     pts, boxes, tight, tgt = [], [], [], []
-    for m, s in objects(rng, nuc, gland, flags, mpp, prompts):
+    for m, s in obj:
         y0, y1, x0, x1 = s[0].start, s[0].stop, s[1].start, s[1].stop
-        x, y = inside(rng, m, rng.random() < 0.5)
+        x, y = inside(rng, m, rng.random() < 0.6)
         pts.append((x0 + x + 0.5, y0 + y + 0.5))
         box = np.array([x0, y0, x1, y1], np.float32)
         tight.append(box.copy())
-        if rng.random() < 0.25:  # hand-drawn boxes are not tight
+        if not empty and rng.random() < 0.15:  # hand-drawn boxes are not tight
             box += np.clip(rng.normal(0, 0.05, 4) * np.array([x1 - x0, y1 - y0] * 2), -16, 16)
         boxes.append(box)
         tgt.append(coverage(m, s, size, size))
     if len(pts) < 2:
         return None
     return out | dict(points=np.array(pts, np.float32), boxes=np.array(boxes, np.float32), tight=np.array(tight, np.float32),
-                      target=np.stack(tgt))
+                      target=np.stack(tgt), sure=np.full(len(pts), empty))
+
+
+def batch(rng, shards, size, crops, prompts, vary=True, nothing=0.0):
+    """Several crops and all their prompts in one: image [B, H, W, 3], dense [B, 4, H/4, W/4], and points, boxes, tight
+    and target [P, ...] with the number of their crop, of [P]."""
+    some = []
+    while len(some) < crops:
+        if (b := one(rng, shards, size, prompts, vary, nothing)) is not None:
+            some.append(b)
+    join = {k: np.stack([b[k] for b in some]) for k in ("image", "dense")}
+    if prompts:
+        join |= {k: np.concatenate([b[k] for b in some]) for k in ("points", "boxes", "tight", "target", "sure")}
+        join["of"] = np.repeat(np.arange(crops), [len(b["points"]) for b in some])
+    return join

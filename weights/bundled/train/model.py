@@ -180,16 +180,22 @@ def unprompted(sam, emb):
 
 
 def prompts(sam, at, points=None, boxes=None):
-    """Prompt tokens [P, N, DIM]. Coordinates are pixels of a crop whose first token is at = (row, column) of the frame.
+    """Prompt tokens [P, N, DIM]. Coordinates are pixels of a crop whose first token is at = (row, column) of the frame, or [P, 2] of them.
 
     points = (xy [P, N, 2], labels [P, N]). One point and one box both take two
     tokens (a lone point is padded), so such prompts can be joined in one batch."""
-    shift = torch.tensor((at[1], at[0])).float() * PATCH
+    shift = torch.as_tensor(at, device=sam.device).reshape(-1, 1, 2).flip(-1).float() * PATCH
     if points is not None:
-        points = (points[0] + shift.to(points[0]), points[1])
+        points = (points[0] + shift, points[1])
     if boxes is not None:
-        boxes = boxes + shift.to(boxes).repeat(2)
+        boxes = boxes + shift.flatten(1).repeat(1, 2)
     return sam.prompt_encoder(points=points, boxes=boxes, masks=None)[0]
+
+
+def places(sam, at, h, w):
+    """The prompts' code of each token of crops at [(row, column)]: [B, h*w, DIM]."""
+    code = sam.prompt_encoder.get_dense_pe()
+    return torch.cat([code[:, :, r:r + h, c:c + w] for r, c in at]).flatten(2).transpose(1, 2)
 
 
 def look(attn, tokens, keys, placed):
@@ -222,15 +228,13 @@ def tell(attn, placed, tokens, values):
     return p @ torch.einsum("pthd,chd->phtc", v, attn.out_proj.weight.reshape(c, h, d)).reshape(n, h * t, c) + attn.out_proj.bias
 
 
-def attend(sam, emb, at, sparse, masks=None):
-    """The decoder's transformer for P prompts on one crop: tokens [P, T, DIM] and the map [P, h*w, DIM].
+def attend(sam, emb, place, sparse, masks=None):
+    """The decoder's transformer for P prompts: tokens [P, T, DIM] and the map [P, h*w, DIM].
 
-    emb [1, DIM, h, w] is the embedding of the crop, whose first token is at = (row,
-    column) of the frame. The steps of upstream's TwoWayTransformer."""
+    emb [P or 1, DIM, h, w] are the embeddings of the prompts' crops, place [P or 1, h*w,
+    DIM] their places' codes. The steps of upstream's TwoWayTransformer."""
     pe, dec = sam.prompt_encoder, sam.mask_decoder
-    h, w = emb.shape[2:]
     src = emb + (pe.no_mask_embed.weight.reshape(1, -1, 1, 1) if masks is None else pe._embed_masks(masks))
-    place = pe.get_dense_pe()[:, :, at[0]:at[0] + h, at[1]:at[1] + w].flatten(2).transpose(1, 2)
     keys = src.flatten(2).transpose(1, 2)
     out = torch.cat([dec.iou_token.weight, dec.mask_tokens.weight])
     first = torch.cat([out.expand(len(sparse), -1, -1), sparse], 1)
@@ -294,8 +298,8 @@ def by_token(m):
 
 
 def decode(sam, emb, at, sparse, masks=None):
-    """Logits [P, 4, 4h, 4w] and IoU [P, 4] of P prompts on one crop; arguments as in attend."""
-    hs, keys = attend(sam, emb, at, sparse, masks)
+    """Logits [P, 4, 4h, 4w] and IoU [P, 4] of P prompts on one crop, emb [1, DIM, h, w], which lies at token at of the frame."""
+    hs, keys = attend(sam, emb, places(sam, [at], *emb.shape[2:]), sparse, masks)
     vec, iou = hyper(sam, hs)
     up = upscaled(sam, keys).flatten(1, 2)
     logits = (vec @ up.transpose(1, 2)).unflatten(2, (-1, 16))

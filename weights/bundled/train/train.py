@@ -19,7 +19,7 @@ import data
 import model
 
 
-MOST = 3.0  # loss of a prompt beyond which its weight falls
+MOST = 5.0  # loss of a prompt beyond which its weight falls
 
 
 def losses(logits, iou, target, area, near, multi):
@@ -47,8 +47,11 @@ def losses(logits, iou, target, area, near, multi):
     return loss.sum() + 3 * ((iou - true.detach()) ** 2).mean(1).sum(), true
 
 
-def dense_loss(head, up, want):
-    """Loss of the helper head on maps up [B, DIM/8, h, w]; want [B, 4, h, w]: see data.dense.
+FINE, COARSE = (2.0, 1.0, 0.5, 0.5), (0.5, 0.3, 1.5, 3.0)  # of nuclei, borders, glands, tumours in the helper head's loss
+
+
+def dense_loss(head, up, want, weight):
+    """Loss of the helper head on maps up [B, DIM/8, h, w]; want [B, 4, h, w]: see data.dense; weight of the four.
 
     Pictures whose targets are unknown (-1) do not count."""
     known = want[:, 0, 0, 0] >= 0
@@ -56,53 +59,54 @@ def dense_loss(head, up, want):
     if not known.any():
         return out.sum() * 0
     seen = F.binary_cross_entropy_with_logits(out[known], want[known], reduction="none").mean((0, 2, 3))
-    return 2 * seen[0] + seen[1] + 0.5 * (seen[2] + seen[3])
+    return (seen * torch.tensor(weight, device=seen.device)).sum()
 
 
-def click(rng, pred, target):
-    """The next click of each prompt: middle of the larger of the two errors, on the 4-pixel grid."""
-    xy, lab = np.zeros((len(pred), 1, 2), np.float32), np.zeros((len(pred), 1), np.float32)
-    for i, (p, t) in enumerate(zip(pred, target)):
-        fn, fp = (t > 0.5) & ~p, (t <= 0.5) & p
-        pos = fn.sum() >= fp.sum()
-        e = fn if pos else fp
-        if not e.any():
-            e, pos = t > 0.5, True
-        if not e.any():
-            e = t > 0
-        ys, xs = np.nonzero(e)
-        k = rng.integers(len(ys))
-        xy[i, 0] = xs[k] * 4 + rng.uniform(0, 4), ys[k] * 4 + rng.uniform(0, 4)
-        lab[i, 0] = 1 if pos else 0
-    return torch.from_numpy(xy), torch.from_numpy(lab)
+def click(pred, target):
+    """The next click of each prompt: a place of the larger of the two errors, on the 4-pixel grid. pred and target [P, h, w]."""
+    miss, add = (target > 0.5) & ~pred, (target <= 0.5) & pred
+    more = miss.sum((1, 2)) >= add.sum((1, 2))
+    e = torch.where(more[:, None, None], miss, add)
+    right = ~e.any(2).any(1)
+    e = torch.where(right[:, None, None], target > 0, e)
+    k = torch.multinomial(e.flatten(1).float() + 1e-9, 1)[:, 0]
+    cell = torch.stack([k % pred.shape[2], k // pred.shape[2]], 1)
+    return ((cell + torch.rand(cell.shape, device=k.device)) * 4)[:, None], (more | right).float()[:, None]
 
 
 WINDOW = 10  # tokens
 
 
-def sampled(sam, hs, keys, target, boxes, side, cells):
+def window(boxes, w):
+    """The square of WINDOW tokens around each object, boxes [P, 4] in pixels of a crop of w x w tokens: its
+    first token (row, column) [P, 2] and the numbers of all [P, WINDOW * WINDOW]."""
+    k = torch.arange(WINDOW, device=boxes.device)
+    first = ((boxes[:, :2] + boxes[:, 2:]) / 2 / model.PATCH - WINDOW / 2).round().long().clamp(0, w - WINDOW).flip(1)
+    return first, ((first[:, :1] + k)[:, :, None] * w + (first[:, 1:] + k)[:, None, :]).flatten(1)
+
+
+def sampled(sam, hs, keys, target, boxes, cells):
     """Logits [P, 4, S] of some cells of P prompts' masks, IoU [P, 4], and the cells' targets, areas and neighbourhoods [P, S].
 
-    Every token gives the cells numbered, which stand for all 16. If all objects
-    fit into a window of WINDOW tokens, those of the window give all their cells,
-    so that outlines are seen whole: the picture far away needs samples only.
-    target [P, side/4, side/4], boxes [P, 4] in pixels of the crop."""
+    Every token gives the cells numbered, which stand for all 16. If these are not
+    all and the objects fit into a window of WINDOW tokens, those of the window give
+    all their cells, so that outlines are seen whole: the picture far away needs
+    samples only. target [P, 4w, 4w], boxes [P, 4] in pixels of the crop."""
     dev, n = keys.device, len(keys)
     vec, iou = model.hyper(sam, hs)
-    w = side // model.PATCH
+    w = target.shape[-1] // 4
     token = torch.arange(w * w, device=dev)
     cell = torch.tensor(model.CELLS, device=dev)
     spots = torch.stack([(token // w * 4)[:, None] + cell[:, 0] * 2 + cell[:, 2],
                          (token % w * 4)[:, None] + cell[:, 1] * 2 + cell[:, 3]], -1)  # [N, 16, 2] (row, column)
     every = model.by_token(target)
     some = lambda x: x[..., cells].flatten(-2)
-    logits = vec @ model.upscaled(sam, keys, cells).flatten(1, 2).transpose(1, 2)
+    up = model.upscaled(sam, keys, cells if len(cells) < 16 else None)
+    logits = vec @ up.flatten(1, 2).transpose(1, 2)
     area = torch.full((n, w * w, len(cells)), 16 / len(cells), device=dev)
     t, where = some(every), spots[:, cells].reshape(1, -1, 2).expand(n, -1, -1)
-    if w > WINDOW and float((boxes[:, 2:] - boxes[:, :2]).max()) < (WINDOW - 3) * model.PATCH:
-        first = ((boxes[:, :2] + boxes[:, 2:]) / 2 / model.PATCH - WINDOW / 2).round().long().clamp(0, w - WINDOW)
-        k = torch.arange(WINDOW, device=dev)
-        near = ((first[:, 1:2] + k)[:, :, None] * w + (first[:, 0:1] + k)[:, None, :]).flatten(1)  # [P, tokens]
+    if len(cells) < 16 and w > WINDOW and float((boxes[:, 2:] - boxes[:, :2]).max()) < LARGE:
+        _, near = window(boxes, w)
         area.scatter_(1, near[:, :, None].expand(-1, -1, len(cells)), 0.0)
         x = keys.gather(1, near[:, :, None].expand(-1, -1, keys.shape[2]))
         logits = torch.cat([logits, vec @ model.upscaled(sam, x).flatten(1, 2).transpose(1, 2)], 2)
@@ -115,68 +119,95 @@ def sampled(sam, hs, keys, target, boxes, side, cells):
     return logits.float(), iou.float(), t, area.flatten(1), inside.float()
 
 
-CHUNK = 8  # prompts at a time: their maps stay in a core's cache
+LARGE = (WINDOW - 3) * model.PATCH  # pixels of an object that no window is cut for
+CHUNK = 3200  # tokens of prompts at a time on a CPU, where 8 prompts are the fewest: their maps stay in a core's cache
 
 
-def prompted(sam, emb, at, b, rng, clicks, scale=1.0):
-    """Runs the losses of a crop's prompts b (see data.batch) backward: points and boxes, then further clicks with mask feedback.
+def prompted(sam, emb, at, b, rng, clicks, near):
+    """Runs the losses of a batch's prompts (see data.batch) backward: points and boxes, then further clicks with mask feedback.
 
-    emb [1, DIM, h, w] is a leaf; the share clicks of the prompts has a second round. Returns loss, IoU
-    of boxes and points, error of the predicted IoU."""
-    dev = emb.device
-    side = emb.shape[-1] * model.PATCH
-    target, pts, boxes, tight = (torch.as_tensor(b[k]).to(dev) for k in ("target", "points", "boxes", "tight"))
-    n = len(pts)
-    extent = (tight[:, 2:] - tight[:, :2]).amax(1)
+    emb [B, DIM, h, w] is a leaf, at the crops' places; the share clicks of the prompts has a second round. With near the
+    decoder sees only a window of the embedding around an object, if it is small. Returns loss, IoU of boxes and
+    points, error of the predicted IoU."""
+    dev, w = emb.device, emb.shape[-1]
+    with torch.no_grad():
+        place = model.places(sam, at, w, w).flatten(0, 1)
+    flat = emb.flatten(2).transpose(1, 2).flatten(0, 1)  # [B*w*w, DIM]
+    b = {k: b[k] for k in ("target", "points", "boxes", "tight", "sure", "of")} | dict(at=torch.tensor(at, device=dev)[b["of"]])
+    extent = (b["tight"][:, 2:] - b["tight"][:, :2]).amax(1)
     order = extent.argsort()
-    target, pts, boxes, tight = target[order], pts[order], boxes[order], tight[order]
-    large = (extent[order] >= (WINDOW - 3) * model.PATCH).tolist()
-    cuts = [c for lo, hi in ((0, n - sum(large)), (n - sum(large), n)) for c in [range(i, min(i + CHUNK, hi)) for i in range(lo, hi, CHUNK)]]
-    box = torch.from_numpy(rng.random(n) < 0.5).to(dev)
-    stats, again = [], []
-    for c in cuts:
-        s = slice(c.start, c.stop)
-        m = len(c)
-        cells = rng.permutation(16)[:4 if large[c.start] else 1].tolist()
-        ones = torch.ones(m, 1, device=dev)
+    b = {k: v[order] for k, v in b.items()}
+    n, small = len(order), int((extent < LARGE).sum())
+    stats = []
+    for large, part in (False, slice(small)), (True, slice(small, n)):
+        g = {k: v[part] for k, v in b.items()}
+        if not len(g["of"]):
+            continue
+        tokens = g["of"][:, None] * w * w + torch.arange(w * w, device=dev)
+        if near and not large and w > WINDOW:
+            first, numbers = window(g["tight"], w)
+            tokens = g["of"][:, None] * w * w + numbers
+            cells = model.by_token(g["target"]).gather(1, numbers[:, :, None].expand(-1, -1, 16))
+            shift = first.flip(1) * model.PATCH
+            g |= dict(target=model.spread_cells(cells, WINDOW, WINDOW), at=g["at"] + first, points=g["points"] - shift,
+                      boxes=g["boxes"] - shift.repeat(1, 2), tight=g["tight"] - shift.repeat(1, 2))
+        cells = 16 if dev.type != "cpu" or near and not large else 4 if large else 1
+        stats += rounds(sam, flat, place, g | dict(tokens=tokens), rng, clicks, cells, n)
+    loss, box, true, off = (torch.cat([s[i] for s in stats]) for i in range(4))
+    return torch.stack([loss.sum() / n, true[box].mean(), true[~box].mean(), off.mean()])
+
+
+def rounds(sam, flat, place, g, rng, clicks, cells, n):
+    """The two rounds of prompts of one kind, see prompted: g's, whose embeddings are the rows tokens [P, N] of flat.
+
+    Of each token's 16 cells some take part; losses are divided by n. Returns chunks of loss, which prompts were boxes,
+    IoU, and its error."""
+    dev = flat.device
+    w = g["target"].shape[-1] // 4
+    some = lambda: list(range(16)) if cells == 16 else rng.permutation(16)[:cells].tolist()
+
+    def run(g, box, sparse, masks, multi):
         with torch.autocast(dev.type, dtype=torch.bfloat16):
-            sparse = torch.where(box[s, None, None], model.prompts(sam, at, boxes=boxes[s]), model.prompts(sam, at, points=(pts[s, None], ones)))
-            hs, keys = model.attend(sam, emb, at, sparse)
-            logits, iou, *rest = sampled(sam, hs, keys, target[s], tight[s], side, cells)
-        loss, true = losses(logits, iou, *rest, ~box[s])
-        (loss * scale / n).backward()
-        stats.append((float(loss.detach()), true[:, 0], (iou.detach() - true).abs().mean(1)))
-        pick = [i for i in range(m) if rng.random() < clicks]
-        if pick:
+            emb = F.embedding(g["tokens"], flat).transpose(1, 2).unflatten(2, (w, w))
+            hs, keys = model.attend(sam, emb, place[g["tokens"]], sparse, masks)
+            logits, iou, *rest = sampled(sam, hs, keys, g["target"], g["tight"], some())
+        loss, true = losses(logits, iou, *rest, multi)
+        (loss / n).backward()
+        return hs, keys, (loss.detach()[None], box, true[:, 0], (iou.detach() - true).abs().mean(1))
+
+    stats, again = [], []
+    chunk = max(8, CHUNK // (w * w)) if dev.type == "cpu" else len(g["of"])
+    for i in range(0, len(g["of"]), chunk):
+        c = {k: v[i:i + chunk] for k, v in g.items()}
+        m = len(c["of"])
+        box = torch.from_numpy(rng.random(m) < 0.5).to(dev) | c["sure"]
+        # Coordinates need more than bfloat16, which is two pixels apart at the frame's border.
+        point = model.prompts(sam, c["at"], points=(c["points"][:, None], torch.ones(m, 1, device=dev)))
+        sparse = torch.where(box[:, None, None], model.prompts(sam, c["at"], boxes=c["boxes"]), point)
+        hs, keys, st = run(c, box, sparse, None, ~box)
+        stats.append(st)
+        pick = torch.from_numpy(np.flatnonzero(rng.random(m) < clicks)).to(dev)
+        if len(pick):
             with torch.no_grad(), torch.autocast(dev.type, dtype=torch.bfloat16):
                 vec, _ = model.hyper(sam, hs[pick])
                 low = vec[:, :1] @ model.upscaled(sam, keys[pick]).flatten(1, 2).transpose(1, 2)
-                low = model.spread_cells(low.float().unflatten(2, (-1, 16)), *emb.shape[2:])
-            again.append((large[c.start], torch.tensor(pick) + c.start, low))
-    for big in (False, True):
-        if not (these := [(k, low) for b, k, low in again if b == big]):
-            continue
-        k, low = (torch.cat(v) for v in zip(*these))
-        cells = rng.permutation(16)[:4 if big else 1].tolist()
-        xy, lab = click(rng, (low[:, 0] > 0).cpu().numpy(), target[k].cpu().numpy())
-        xy = torch.cat([pts[k, None], xy.to(dev)], 1)
-        lab = torch.cat([torch.ones(len(k), 1, device=dev), lab.to(dev)], 1)
-        with torch.autocast(dev.type, dtype=torch.bfloat16):
-            sparse = model.prompts(sam, at, points=(xy, lab), boxes=boxes[k] if rng.random() < 0.4 else None)
-            hs, keys = model.attend(sam, emb, at, sparse, masks=low if rng.random() < 0.8 else None)
-            logits, iou, *rest = sampled(sam, hs, keys, target[k], tight[k], side, cells)
-        loss, _ = losses(logits, iou, *rest, torch.zeros(len(k), dtype=torch.bool, device=dev))
-        (loss * scale / n).backward()
-    true = torch.cat([t for _, t, _ in stats])
-    return (sum(v for v, _, _ in stats) / n, float(true[box].mean()), float(true[~box].mean()),
-            float(torch.cat([e for _, _, e in stats]).mean()))
+            again.append((pick + i, model.spread_cells(low.float().unflatten(2, (-1, 16)), w, w)))
+    if again:
+        k, low = (torch.cat(v) for v in zip(*again))
+        c = {name: v[k] for name, v in g.items()}
+        xy, label = click(low[:, 0] > 0, c["target"])
+        points = torch.cat([c["points"][:, None], xy], 1), torch.cat([torch.ones_like(label), label], 1)
+        sparse = model.prompts(sam, c["at"], points=points, boxes=c["boxes"] if rng.random() < 0.4 else None)
+        none = torch.zeros(len(k), dtype=torch.bool, device=dev)
+        run(c, none, sparse, low if rng.random() < 0.8 else None, none)
+    return stats
 
 
 class Feed(torch.utils.data.IterableDataset):
     """An endless stream of a stage's batches: crops and their places in the frame."""
 
-    def __init__(self, dirs, mpp, stage, seed, partial=0.0, vary=True):
-        self.dirs, self.mpp, self.stage, self.seed, self.partial, self.vary = dirs, mpp, stage, seed, partial, vary
+    def __init__(self, dirs, mpp, stage, seed, partial=0.0, vary=True, nothing=0.0):
+        self.dirs, self.mpp, self.stage, self.seed, self.partial, self.vary, self.nothing = dirs, mpp, stage, seed, partial, vary, nothing
 
     def __iter__(self):
         size, crops, prompts = self.stage
@@ -185,13 +216,10 @@ class Feed(torch.utils.data.IterableDataset):
         shards = data.Shards(self.dirs, self.mpp, self.partial, size)
         free, w = model.GRID - size // model.PATCH, model.WINDOW
         for n in itertools.count():
-            if n % 100 == 99:
+            if n % 20 == 19:
                 shards.refresh()
-            bs = []
-            while len(bs) < crops:
-                if (b := data.batch(rng, shards, size, prompts, self.vary)) is not None:
-                    bs.append(b)
-            yield bs, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in bs]
+            b = data.batch(rng, shards, size, crops, prompts, self.vary, self.nothing)
+            yield b, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in range(crops)]
 
 
 def optimisers(sam, head, lr, boost=1.0, rank=0, world=1):
@@ -249,12 +277,14 @@ def main():
     a.add_argument("--coarse-stage", default="512:1:12")
     a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
     a.add_argument("--partial", type=float, default=0, help="share of crops from pictures with pseudo-labels, see pseudo.py")
+    a.add_argument("--nothing", type=float, default=0, help="share of crops without objects, where boxes ask for ellipses")
     a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
     a.add_argument("--coarse-dense", type=float, help="the same for steps on coarse pictures; as --dense if not given")
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--lr-end", type=float, default=1e-4)
     a.add_argument("--boost", type=float, default=1, help="rate of the neck and the upscaling over that of the rest")
     a.add_argument("--clicks", type=float, default=0.2, help="share of prompts with a second round: another click, mask feedback")
+    a.add_argument("--near", type=float, default=0, help="share of steps on fine pictures whose small objects are decoded in a window of the embedding alone: more prompts a second")
     a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
     a.add_argument("--plain", action="store_true", help="nuclei, outlines and ground as drawn: without data.fade, data.redraw and data.overlay")
     a.add_argument("--warm", type=int, default=150)
@@ -287,10 +317,9 @@ def main():
     params = [p for p in (*sam.parameters(), *head.parameters()) if p.requires_grad]
     opts = optimisers(sam, head, o.lr, o.boost, o.rank, o.world)
     step0 = 0
-    ema = {k: v.cpu().clone() for k, v in sam.state_dict().items()}
     if o.init:
         sam.load_state_dict({k: v.float() for k, v in load_file(o.init).items()}, strict=False)
-        ema = {k: v.cpu().clone() for k, v in sam.state_dict().items()}
+    ema = {k: v.clone() for k, v in sam.state_dict().items()}
     if o.resume:
         c = torch.load(o.resume, map_location="cpu")
         sam.load_state_dict(c["model"])
@@ -299,12 +328,15 @@ def main():
             for opt in opts:
                 if (state := c["opt"].get(type(opt).__name__)) is not None:
                     restore(opt, state, o.world)
-        ema, step0 = c["ema"], c["step"]
+        ema, step0 = {k: v.to(dev) for k, v in c["ema"].items()}, c["step"]
     sam.train()
     dirs = o.shards.split(",")
     scales = [(0, 0.75) if o.coarse else tuple(o.mpp)] * (len(stages) - 1) + [(0.75, 1e9)]
-    feeds = [iter(torch.utils.data.DataLoader(Feed(dirs, m, st, (o.seed, o.rank, i), o.partial, not o.plain), batch_size=None, num_workers=o.workers))
-             for i, (m, st) in enumerate(zip(scales, stages))]
+    nothing = [o.nothing] * (len(stages) - 1) + [0]
+    feeds = [iter(torch.utils.data.DataLoader(
+        Feed(dirs, m, st, (o.seed, o.rank, i), o.partial, not o.plain, no), batch_size=None, num_workers=o.workers,
+        pin_memory=dev.type != "cpu", prefetch_factor=3 if o.workers else None))
+        for i, (m, st, no) in enumerate(zip(scales, stages, nothing))]
     turn = np.random.default_rng(o.seed)  # alike in all processes
     start, step, avg, last = time.time(), 0, {}, time.time()
     log = open(os.path.join(o.out, "log.txt"), "a")
@@ -326,23 +358,24 @@ def main():
         for g in itertools.chain(*(opt.param_groups for opt in opts)):
             g["lr"] = lr * min(1, (step + 1) / o.warm) * g.get("boost", 1.0)
         kind = len(stages) - 1 if turn.random() < o.coarse else int(turn.integers(len(stages) - 1))
+        fine = kind < len(stages) - 1
         size, _, prompts = stages[kind]
-        bs, at = next(feeds[kind])
-        x = model.normalise(sam, torch.from_numpy(np.stack([b["image"] for b in bs])).to(dev).permute(0, 3, 1, 2))
+        b, at = next(feeds[kind])
+        b = {k: torch.as_tensor(v).to(dev, non_blocking=True) for k, v in b.items()}
+        x = model.normalise(sam, b["image"].permute(0, 3, 1, 2).float())
         if rng.random() < 0.05:  # what the frame holds right of and below a smaller picture
             x[:, :, :, int(size * rng.uniform(0.6, 1)):] = 0
         for p in params:
             p.grad = None
         with torch.set_grad_enabled(encoder), torch.autocast(dev.type, dtype=torch.bfloat16):
             emb = model.encode(sam, x, at)
-        leaf, aux, st = emb.detach().float().requires_grad_(), torch.zeros(()), [(float("nan"),) * 4]
+        leaf, aux, st = emb.detach().float().requires_grad_(), torch.zeros((), device=dev), torch.full((4,), torch.nan, device=dev)
         if prompts:
-            st = [prompted(sam, leaf[i:i + 1], at[i], b, rng, o.clicks, 1 / len(bs)) for i, b in enumerate(bs)]
-        dense = o.dense if kind < len(stages) - 1 or o.coarse_dense is None else o.coarse_dense
+            st = prompted(sam, leaf, at, b, rng, o.clicks, fine and turn.random() < o.near)
+        dense = o.dense if fine or o.coarse_dense is None else o.coarse_dense
         if dense:
             with torch.autocast(dev.type, dtype=torch.bfloat16):
-                want = torch.from_numpy(np.stack([b["dense"] for b in bs])).to(dev)
-                aux = dense_loss(head, model.unprompted(sam, leaf), want)
+                aux = dense_loss(head, model.unprompted(sam, leaf), b["dense"], FINE if fine else COARSE)
             (dense * aux).backward()
         if encoder:
             emb.backward(leaf.grad.to(emb.dtype))
@@ -363,8 +396,8 @@ def main():
             d = min(o.ema, (1 + step0 + step) / (10 + step0 + step)) ** 4
             with torch.no_grad():
                 now = sam.state_dict()
-                torch._foreach_lerp_([ema[k] for k in now], [now[k].cpu() for k in now], 1 - d)
-        m = np.array([float(aux.detach()), *np.mean(st, 0), float(norm)])
+                torch._foreach_lerp_([ema[k] for k in now], list(now.values()), 1 - d)
+        m = torch.stack([aux.detach(), *st, norm]).cpu().numpy()
         old = avg.get(kind, m)
         avg[kind] = np.where(np.isnan(m), old, np.where(np.isnan(old), m, 0.96 * old + 0.04 * m))
         if step % 50 == 0 and o.rank == 0:
