@@ -304,12 +304,12 @@ def one(rng, shards, size, prompts, vary=True, nothing=0.0):
                       target=np.stack(tgt), sure=np.full(len(pts), empty))
 
 
-def batch(rng, shards, size, crops, prompts, vary=True, nothing=0.0):
-    """Several crops and all their prompts in one: image [B, H, W, 3], dense [B, 4, H/4, W/4], and points, boxes, tight
-    and target [P, ...] with the number of their crop, of [P]."""
+def batch(rng, shards, size, crops, prompts, plain=0.0, nothing=0.0):
+    """Several crops and all their prompts in one: image [B, H, W, 3], dense [B, 4, H/4, W/4], and points, boxes, tight,
+    sure and target [P, ...] with the number of their crop, of [P]. A share plain of the crops is not varied, see one."""
     some = []
     while len(some) < crops:
-        if (b := one(rng, shards, size, prompts, vary, nothing)) is not None:
+        if (b := one(rng, shards, size, prompts, rng.random() >= plain, nothing)) is not None:
             some.append(b)
     join = {k: np.stack([b[k] for b in some]) for k in ("image", "dense")}
     if prompts:

@@ -206,8 +206,8 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n):
 class Feed(torch.utils.data.IterableDataset):
     """An endless stream of a stage's batches: crops and their places in the frame."""
 
-    def __init__(self, dirs, mpp, stage, seed, partial=0.0, vary=True, nothing=0.0):
-        self.dirs, self.mpp, self.stage, self.seed, self.partial, self.vary, self.nothing = dirs, mpp, stage, seed, partial, vary, nothing
+    def __init__(self, dirs, mpp, stage, seed, partial=0.0, plain=0.0, nothing=0.0):
+        self.dirs, self.mpp, self.stage, self.seed, self.partial, self.plain, self.nothing = dirs, mpp, stage, seed, partial, plain, nothing
 
     def __iter__(self):
         size, crops, prompts = self.stage
@@ -218,7 +218,7 @@ class Feed(torch.utils.data.IterableDataset):
         for n in itertools.count():
             if n % 20 == 19:
                 shards.refresh()
-            b = data.batch(rng, shards, size, crops, prompts, self.vary, self.nothing)
+            b = data.batch(rng, shards, size, crops, prompts, self.plain, self.nothing)
             yield b, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in range(crops)]
 
 
@@ -286,7 +286,7 @@ def main():
     a.add_argument("--clicks", type=float, default=0.2, help="share of prompts with a second round: another click, mask feedback")
     a.add_argument("--near", type=float, default=0, help="share of steps on fine pictures whose small objects are decoded in a window of the embedding alone: more prompts a second")
     a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
-    a.add_argument("--plain", action="store_true", help="nuclei, outlines and ground as drawn: without data.fade, data.redraw and data.overlay")
+    a.add_argument("--plain", type=float, default=0, help="share of crops with nuclei, outlines and ground as drawn: without data.fade, data.redraw and data.overlay")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
     a.add_argument("--seconds", type=float, default=1e9)
@@ -334,7 +334,7 @@ def main():
     scales = [(0, 0.75) if o.coarse else tuple(o.mpp)] * (len(stages) - 1) + [(0.75, 1e9)]
     nothing = [o.nothing] * (len(stages) - 1) + [0]
     feeds = [iter(torch.utils.data.DataLoader(
-        Feed(dirs, m, st, (o.seed, o.rank, i), o.partial, not o.plain, no), batch_size=None, num_workers=o.workers,
+        Feed(dirs, m, st, (o.seed, o.rank, i), o.partial, o.plain, no), batch_size=None, num_workers=o.workers,
         pin_memory=dev.type != "cpu", prefetch_factor=3 if o.workers else None))
         for i, (m, st, no) in enumerate(zip(scales, stages, nothing))]
     turn = np.random.default_rng(o.seed)  # alike in all processes
