@@ -51,6 +51,9 @@ class Shards:
         vary: a third of the fine parts are resized, up to 1.7 times as large."""
         partial = bool(self.partial) and rng.random() < self.share
         sets = self.partial if partial else self.sets
+        if not sets:
+            raise ValueError(f"no complete shard in {self.dirs} has pictures of {self.mpp[0]:g} to {self.mpp[1]:g} micrometres a pixel "
+                             f"and at least {self.side} pixels a side with all labels: draw some with shards/, see README.md")
         maps, i, mpp = sets[rng.integers(len(sets))]
         n = maps[0].shape[1]
         part = size
@@ -252,7 +255,7 @@ def ellipses(rng, size, n):
     """Masks of n ellipses of 10 to 70 pixels, as objects gives them."""
     out = []
     for _ in range(n):
-        w, h = np.exp(rng.uniform(np.log(10), np.log(70), 2) + rng.normal(0, 0.01, 2)).astype(int)
+        w, h = np.exp(rng.uniform(np.log(10), np.log(70), 2)).astype(int)
         x, y = rng.integers(size - w + 1), rng.integers(size - h + 1)
         d = ((np.arange(h)[:, None] + 0.5) / h * 2 - 1) ** 2 + ((np.arange(w) + 0.5) / w * 2 - 1) ** 2
         out.append((d <= 1, (slice(y, y + h), slice(x, x + w))))

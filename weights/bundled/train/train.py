@@ -75,6 +75,7 @@ def click(pred, target):
 
 
 WINDOW = 10  # tokens
+LARGE = (WINDOW - 3) * model.PATCH  # pixels of an object that no window is cut for
 
 
 def window(boxes, w):
@@ -119,7 +120,6 @@ def sampled(sam, hs, keys, target, boxes, cells):
     return logits.float(), iou.float(), t, area.flatten(1), inside.float()
 
 
-LARGE = (WINDOW - 3) * model.PATCH  # pixels of an object that no window is cut for
 CHUNK = 3200  # tokens of prompts at a time on a CPU, where 8 prompts are the fewest: their maps stay in a core's cache
 
 
@@ -166,14 +166,14 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n):
     w = g["target"].shape[-1] // 4
     some = lambda: list(range(16)) if cells == 16 else rng.permutation(16)[:cells].tolist()
 
-    def run(g, box, sparse, masks, multi):
+    def run(g, sparse, masks, multi):
         with torch.autocast(dev.type, dtype=torch.bfloat16):
             emb = F.embedding(g["tokens"], flat).transpose(1, 2).unflatten(2, (w, w))
             hs, keys = model.attend(sam, emb, place[g["tokens"]], sparse, masks)
             logits, iou, *rest = sampled(sam, hs, keys, g["target"], g["tight"], some())
         loss, true = losses(logits, iou, *rest, multi)
         (loss / n).backward()
-        return hs, keys, (loss.detach()[None], box, true[:, 0], (iou.detach() - true).abs().mean(1))
+        return hs, keys, loss.detach()[None], true[:, 0], (iou.detach() - true).abs().mean(1)
 
     stats, again = [], []
     chunk = max(8, CHUNK // (w * w)) if dev.type == "cpu" else len(g["of"])
@@ -184,8 +184,8 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n):
         # Coordinates need more than bfloat16, which is two pixels apart at the frame's border.
         point = model.prompts(sam, c["at"], points=(c["points"][:, None], torch.ones(m, 1, device=dev)))
         sparse = torch.where(box[:, None, None], model.prompts(sam, c["at"], boxes=c["boxes"]), point)
-        hs, keys, st = run(c, box, sparse, None, ~box)
-        stats.append(st)
+        hs, keys, loss, true, off = run(c, sparse, None, ~box)
+        stats.append((loss, box, true, off))
         pick = torch.from_numpy(np.flatnonzero(rng.random(m) < clicks)).to(dev)
         if len(pick):
             with torch.no_grad(), torch.autocast(dev.type, dtype=torch.bfloat16):
@@ -198,8 +198,7 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n):
         xy, label = click(low[:, 0] > 0, c["target"])
         points = torch.cat([c["points"][:, None], xy], 1), torch.cat([torch.ones_like(label), label], 1)
         sparse = model.prompts(sam, c["at"], points=points, boxes=c["boxes"] if rng.random() < 0.4 else None)
-        none = torch.zeros(len(k), dtype=torch.bool, device=dev)
-        run(c, none, sparse, low if rng.random() < 0.8 else None, none)
+        run(c, sparse, low if rng.random() < 0.8 else None, torch.zeros_like(c["sure"]))
     return stats
 
 
