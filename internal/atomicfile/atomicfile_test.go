@@ -92,7 +92,7 @@ func TestNothingIsThereBeforeCommit(t *testing.T) {
 
 func TestPermissionsAndLinksAreKept(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows has neither by default")
+		t.Skip("on Windows files have no permission bits and links need a privilege")
 	}
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "a.txt"), filepath.Join(dir, "link")
@@ -120,7 +120,7 @@ func TestRefuses(t *testing.T) {
 
 func TestDeviceIsWrittenInPlace(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("uses Linux devices")
+		t.Skip("/dev/full is there on Linux alone")
 	}
 	assert.NoError(t, atomicfile.Write("/dev/null", write("x")))
 	// A device that is always full shows that errors of the last flush count.
