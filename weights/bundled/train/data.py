@@ -169,25 +169,20 @@ def objects(rng, nuclei, gland, flags, mpp, n):
     def cut_off(s):  # slivers at the border teach little
         return s[0].start == 0 or s[1].start == 0 or s[0].stop == H or s[1].stop == W
 
-    def take(lab, want, least):
-        sl = nd.find_objects(lab)
-        ids = [i + 1 for i, s in enumerate(sl) if s is not None]
-        rng.shuffle(ids)
-        got = 0
-        for i in ids:
-            if got >= want:
-                break
-            m = lab[sl[i - 1]] == i
-            if m.sum() < least or m.sum() < 6 * least and cut_off(sl[i - 1]):
-                continue
-            out.append((m, sl[i - 1]))
-            got += 1
+    def take(lab, want, least, hard=1.0, sliver=6):
+        """Takes up to want objects of at least so many pixels, of those cut off by the border sliver times as many;
+        those that leave much of their boxes to others, slanting or in a row, are hard times as likely."""
+        some = [(lab[s] == i + 1, s) for i, s in enumerate(nd.find_objects(lab)) if s is not None]
+        some = [(m, s) for m, s in some if m.sum() >= (sliver if cut_off(s) else 1) * least]
+        weight = [hard if m.mean() < 0.62 else 1.0 for m, _ in some]
+        order = np.argsort([-rng.random() ** (1 / w) for w in weight])
+        out.extend(some[i] for i in order[:want])
 
     if mpp < 0.75:
-        whole = int(round(n * 0.22))
-        take(nuclei.astype(np.int32), n - whole, 14)
+        whole = int(round(n * 0.3))
+        take(nuclei.astype(np.int32), n - whole, 14, 3)
         comp, _ = nd.label(nuclei > 0)
-        take(comp, whole, 14)
+        take(comp, whole, 14, 6)
         take(gland.astype(np.int32), 1 if rng.random() < 0.5 else 0, 3000)
         tumour, _ = nd.label(flags & 1)
         take(tumour, 1 if rng.random() < 0.1 else 0, 6000)
@@ -196,11 +191,11 @@ def objects(rng, nuclei, gland, flags, mpp, n):
         take(gland.astype(np.int32), n // 2, least)
         tumour, _ = nd.label(flags & 1)
         for _ in range(3):  # few and hard: three prompts each
-            take(tumour, 4, 1500)
+            take(tumour, 4, 1500, sliver=1)
         tissue, _ = nd.label(flags & 2)
         if (flags & 2).any() and not (flags & 2).all():
             take(tissue, 1, 1500)
-        if mpp < 1.3 and len(out) < n:
+        if mpp < 1 and len(out) < n:
             take(nuclei.astype(np.int32), min(n - len(out), 5), 9)
     rng.shuffle(out)
     return out[:n]
@@ -251,11 +246,11 @@ def blank(rng, size):
     return augment(rng, x.clip(0, 255))
 
 
-def ellipses(rng, size, n):
-    """Masks of n ellipses of 10 to 70 pixels, as objects gives them."""
+def ellipses(rng, size, n, least, most):
+    """Masks of n ellipses whose axes have least to most pixels, as objects gives them."""
     out = []
     for _ in range(n):
-        w, h = np.exp(rng.uniform(np.log(10), np.log(70), 2)).astype(int)
+        w, h = np.exp(rng.uniform(np.log(least), np.log(most), 2)).astype(int)
         x, y = rng.integers(size - w + 1), rng.integers(size - h + 1)
         d = ((np.arange(h)[:, None] + 0.5) / h * 2 - 1) ** 2 + ((np.arange(w) + 0.5) / w * 2 - 1) ** 2
         out.append((d <= 1, (slice(y, y + h), slice(x, x + w))))
@@ -271,7 +266,7 @@ def one(rng, shards, size, prompts, vary=True, nothing=0.0):
     does not say, the box does. Only boxes are prompts there (key sure)."""
     empty = rng.random() < nothing
     if empty:
-        obj = ellipses(rng, size, prompts)
+        obj = ellipses(rng, size, prompts, *((60, 0.95 * size) if shards.mpp[0] >= 0.75 else (10, 70)))
         out = dict(image=blank(rng, size), dense=np.full((4, size // 4, size // 4), -1, np.float32))
     else:
         img, nuc, gland, flags, mpp, partial = shards.crop(rng, size, vary)

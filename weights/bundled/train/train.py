@@ -273,10 +273,10 @@ def main():
     a.add_argument("--out", required=True)
     a.add_argument("--stage", default="512:1:16", help="crop size : crops per step : prompts per crop (0: helper head only); of several, with commas, each step draws one")
     a.add_argument("--coarse", type=float, default=0, help="share of steps on pictures of 0.75 mpp and coarser, with --coarse-stage")
-    a.add_argument("--coarse-stage", default="512:1:12")
+    a.add_argument("--coarse-stage", default="512:1:12", help="as --stage")
     a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
     a.add_argument("--partial", type=float, default=0, help="share of crops from pictures with pseudo-labels, see pseudo.py")
-    a.add_argument("--nothing", type=float, default=0, help="share of crops without objects, where boxes ask for ellipses")
+    a.add_argument("--nothing", type=float, default=0, help="share of fine crops, and a third as many coarse ones, without objects, where boxes ask for ellipses")
     a.add_argument("--dense", type=float, default=0.5, help="weight of the helper head's loss")
     a.add_argument("--coarse-dense", type=float, help="the same for steps on coarse pictures; as --dense if not given")
     a.add_argument("--lr", type=float, default=1e-3)
@@ -303,7 +303,10 @@ def main():
     torch.set_num_threads(o.threads)
     if o.world > 1:
         dist.init_process_group("gloo", init_method="file://" + os.path.abspath(o.meet), rank=o.rank, world_size=o.world)
-    stages = [tuple(map(int, s.split(":"))) for s in (*o.stage.split(","), o.coarse_stage)]
+    split = lambda arg: [tuple(map(int, s.split(":"))) for s in arg.split(",")]
+    stages, coarse = split(o.stage), split(o.coarse_stage)
+    many = len(stages)  # of fine pictures; those of coarse ones follow
+    stages += coarse
     os.makedirs(o.out, exist_ok=True)
     torch.manual_seed(o.seed)
     rng = np.random.default_rng([o.seed, o.rank])
@@ -330,8 +333,8 @@ def main():
         ema, step0 = {k: v.to(dev) for k, v in c["ema"].items()}, c["step"]
     sam.train()
     dirs = o.shards.split(",")
-    scales = [(0, 0.75) if o.coarse else tuple(o.mpp)] * (len(stages) - 1) + [(0.75, 1e9)]
-    nothing = [o.nothing] * (len(stages) - 1) + [0]
+    scales = [(0, 0.75) if o.coarse else tuple(o.mpp)] * many + [(0.75, 1e9)] * len(coarse)
+    nothing = [o.nothing] * many + [o.nothing / 3] * len(coarse)
     feeds = [iter(torch.utils.data.DataLoader(
         Feed(dirs, m, st, (o.seed, o.rank, i), o.partial, o.plain, no), batch_size=None, num_workers=o.workers,
         pin_memory=dev.type != "cpu", prefetch_factor=3 if o.workers else None))
@@ -356,8 +359,8 @@ def main():
         lr = o.lr_end + (o.lr - o.lr_end) * 0.5 * (1 + math.cos(math.pi * t))
         for g in itertools.chain(*(opt.param_groups for opt in opts)):
             g["lr"] = lr * min(1, (step + 1) / o.warm) * g.get("boost", 1.0)
-        kind = len(stages) - 1 if turn.random() < o.coarse else int(turn.integers(len(stages) - 1))
-        fine = kind < len(stages) - 1
+        kind = many + int(turn.integers(len(coarse))) if turn.random() < o.coarse else int(turn.integers(many))
+        fine = kind < many
         size, _, prompts = stages[kind]
         b, at = next(feeds[kind])
         b = {k: torch.as_tensor(v).to(dev, non_blocking=True) for k, v in b.items()}
@@ -402,7 +405,7 @@ def main():
         if step % 50 == 0 and o.rank == 0:
             lines = [f"{time.strftime('%H:%M:%S')} step {step0 + step} {(time.time() - last) / 50:.2f} s lr {lr:.2e}"]
             for k, v in sorted(avg.items()):
-                lines.append(f"    {'coarse ' * (k == len(stages) - 1)}{stages[k][0]} dense {v[0]:.3f} loss {v[1]:.3f} "
+                lines.append(f"    {'coarse ' * (k >= many)}{stages[k][0]} dense {v[0]:.3f} loss {v[1]:.3f} "
                              f"iou box {v[2]:.3f} point {v[3]:.3f} iou error {v[4]:.3f} gradient {v[5]:.2f}")
             print(*lines, sep="\n", flush=True)
             print(*lines, sep="\n", file=log, flush=True)
