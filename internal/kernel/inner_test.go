@@ -188,7 +188,7 @@ func TestNormCols(t *testing.T) {
 // buffers exist.
 func TestNoAllocations(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector allocates")
+		t.Skip("the race detector allocates memory of its own, which this test would count")
 	}
 	r := newRand(3)
 	x, y, z := random(r, 200*96), make([]float32, 200*96), random(r, 3000)
@@ -276,7 +276,7 @@ func FuzzRelPosAttention(f *testing.F) {
 			sh, sw, keys = g.Window, g.Window, g.Window*g.Window
 		}
 		if g.H*g.W*keys*g.Heads*g.HeadDim > 1<<22 {
-			t.Skip("too much for the reference")
+			t.Skip("a fuzzed shape that the plain reference needs too long for")
 		}
 		c := g.Heads * g.HeadDim
 		r := newRand(g.H, g.W, g.Window, c)
@@ -307,7 +307,7 @@ func FuzzAttention(f *testing.F) {
 	f.Fuzz(func(t *testing.T, q16, k16 uint16, heads8, dim8 uint8) {
 		nq, nk, heads, hd := int(q16)%700+1, int(k16)%700+1, int(heads8)%4+1, int(dim8)%90+1
 		if nq*nk*heads*hd > 1<<22 {
-			t.Skip("too much for the reference")
+			t.Skip("a fuzzed shape that the plain reference needs too long for")
 		}
 		c := heads * hd
 		r := newRand(nq, nk, heads, hd)
