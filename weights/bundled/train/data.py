@@ -171,7 +171,8 @@ def objects(rng, nuclei, gland, flags, mpp, n):
 
     def take(lab, want, least, hard=1.0, sliver=6):
         """Takes up to want objects of at least so many pixels, of those cut off by the border sliver times as many;
-        those that leave much of their boxes to others, slanting or in a row, are hard times as likely."""
+        those that leave much of their boxes to others, slanting or in a row, are hard times as likely: they fill
+        less than 0.62 of it, an upright ellipse 0.785."""
         some = [(lab[s] == i + 1, s) for i, s in enumerate(nd.find_objects(lab)) if s is not None]
         some = [(m, s) for m, s in some if m.sum() >= (sliver if cut_off(s) else 1) * least]
         weight = [hard if m.mean() < 0.62 else 1.0 for m, _ in some]
@@ -266,7 +267,8 @@ def one(rng, shards, size, prompts, vary=True, nothing=0.0):
     does not say, the box does. Only boxes are prompts there (key sure)."""
     empty = rng.random() < nothing
     if empty:
-        obj = ellipses(rng, size, prompts, *((60, 0.95 * size) if shards.mpp[0] >= 0.75 else (10, 70)))
+        least, most = (60, 0.95 * size) if shards.mpp[0] >= 0.75 else (10, 70)  # as large as regions, or as nuclei
+        obj = ellipses(rng, size, prompts, least, most)
         out = dict(image=blank(rng, size), dense=np.full((4, size // 4, size // 4), -1, np.float32))
     else:
         img, nuc, gland, flags, mpp, partial = shards.crop(rng, size, vary)

@@ -198,7 +198,8 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n):
         xy, label = click(low[:, 0] > 0, c["target"])
         points = torch.cat([c["points"][:, None], xy], 1), torch.cat([torch.ones_like(label), label], 1)
         sparse = model.prompts(sam, c["at"], points=points, boxes=c["boxes"] if rng.random() < 0.4 else None)
-        run(c, sparse, low if rng.random() < 0.8 else None, torch.zeros_like(c["sure"]))
+        ambiguous = torch.zeros(len(k), dtype=torch.bool, device=dev)  # none is after a second click
+        run(c, sparse, low if rng.random() < 0.8 else None, ambiguous)
     return stats
 
 
@@ -292,6 +293,7 @@ def main():
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--ema", type=float, default=0.998)
     a.add_argument("--resume", help="a run's last.pt, to go on with")
+    a.add_argument("--average", action="store_true", help="go on from the run's averaged weights, with new moments")
     a.add_argument("--init", help="weights to start from, as export.py writes them")
     a.add_argument("--device", default="cpu")
     a.add_argument("--workers", type=int, default=0, help="processes that prepare data; a GPU wants one per core")
@@ -324,11 +326,11 @@ def main():
     ema = {k: v.clone() for k, v in sam.state_dict().items()}
     if o.resume:
         c = torch.load(o.resume, map_location="cpu")
-        sam.load_state_dict(c["model"])
+        sam.load_state_dict(c["ema" if o.average else "model"])
         if all(v.shape == c["head"][k].shape for k, v in head.state_dict().items()):
             head.load_state_dict(c["head"])
             for opt in opts:
-                if (state := c["opt"].get(type(opt).__name__)) is not None:
+                if not o.average and (state := c["opt"].get(type(opt).__name__)) is not None:
                     restore(opt, state, o.world)
         ema, step0 = {k: v.to(dev) for k, v in c["ema"].items()}, c["step"]
     sam.train()
