@@ -17,6 +17,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/slidesam/sam"
@@ -30,15 +31,16 @@ func main() {
 	pictures := flag.Int("pictures", 6, "synthetic pictures of each kind; 0: none")
 	per := flag.Int("per", 24, "objects of a synthetic picture")
 	most := flag.Int("most", 0, "objects of a real picture, spread over it; 0: all")
+	side := flag.Int("window", 0, "pixels per side of overlapping windows, in which real pictures are embedded one by one, enlarged to the model's frame; 0: in one piece")
 	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
 	flag.Parse()
-	if err := run(*path, *nuclei, *show, *pictures, *per, *most); err != nil {
+	if err := run(*path, *nuclei, *show, *pictures, *per, *most, *side); err != nil {
 		fmt.Fprintln(os.Stderr, "quality:", err)
 		os.Exit(1)
 	}
 }
 
-func run(path, nuclei, show string, pictures, per, most int) error {
+func run(path, nuclei, show string, pictures, per, most, side int) error {
 	if path == "" {
 		path = "bundled"
 	}
@@ -58,7 +60,7 @@ func run(path, nuclei, show string, pictures, per, most int) error {
 			if err != nil {
 				return err
 			}
-			r, masks, err := union(ctx, m, img, truth, most)
+			r, masks, err := union(ctx, m, img, truth, most, side)
 			if err != nil {
 				return err
 			}
@@ -146,7 +148,7 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 		if err != nil {
 			return s, err
 		}
-		boxes, points := prompts(obj)
+		boxes, points := prompts(obj, image.Point{})
 		pb, err := m.PredictBatch(ctx, e, boxes, sam.PredictOptions{SingleMask: true})
 		if err != nil {
 			return s, err
@@ -210,8 +212,9 @@ func (r *row) add(o row, f float64) {
 
 // union prompts for every 4-connected component of at least 10 pixels and
 // compares the union of the answers with the truth. It also returns the masks:
-// those of boxes and the best ones of points.
-func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most int) (row, [2][]*sam.Mask, error) {
+// those of boxes and the best ones of points. The picture is embedded in
+// windows of side pixels, see windows.
+func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, most, side int) (row, [2][]*sam.Mask, error) {
 	var masks [2][]*sam.Mask
 	w, h := img.Bounds().Dx(), img.Bounds().Dy()
 	obj := find(components(truth, w, h), w, h, 10)
@@ -224,41 +227,38 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 			}
 		}
 	}
-	e, err := m.Embed(ctx, img)
-	if err != nil {
-		return row{}, masks, err
-	}
-	boxes, points := prompts(obj)
 	got := [3][]bool{}
 	for i := range got {
 		got[i] = make([]bool, w*h)
 	}
-	put := func(dst []bool, k *sam.Mask) {
-		b := k.Bounds()
-		for y := b.Min.Y; y < b.Max.Y; y++ {
-			for x := b.Min.X; x < b.Max.X; x++ {
-				if k.At(x, y) {
-					dst[y*w+x] = true
-				}
-			}
+	for _, v := range windows(img.Bounds(), side, obj) {
+		if len(v.obj) == 0 {
+			continue
 		}
-	}
-	const chunk = 64
-	for i := 0; i < len(obj); i += chunk {
-		j := min(i+chunk, len(obj))
+		e, err := m.Embed(ctx, part(img, v.Rectangle))
+		if err != nil {
+			return row{}, masks, err
+		}
+		at := v.Min.Sub(img.Bounds().Min)
+		boxes, points := prompts(v.obj, at)
 		for k, q := range []struct {
 			p      []sam.Prompt
 			single bool
-		}{{boxes[i:j], true}, {points[i:j], false}, {points[i:j], true}} {
-			ps, err := m.PredictBatch(ctx, e, q.p, sam.PredictOptions{SingleMask: q.single})
-			if err != nil {
-				return row{}, masks, err
-			}
-			for _, p := range ps {
-				best := p.Masks[p.Best()]
-				put(got[k], best)
-				if k < len(masks) {
-					masks[k] = append(masks[k], best)
+		}{{boxes, true}, {points, false}, {points, true}} {
+			for chunk := range slices.Chunk(q.p, 64) {
+				ps, err := m.PredictBatch(ctx, e, chunk, sam.PredictOptions{SingleMask: q.single})
+				if err != nil {
+					return row{}, masks, err
+				}
+				for _, p := range ps {
+					best, err := p.Masks[p.Best()].Place(sam.Size{H: h, W: w}, at)
+					if err != nil {
+						return row{}, masks, err
+					}
+					fill(got[k], best)
+					if k < len(masks) {
+						masks[k] = append(masks[k], best)
+					}
 				}
 			}
 		}
@@ -276,4 +276,16 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 	}
 	r.ellipse, r.whole = dice(el, truth), dice(bx, truth)
 	return r, masks, nil
+}
+
+// fill sets the pixels of a mask in dst, row by row.
+func fill(dst []bool, m *sam.Mask) {
+	w, b := m.Size().W, m.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			if m.At(x, y) {
+				dst[y*w+x] = true
+			}
+		}
+	}
 }

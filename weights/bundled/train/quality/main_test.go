@@ -54,6 +54,25 @@ func TestSpread(t *testing.T) {
 	assert.Equal(t, []int{0, 3, 6}, []int{got[0].w, got[1].w, got[2].w})
 }
 
+func TestWindows(t *testing.T) {
+	b := image.Rect(5, 7, 105, 107) // objects count from the picture's first pixel
+	at := func(x0, y0, x1, y1 int) *object { return &object{box: image.Rect(x0, y0, x1, y1)} }
+	whole := windows(b, 0, []*object{at(0, 0, 9, 9)})
+	require.Len(t, whole, 1)
+	assert.Equal(t, b, whole[0].Rectangle)
+	assert.Len(t, whole[0].obj, 1)
+	assert.Len(t, windows(b, 100, nil), 1)
+
+	corner, left, last := at(0, 0, 9, 9), at(0, 40, 9, 49), at(70, 80, 100, 100)
+	got := windows(b, 64, []*object{corner, left, last})
+	require.Len(t, got, 4, "36 of 100 pixels are left: one step of at most 48")
+	assert.Equal(t, image.Rect(5, 7, 69, 71), got[0].Rectangle)
+	assert.Equal(t, image.Rect(41, 43, 105, 107), got[3].Rectangle)
+	assert.Equal(t, []*object{corner, left}, got[0].obj, "left is 15 from the first's border, 4 from the lower one's")
+	assert.Equal(t, []*object{last}, got[3].obj)
+	assert.Equal(t, []int{0, 25, 50, 75}, starts(115, 40))
+}
+
 func TestDice(t *testing.T) {
 	a, _, _ := mask("##..")
 	b, _, _ := mask(".##.")

@@ -123,13 +123,15 @@ func (o *object) centre() sam.Point {
 	}
 }
 
-// prompts returns one tight box and one inside point for each object.
-func prompts(obj []*object) (boxes, points []sam.Prompt) {
+// prompts returns one tight box and one inside point for each object, in
+// pixels of the window whose first pixel is at.
+func prompts(obj []*object, at image.Point) (boxes, points []sam.Prompt) {
 	for _, o := range obj {
-		b := o.box
+		b, c := o.box.Sub(at), o.centre()
 		boxes = append(boxes, sam.Prompt{Box: &sam.Box{
 			X0: float64(b.Min.X), Y0: float64(b.Min.Y), X1: float64(b.Max.X), Y1: float64(b.Max.Y)}})
-		points = append(points, sam.Prompt{Points: []sam.Point{o.centre()}})
+		c.X, c.Y = c.X-float64(at.X), c.Y-float64(at.Y)
+		points = append(points, sam.Prompt{Points: []sam.Point{c}})
 	}
 	return boxes, points
 }
