@@ -3,8 +3,8 @@
 //
 // The model has the architecture of every other checkpoint with small widths:
 // pictures of 1024 x 1024, patches of 16, encoder width 192, depth 6, windows
-// of 16 with one global block, prompt width 128. It learned from synthetic
-// slides alone; README.md is its card.
+// of 16 with two global blocks, prompt width 128. It learned from synthetic
+// slides and one real one; README.md is its card.
 //
 //	c, err := bundled.Checkpoint()
 //	...

@@ -48,7 +48,7 @@ class Shards:
     def crop(self, rng, size, vary=True):
         """Image, nuclei, glands and flags of a random part [size, size], its scale, and whether its labels are partial.
 
-        vary: a third of the fine parts are resized, up to 1.7 times as large."""
+        vary: more than half of the fine parts are resized, to 0.125 to 0.5 micrometres per pixel and up to 2.2 times as large."""
         partial = bool(self.partial) and rng.random() < self.share
         sets = self.partial if partial else self.sets
         if not sets:
@@ -57,8 +57,9 @@ class Shards:
         maps, i, mpp = sets[rng.integers(len(sets))]
         n = maps[0].shape[1]
         part = size
-        if vary and mpp < 0.75 and rng.random() < 0.35:
-            part = min(n, int(size / np.exp(rng.uniform(-0.22, 0.53))))
+        if vary and mpp < 0.75 and rng.random() < 0.55:
+            to = np.exp(rng.uniform(np.log(max(0.125, mpp / 2.2)), np.log(min(0.5, mpp / 0.8))))
+            part = min(n, int(size * to / mpp))
         y, x = rng.integers(n - part + 1, size=2)
         k, flip = int(rng.integers(4)), bool(rng.integers(2))
         out = []

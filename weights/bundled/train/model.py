@@ -13,7 +13,7 @@ from segment_anything.modeling import (ImageEncoderViT, MaskDecoder, PromptEncod
 from segment_anything.modeling import image_encoder as ie
 
 SIZE, PATCH, GRID = 1024, 16, 64
-WIDTH, DEPTH, HEADS, WINDOW, GLOBAL = 192, 6, 6, 16, (3,)
+WIDTH, DEPTH, HEADS, WINDOW, GLOBAL = 192, 6, 6, 16, (3, 5)
 DIM, MLP = 128, 512
 
 
