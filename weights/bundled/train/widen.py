@@ -1,11 +1,11 @@
-"""Lets a block that attended within windows attend to the whole picture, without loss of what it learned.
+"""Lets a block that attended within windows attend to the whole picture, and keeps what it learned.
 
     python widen.py --run RUN/last.pt --shards valc,big3 --out wide.pt
 
 Its tables of relative positions grow from 31 rows to 127. The old rows stay in the
-middle; the new ones, of places farther away than a window, are one vector that
-lowers the attention there by about 4 in each direction: the least squares solution
-over queries of some pictures.
+middle; the new ones, of rows or columns farther away than a window is wide, are one
+vector whose product with a query, which is added to the attention's logits, is to be
+-4: the least squares solution over queries of some pictures (-3.3 on average there).
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main():
     sam = model.build()
     sam.load_state_dict(c["ema"])
     q = queries(sam, o.block, o.shards.split(","))
-    square = q.T @ q / len(q)
+    square = q.T @ q / len(q)  # with a little of its diagonal, which keeps the vector short
     far = torch.linalg.solve(square + 1e-3 * square.diagonal().mean() * torch.eye(len(square)), -4 * q.mean(0)).float()
     for n in "hw":
         name = f"image_encoder.blocks.{o.block}.attn.rel_pos_{n}"
@@ -60,7 +60,7 @@ def main():
         c["ema"][name] = new
     torch.save({"model": c["ema"], "head": c["head"], "ema": c["ema"], "opt": {}, "step": c["step"]}, o.out)
     bias = q.float() @ far
-    print(f"attention to far rows and columns lowered by {-bias.mean():.1f}, deviation {bias.std():.1f}")
+    print(f"logits of far rows and columns lowered by {-bias.mean():.1f}, deviation {bias.std():.1f}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 //
 //	go run ./weights/bundled/train/quality -nuclei DIR/nuclei
 //
-// DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128. With
+// DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128. -window
+// 800 embeds overlapping parts of 800 x 800 instead of whole pictures. With
 // -draw OUT it also writes the real pictures with the masks' outlines to
 // OUT/NAME-box.png and OUT/NAME-point.png.
 package main
