@@ -2,6 +2,10 @@ package synth
 
 import "math"
 
+// fringe is the part of the tissue's field over which its border fades into
+// glass; what is fainter than a quarter counts as glass.
+const fringe = 0.01
+
 // paintGround fills the canvas with glass, stroma, fat and tumour nests.
 func (s *Slide) paintGround(c *canvas) {
 	st := &s.st
@@ -18,8 +22,8 @@ func (s *Slide) paintGround(c *canvas) {
 				c.hem[i] = float32(0.006 * value(s.noiseSeed(20), x/30, y/30))
 				continue
 			}
-			c.tissue[i] = true
-			c.tumour[i] = z.tumour > 0
+			c.tissue[i] = t > 0.35*fringe
+			c.tumour[i] = c.tissue[i] && z.tumour > 0
 			u, v := z.u, z.v
 			mot := fbm(s.noiseSeed(21), x, y, 11, 4, mpp)
 			strand := fbm(s.noiseSeed(22), u/7, v, 5.5, 3, mpp)
@@ -55,7 +59,7 @@ func (s *Slide) paintGround(c *canvas) {
 				eos = lerp(eos, 0.5*wall*(0.6+0.8*mot), k*step(0, 0.02, d1))
 				hem = lerp(hem, 0.03*wall, k)
 			}
-			rim := step(0, 0.01, t)
+			rim := step(0, fringe, t)
 			c.eos[i], c.hem[i] = float32(max(0, eos*rim)), float32(max(0, hem*rim))
 		}
 	})
@@ -150,9 +154,7 @@ func (s *Slide) paintGland(c *canvas, g *ring, label int32) {
 		c.hem[i] = float32(lerp(float64(c.hem[i]), max(0, h), k))
 		if d <= out {
 			c.gland[i] = label
-			if g.tumour {
-				c.tumour[i] = true
-			}
+			c.tumour[i] = g.tumour // a gland is in or out as a whole
 		}
 	})
 }

@@ -91,7 +91,7 @@ type Truth struct {
 	List   []Nucleus // nuclei with at least one pixel in the region
 	Glands []int32   // 0: none; else a number in 1..GlandCount, epithelium and lumen
 	GlandN int       // glands with at least one pixel in the region
-	Tumour []bool    // tumour regions, septa included
+	Tumour []bool    // tumour regions, septa between nests included, whole glands
 	Tissue []bool    // not glass; fat and lumens are tissue
 }
 

@@ -83,6 +83,48 @@ func TestTruthAgrees(t *testing.T) {
 	}
 }
 
+// A tumour region must end where the picture says so: tumour nuclei or glass lie
+// along its outline, and no outline runs through a gland.
+func TestTumourOutlineShows(t *testing.T) {
+	const side, mpp, near = 500, 1.4, 7 // near is 10 µm
+	seen, all, cut := 0, 0, 0
+	for _, seed := range []uint64{9, 12, 13, 16, 18, 27, 33, 39} {
+		_, tr := synth.New(seed, synth.Options{}).Region(8928, 8928, side, side, mpp)
+		sum := make([]int, (side+1)*(side+1)) // of such pixels, integral
+		glands := map[int32]bool{}
+		for i, k := range tr.Nuclei {
+			x, y, n := i%side, i/side, 0
+			if k > 0 && tr.List[k-1].Kind == synth.Tumour || !tr.Tissue[i] {
+				n = 1
+			}
+			o := (y+1)*(side+1) + x + 1
+			sum[o] = n + sum[o-1] + sum[o-side-1] - sum[o-side-2]
+			if g := tr.Glands[i]; g > 0 {
+				if in, ok := glands[g]; ok && in != tr.Tumour[i] {
+					cut++
+				}
+				glands[g] = tr.Tumour[i]
+			}
+		}
+		for y := near; y < side-near; y++ {
+			for x := near; x < side-near; x++ {
+				i := y*side + x
+				if !tr.Tumour[i] || tr.Glands[i] > 0 || tr.Tumour[i-1] && tr.Tumour[i+1] && tr.Tumour[i-side] && tr.Tumour[i+side] {
+					continue
+				}
+				all++
+				a, b := (y-near)*(side+1)+x-near, (y+near+1)*(side+1)+x-near
+				if sum[b+2*near+1]-sum[b]-sum[a+2*near+1]+sum[a] > 0 {
+					seen++
+				}
+			}
+		}
+	}
+	require.Greater(t, all, 1000)
+	assert.Greater(t, float64(seen)/float64(all), 0.97)
+	assert.Zero(t, cut, "pixels of glands that a tumour's outline cuts")
+}
+
 // The statistics of four MoNuSeg pictures (0.25 mpp): 300 to 535 nuclei per
 // 250 x 250 µm, median areas of 373 to 673 pixels, 16 to 25 % of the picture.
 // Slides vary more than four pictures do; the medians over slides must fall

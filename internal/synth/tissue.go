@@ -39,6 +39,10 @@ func (s *Slide) tissue(x, y, mpp float64) float64 {
 	return f + ragged - 0.6*max(0, 1-edge)
 }
 
+// frontField is how far the tumour's field falls over the cell-rich front of a
+// region, some 50 µm.
+const frontField = 0.06
+
 // cuts are thresholds that follow from the style.
 type cuts struct{ tumour, nest, fat, lymph, cleft, vac float64 }
 
@@ -64,7 +68,9 @@ func (s *Slide) rawZones(x, y, mpp float64) zones {
 	z.tumour = fbm(s.noiseSeed(2), x, y, 1100, 4, mpp) - s.cut.tumour
 	z.nest = -1
 	if z.tumour > -0.05 {
-		z.nest = fbm(s.noiseSeed(3), x, y, 110, 3, mpp) - s.cut.nest
+		// Septa lie inside: along a region's border nests close up, so that the
+		// picture shows where it ends.
+		z.nest = fbm(s.noiseSeed(3), x, y, 110, 3, mpp) - s.cut.nest + 0.5*step(frontField, 0, z.tumour)
 	}
 	z.fat = fbm(s.noiseSeed(4), x, y, 900, 3, mpp) - s.cut.fat
 	l := step(0, 0.07, fbm(s.noiseSeed(5), x, y, 260, 3, mpp)-s.cut.lymph)
