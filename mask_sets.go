@@ -95,10 +95,29 @@ func (m *Mask) word(x, y int) uint64 {
 // offset. It returns an error that wraps [ErrMask] if the size is out of
 // range.
 func (m *Mask) Place(size Size, offset image.Point) (*Mask, error) {
-	hull := m.Bounds().Add(offset).Intersect(image.Rect(0, 0, size.W, size.H))
-	b, err := newMaskBuilder(size, hull)
+	out, err := m.cut(size, offset, image.Rect(0, 0, size.W, size.H))
 	if err != nil {
 		return nil, fmt.Errorf("sam: place mask: %w", err)
+	}
+	return out, nil
+}
+
+// Clip returns the mask's pixels that lie in r, half-open, on a picture of the
+// same size. It returns an error that wraps [ErrMask] if m is nil.
+func (m *Mask) Clip(r image.Rectangle) (*Mask, error) {
+	out, err := m.cut(m.Size(), image.Point{}, r)
+	if err != nil {
+		return nil, fmt.Errorf("sam: clip mask: %w", err)
+	}
+	return out, nil
+}
+
+// cut returns the pixels that lie in r once they are moved by offset.
+func (m *Mask) cut(size Size, offset image.Point, r image.Rectangle) (*Mask, error) {
+	hull := m.Bounds().Add(offset).Intersect(r)
+	b, err := newMaskBuilder(size, hull)
+	if err != nil {
+		return nil, err
 	}
 	for y := hull.Min.Y; y < hull.Max.Y; y++ {
 		row := b.row(y)

@@ -157,6 +157,19 @@ func TestMaskPlace(t *testing.T) {
 	})
 }
 
+func TestMaskClip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := drawGrid(t, "mask", 140)
+		at := func(label string) int { return rapid.IntRange(-20, 160).Draw(t, label) }
+		r := image.Rect(at("x0"), at("y0"), at("x1"), at("y1"))
+		got, err := g.mask(t).Clip(r)
+		require.NoError(t, err)
+		want, err := sam.NewMask(g.size, func(x, y int) bool { return g.at(x, y) && image.Pt(x, y).In(r) })
+		require.NoError(t, err)
+		assert.True(t, want.Equal(got))
+	})
+}
+
 func TestNilAndEmptyMasks(t *testing.T) {
 	var none *sam.Mask
 	empty, err := sam.NewMask(sam.Size{H: 3, W: 4}, func(int, int) bool { return false })
@@ -177,6 +190,8 @@ func TestNilAndEmptyMasks(t *testing.T) {
 		})
 	}
 	_, err = none.Union(nil)
+	assert.ErrorIs(t, err, sam.ErrMask)
+	_, err = none.Clip(image.Rect(0, 0, 1, 1))
 	assert.ErrorIs(t, err, sam.ErrMask)
 	assert.Equal(t, []int{12}, empty.RLE().Counts)
 	assert.Empty(t, none.RLE().Counts)

@@ -120,6 +120,31 @@ func TestSameBitsAloneAndInBatch(t *testing.T) {
 	}
 }
 
+func TestInBox(t *testing.T) {
+	ctx := context.Background()
+	m := tinyModel(t, 2)
+	e, err := m.Embed(ctx, picture())
+	require.NoError(t, err)
+	ps := prompts(lowRes(t, m, e))
+	all, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{})
+	require.NoError(t, err)
+	in, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{InBox: true})
+	require.NoError(t, err)
+	cut := 0
+	for i, p := range ps {
+		for k, want := range all[i].Masks {
+			if p.Box != nil { // of (20, 10) to (120.5, 80); the middle of column 120 lies on the border, which does not count
+				want, err = want.Clip(image.Rect(20, 10, 120, 80))
+				require.NoError(t, err)
+				cut += all[i].Masks[k].Area() - want.Area()
+			}
+			assert.True(t, want.Equal(in[i].Masks[k]), "prompt %d, mask %d", i, k)
+		}
+		assert.Equal(t, all[i].LowRes, in[i].LowRes)
+	}
+	assert.Positive(t, cut)
+}
+
 // TestManyGoroutines uses one model from 16 goroutines; -race checks it.
 func TestManyGoroutines(t *testing.T) {
 	ctx := context.Background()
