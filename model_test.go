@@ -120,7 +120,7 @@ func TestSameBitsAloneAndInBatch(t *testing.T) {
 	}
 }
 
-func TestInBox(t *testing.T) {
+func TestLocal(t *testing.T) {
 	ctx := context.Background()
 	m := tinyModel(t, 2)
 	e, err := m.Embed(ctx, picture())
@@ -128,21 +128,59 @@ func TestInBox(t *testing.T) {
 	ps := prompts(lowRes(t, m, e))
 	all, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{})
 	require.NoError(t, err)
-	in, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{InBox: true})
+	local, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{Local: true})
 	require.NoError(t, err)
-	cut := 0
+	outside, apart := 0, 0
 	for i, p := range ps {
 		for k, want := range all[i].Masks {
+			area := want.Area()
 			if p.Box != nil { // of (20, 10) to (120.5, 80); the middle of column 120 lies on the border, which does not count
 				want, err = want.Clip(image.Rect(20, 10, 120, 80))
 				require.NoError(t, err)
-				cut += all[i].Masks[k].Area() - want.Area()
+				outside += area - want.Area()
+				area = want.Area()
 			}
-			assert.True(t, want.Equal(in[i].Masks[k]), "prompt %d, mask %d", i, k)
+			want = flood(t, want, p.Points)
+			apart += area - want.Area()
+			assert.True(t, want.Equal(local[i].Masks[k]), "prompt %d, mask %d", i, k)
 		}
-		assert.Equal(t, all[i].LowRes, in[i].LowRes)
+		assert.Equal(t, all[i].LowRes, local[i].LowRes)
+		assert.Equal(t, all[i].IoU, local[i].IoU)
 	}
-	assert.Positive(t, cut)
+	assert.Positive(t, outside)
+	assert.Positive(t, apart)
+}
+
+// flood spreads from the foreground points over the mask, pixel by pixel.
+func flood(t *testing.T, m *sam.Mask, points []sam.Point) *sam.Mask {
+	seen := map[image.Point]bool{}
+	var todo []image.Point
+	visit := func(p image.Point) {
+		if m.At(p.X, p.Y) && !seen[p] {
+			seen[p] = true
+			todo = append(todo, p)
+		}
+	}
+	for _, p := range points {
+		if p.Label == sam.Foreground {
+			visit(image.Pt(int(p.X), int(p.Y)))
+		}
+	}
+	if len(todo) == 0 {
+		return m
+	}
+	for len(todo) > 0 {
+		p := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for dy := -1; dy <= 1; dy++ {
+			for dx := -1; dx <= 1; dx++ {
+				visit(p.Add(image.Pt(dx, dy)))
+			}
+		}
+	}
+	out, err := sam.NewMask(m.Size(), func(x, y int) bool { return seen[image.Pt(x, y)] })
+	require.NoError(t, err)
+	return out
 }
 
 // TestManyGoroutines uses one model from 16 goroutines; -race checks it.

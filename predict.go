@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/resample"
@@ -18,9 +17,11 @@ type PredictOptions struct {
 	SingleMask bool
 	// MaskThreshold is the logit above which a pixel belongs to a mask.
 	MaskThreshold float32
-	// InBox clears the pixels of masks whose middle is outside the prompt's box, for
-	// boxes that are known to hold all of an object. Logits stay as they are.
-	InBox bool
+	// Local keeps of each mask what the prompt is on: the pixels whose middle lies
+	// in its box, and of the pieces, 8-connected, those with a foreground point.
+	// A mask without such a point keeps all its pieces. Logits and predicted IoU
+	// stay those of the whole mask.
+	Local bool
 	// KeepLogits fills Prediction.Logits.
 	KeepLogits bool
 }
@@ -95,8 +96,8 @@ func (m *Model) PredictBatch(ctx context.Context, e *Embedding, ps []Prompt, o P
 			if err := out[i].finish(post, o); err != nil {
 				return nil, fmt.Errorf("sam: predict: %w", err)
 			}
-			if o.InBox && ps[i].Box != nil {
-				if err := out[i].clip(ps[i].Box.pixels()); err != nil {
+			if o.Local {
+				if err := out[i].localise(ps[i]); err != nil {
 					return nil, fmt.Errorf("sam: predict: %w", err)
 				}
 			}
@@ -193,14 +194,4 @@ func (p *Prediction) finish(post *resample.Upscaler, o PredictOptions) error {
 		}
 	})
 	return errors.Join(errs...)
-}
-
-// clip clears the pixels of masks outside r.
-func (p *Prediction) clip(r image.Rectangle) (err error) {
-	for i, m := range p.Masks {
-		if p.Masks[i], err = m.Clip(r); err != nil {
-			return err
-		}
-	}
-	return nil
 }

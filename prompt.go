@@ -1,10 +1,5 @@
 package sam
 
-import (
-	"image"
-	"math"
-)
-
 // Label says on which side of the wanted object's outline a point lies.
 type Label int8
 
@@ -23,12 +18,6 @@ type Point struct {
 
 // Box is a box prompt: two corners in pixels of the picture.
 type Box struct{ X0, Y0, X1, Y1 float64 }
-
-// pixels are those whose middle lies in the box.
-func (b Box) pixels() image.Rectangle {
-	up := func(v float64) int { return int(math.Ceil(v - 0.5)) }
-	return image.Rect(up(b.X0), up(b.Y0), up(b.X1), up(b.Y1))
-}
 
 // Logits is a plane of mask scores before thresholding, [H, W] row-major.
 type Logits struct {

@@ -112,18 +112,23 @@ var (
 	tumourKind = kind{"tumour regions", 1.4, 1500, func(t *synth.Truth) []int32 { return components(t.Tumour, t.W, t.H) }}
 )
 
+// answer is Dice with the truth, or its mean: one box; one point, mask of best
+// predicted IoU.
+type answer struct{ box, point float64 }
+
 // score is the mean over the objects of a kind.
 type score struct {
-	kind             string
-	n                int
-	box, point, best float64 // Dice: one box; one point, mask of best predicted IoU; best of the point's three
-	ellipse          float64 // Dice of the ellipse in each box, for which no model is needed
-	iouError         float64 // mean absolute error of the predicted IoU, boxes and points
+	kind         string
+	n            int
+	whole, local answer  // local: with PredictOptions.Local
+	best         float64 // Dice of the best of the point's three masks
+	ellipse      float64 // Dice of the ellipse in each box, for which no model is needed
+	iouError     float64 // mean absolute error of the predicted IoU, boxes and points
 }
 
 func (s score) String() string {
-	return fmt.Sprintf("synthetic %s, n %d: box %.3f, point %.3f, best of three %.3f, error of predicted IoU %.3f; inscribed ellipse %.3f",
-		s.kind, s.n, s.box, s.point, s.best, s.iouError, s.ellipse)
+	return fmt.Sprintf("synthetic %s, n %d: box %.3f, point %.3f; Local: box %.3f, point %.3f; best of three %.3f, error of predicted IoU %.3f; inscribed ellipse %.3f",
+		s.kind, s.n, s.whole.box, s.whole.point, s.local.box, s.local.point, s.best, s.iouError, s.ellipse)
 }
 
 // objects prompts for single objects on slides 1, 2, ... (training has seeds
@@ -150,33 +155,39 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 			return s, err
 		}
 		boxes, points := prompts(obj, image.Point{})
-		pb, err := m.PredictBatch(ctx, e, boxes, sam.PredictOptions{SingleMask: true})
-		if err != nil {
-			return s, err
-		}
-		pp, err := m.PredictBatch(ctx, e, points, sam.PredictOptions{})
-		if err != nil {
-			return s, err
+		var got [2][2][]*sam.Prediction // whole and local masks of boxes and points
+		for i := range got {
+			for k, ps := range [2][]sam.Prompt{boxes, points} {
+				if got[i][k], err = m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: k == 0, Local: i == 1}); err != nil {
+					return s, err
+				}
+			}
 		}
 		for i, o := range obj {
-			d, iou := o.agree(pb[i].Masks[0])
-			s.box += d
-			s.iouError += math.Abs(iou-float64(pb[i].IoU[0])) / 2
-			best, top := pp[i].Best(), 0.0
-			for _, k := range pp[i].Masks {
+			for l, a := range []*answer{&s.whole, &s.local} {
+				for k, sum := range []*float64{&a.box, &a.point} {
+					p := got[l][k][i]
+					d, iou := o.agree(p.Masks[p.Best()])
+					*sum += d
+					if l == 0 {
+						s.iouError += math.Abs(iou-float64(p.IoU[p.Best()])) / 2
+					}
+				}
+			}
+			top := 0.0
+			for _, k := range got[0][1][i].Masks {
 				d, _ := o.agree(k)
 				top = max(top, d)
 			}
-			d, iou = o.agree(pp[i].Masks[best])
-			s.point += d
 			s.best += top
-			s.iouError += math.Abs(iou-float64(pp[i].IoU[best])) / 2
 			s.ellipse += o.ellipse()
 			s.n++
 		}
 	}
 	f := 1 / float64(max(1, s.n))
-	s.box, s.point, s.best, s.iouError, s.ellipse = s.box*f, s.point*f, s.best*f, s.iouError*f, s.ellipse*f
+	for _, v := range []*float64{&s.whole.box, &s.whole.point, &s.local.box, &s.local.point, &s.best, &s.iouError, &s.ellipse} {
+		*v *= f
+	}
 	return s, nil
 }
 
@@ -192,23 +203,26 @@ func share(b []bool) float64 {
 
 // row is the union Dice of one real picture, beside what needs no model.
 type row struct {
-	n                  int
-	box, point, single float64 // single: one point, the decoder's single mask
-	ellipse, whole     float64 // the ellipse in each box, each whole box
+	n            int
+	whole, local answer  // local: with PredictOptions.Local
+	single       float64 // one point, the decoder's single mask
+	ellipse, box float64 // the ellipse in each box, each box itself
 }
 
 func (r row) String() string {
-	return fmt.Sprintf("n %d: box %.3f, point %.3f, point (single mask) %.3f; inscribed ellipse %.3f, whole box %.3f",
-		r.n, r.box, r.point, r.single, r.ellipse, r.whole)
+	return fmt.Sprintf("n %d: box %.3f, point %.3f, point (single mask) %.3f; Local: box %.3f, point %.3f; inscribed ellipse %.3f, whole box %.3f",
+		r.n, r.whole.box, r.whole.point, r.single, r.local.box, r.local.point, r.ellipse, r.box)
 }
 
 func (r *row) add(o row, f float64) {
 	r.n += o.n
-	r.box += o.box * f
-	r.point += o.point * f
+	r.whole.box += o.whole.box * f
+	r.whole.point += o.whole.point * f
+	r.local.box += o.local.box * f
+	r.local.point += o.local.point * f
 	r.single += o.single * f
 	r.ellipse += o.ellipse * f
-	r.whole += o.whole * f
+	r.box += o.box * f
 }
 
 // union prompts for every 4-connected component of at least 10 pixels and
@@ -228,7 +242,7 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 			}
 		}
 	}
-	got := [3][]bool{}
+	got := [5][]bool{}
 	for i := range got {
 		got[i] = make([]bool, w*h)
 	}
@@ -243,11 +257,15 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 		at := v.Min.Sub(img.Bounds().Min)
 		boxes, points := prompts(v.obj, at)
 		for k, q := range []struct {
-			p      []sam.Prompt
-			single bool
-		}{{boxes, true}, {points, false}, {points, true}} {
+			p []sam.Prompt
+			o sam.PredictOptions
+		}{
+			{boxes, sam.PredictOptions{SingleMask: true}}, {points, sam.PredictOptions{}},
+			{boxes, sam.PredictOptions{SingleMask: true, Local: true}}, {points, sam.PredictOptions{Local: true}},
+			{points, sam.PredictOptions{SingleMask: true}},
+		} {
 			for chunk := range slices.Chunk(q.p, 64) {
-				ps, err := m.PredictBatch(ctx, e, chunk, sam.PredictOptions{SingleMask: q.single})
+				ps, err := m.PredictBatch(ctx, e, chunk, q.o)
 				if err != nil {
 					return row{}, masks, err
 				}
@@ -264,7 +282,8 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 			}
 		}
 	}
-	r := row{n: len(obj), box: dice(got[0], truth), point: dice(got[1], truth), single: dice(got[2], truth)}
+	r := row{n: len(obj), whole: answer{dice(got[0], truth), dice(got[1], truth)},
+		local: answer{dice(got[2], truth), dice(got[3], truth)}, single: dice(got[4], truth)}
 	el, bx := make([]bool, w*h), make([]bool, w*h)
 	for _, o := range obj {
 		b := o.box
@@ -275,7 +294,7 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 			}
 		}
 	}
-	r.ellipse, r.whole = dice(el, truth), dice(bx, truth)
+	r.ellipse, r.box = dice(el, truth), dice(bx, truth)
 	return r, masks, nil
 }
 
