@@ -44,6 +44,7 @@ type job struct {
 	prompts   []prompt
 	out       string
 	single    bool
+	local     bool
 	threshold float64
 }
 
@@ -57,6 +58,7 @@ func parse(args []string) (job, error) {
 	fs.Var(promptFlag{list: &j.prompts, box: true}, "box", "`x0,y0,x1,y1` round an object; may be given again")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results")
 	fs.BoolVar(&j.single, "single", false, "take the decoder's single mask, not the best of its three")
+	fs.BoolVar(&j.local, "local", true, "keep of each mask only what lies in its box, and the pieces that its points are on")
 	fs.Float64Var(&j.threshold, "threshold", 0, "logit above which a pixel belongs to a mask")
 	if err := fs.Parse(args); err != nil {
 		return j, err
@@ -165,7 +167,7 @@ func (j job) segment(ctx context.Context, m *sam.Model, e *sam.Embedding) ([]obj
 				ps, of = append(ps, p.sam()), append(of, i)
 			}
 		}
-		out, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: single, MaskThreshold: float32(j.threshold)})
+		out, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: single, MaskThreshold: float32(j.threshold), Local: j.local})
 		if err != nil {
 			return nil, err
 		}

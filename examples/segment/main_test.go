@@ -51,7 +51,7 @@ func TestDemoAgainstTruth(t *testing.T) {
 	require.NoError(t, err)
 	e, err := m.Embed(ctx, bundled.Picture())
 	require.NoError(t, err)
-	objects, err := job{prompts: demo()}.segment(ctx, m, e)
+	objects, err := job{prompts: demo(), local: true}.segment(ctx, m, e)
 	require.NoError(t, err)
 	truth := bundled.Truth()
 	sum := 0.0
