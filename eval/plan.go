@@ -44,6 +44,9 @@ type Options struct {
 	Settings []Setting
 	Seed     uint64
 	Choice   Choice // "" is ChooseAuto
+	// Local keeps of each mask what its prompt is on, see
+	// sam.PredictOptions.Local. The paper's masks are whole.
+	Local bool
 	// MPP are the scales at which each picture is shown, in micrometres per
 	// pixel. None means each picture as it is.
 	MPP []float64
@@ -84,6 +87,7 @@ type Plan struct {
 	Settings  []Setting
 	Seed      uint64
 	Choice    Choice
+	Local     bool `json:",omitempty"`
 	MPP       []Number
 	Tolerance Number
 }
@@ -98,7 +102,7 @@ func newPlan(m Model, d Dataset, o Options) (Plan, error) {
 	fp := m.Fingerprint()
 	p := Plan{
 		Version: planVersion, Dataset: d.Name(), Model: hex.EncodeToString(fp[:]), Settings: o.Settings,
-		Seed: o.Seed, Choice: o.Choice, Tolerance: Number(o.Tolerance),
+		Seed: o.Seed, Choice: o.Choice, Local: o.Local, Tolerance: Number(o.Tolerance),
 	}
 	switch p.Choice {
 	case "":

@@ -467,6 +467,18 @@ func TestRunRealModel(t *testing.T) {
 	}
 }
 
+// Random weights give masks in many pieces, of which Local keeps few.
+func TestRunLocal(t *testing.T) {
+	m := tinyModel(t)
+	whole, err := eval.Run(context.Background(), m, discs(2), eval.Options{Settings: settings()})
+	require.NoError(t, err)
+	local, err := eval.Run(context.Background(), m, discs(2), eval.Options{Settings: settings(), Local: true})
+	require.NoError(t, err)
+	require.Len(t, local.Records, len(whole.Records))
+	require.NotEqual(t, whole.Records, local.Records)
+	require.NotEqual(t, document(t, whole), document(t, local))
+}
+
 func ExampleRun() {
 	r, err := eval.Run(context.Background(), &seer{}, discs(3), eval.Options{Settings: eval.PaperSettings(true, 1), Seed: 1})
 	if err != nil {

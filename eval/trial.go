@@ -168,7 +168,7 @@ func (t *trial) ask(ctx context.Context, sim Simulated) ([]answer, error) {
 			if len(ps) == 0 {
 				continue
 			}
-			got, err := t.m.PredictBatch(ctx, t.embedding, ps, sam.PredictOptions{SingleMask: single})
+			got, err := t.m.PredictBatch(ctx, t.embedding, ps, sam.PredictOptions{SingleMask: single, Local: t.plan.Local})
 			if err != nil {
 				return nil, err
 			}
@@ -256,7 +256,7 @@ func (t *trial) clicks(ctx context.Context, s Setting, sim Simulated, r *Record)
 		var course Course
 		var a answer
 		for n := 0; ; n++ {
-			got, err := t.m.PredictBatch(ctx, t.embedding, []sam.Prompt{p}, sam.PredictOptions{SingleMask: t.single(p)})
+			got, err := t.m.PredictBatch(ctx, t.embedding, []sam.Prompt{p}, sam.PredictOptions{SingleMask: t.single(p), Local: t.plan.Local})
 			if err != nil {
 				return nil, err
 			}

@@ -181,8 +181,12 @@ func (t *Table) note(results []*eval.Results) {
 		if joint > 0 {
 			how = fmt.Sprintf("%d of %d settings put all points as one prompt, the others one mask per prompt, then their union", joint, len(r.Plan.Settings))
 		}
+		choice := string(r.Plan.Choice)
+		if r.Plan.Local {
+			choice += ", of each what its prompt is on"
+		}
 		t.Notes = append(t.Notes, fmt.Sprintf("%s: %d pictures, model %s, seed %d, masks chosen: %s; %s.",
-			r.Plan.Dataset, len(r.Plan.Items), r.Plan.Model, r.Plan.Seed, r.Plan.Choice, how))
+			r.Plan.Dataset, len(r.Plan.Items), r.Plan.Model, r.Plan.Seed, choice, how))
 		t.noteClicks(r)
 	}
 }
