@@ -73,8 +73,10 @@ class Shards:
         return (*out, mpp * part / size, partial)
 
 
-def augment(rng, img):
-    """Colour, light, sharpness and noise. img [H, W, 3] of 0..255; returns uint8."""
+def augment(rng, img, mpp=0.25):
+    """Colour, light, sharpness and noise. img [H, W, 3] of 0..255; returns uint8.
+
+    Optics blur some tenths of a micrometre, which are fewer pixels at coarse scales."""
     x = img.astype(np.float32)
     if rng.random() < 0.9:
         od = -np.log10(np.maximum(x, 2) / 250)
@@ -89,7 +91,7 @@ def augment(rng, img):
         x = np.repeat(x.mean(2, keepdims=True), 3, 2)
     u = rng.random()
     if u < 0.25:
-        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.6))
+        x = cv2.GaussianBlur(x, (0, 0), max(0.15, rng.uniform(0.4, 1.6) * min(1, 0.5 / mpp)))
     elif u < 0.45:
         x = x + rng.uniform(0.3, 1.2) * (x - cv2.GaussianBlur(x, (0, 0), 1.0))
     if rng.random() < 0.4:
@@ -262,7 +264,7 @@ def ellipses(rng, size, n, least, most):
 def one(rng, shards, size, prompts, vary=True, nothing=0.0):
     """One crop with its prompts. Returns a dict of arrays, or None if the crop holds too little; prompts = 0
     gives the picture and its dense targets alone. Coordinates are pixels of the crop. vary: resize, fade, overlay
-    and redraw fine pictures.
+    and redraw fine pictures, augment all.
 
     A share nothing of the pictures shows nothing; boxes on it ask for their inscribed ellipses: where the picture
     does not say, the box does. Only boxes are prompts there (key sure)."""
@@ -281,7 +283,7 @@ def one(rng, shards, size, prompts, vary=True, nothing=0.0):
                 img = overlay(rng, img, texture)
             if rng.random() < 0.75:
                 nuc = redraw(rng, nuc, mpp)
-        out = dict(image=augment(rng, img), dense=dense(nuc, gland, flags))
+        out = dict(image=augment(rng, img, mpp) if vary else img, dense=dense(nuc, gland, flags))
         if partial:
             out["dense"][:] = -1  # unknown
         if prompts:

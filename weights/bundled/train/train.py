@@ -22,12 +22,12 @@ import model
 MOST = 5.0  # loss of a prompt beyond which its weight falls
 
 
-def losses(logits, iou, target, area, near, multi):
+def losses(logits, iou, target, area, near, multi, exact):
     """SAM's losses on samples of low-resolution logits [P, 4, S], each standing for area [P, S] cells; sum over the prompts.
 
     target [P, S] is the covered share of each; near [P, S] marks the
     neighbourhood, where the outline is decided; multi [P]: whether the prompt is
-    ambiguous. Also the true IoU [P, 4] of the masks."""
+    ambiguous; exact: the weight of the predicted IoU's error. Also the true IoU [P, 4] of the masks."""
     t, a = target[:, None], area[:, None]
     bce = F.binary_cross_entropy_with_logits(logits, t.expand_as(logits), reduction="none") * a
     p = logits.sigmoid()
@@ -44,7 +44,7 @@ def losses(logits, iou, target, area, near, multi):
     loss = torch.where(multi, 0.6 * mask[:, 0] + best, mask[:, 0] + 0.3 * best)
     # A prompt misread for another size of object loses up to 300; it must not outweigh the others.
     loss = loss * (MOST / loss.detach()).clamp(max=1)
-    return loss.sum() + 3 * ((iou - true.detach()) ** 2).mean(1).sum(), true
+    return loss.sum() + exact * ((iou - true.detach()) ** 2).mean(1).sum(), true
 
 
 FINE, COARSE = (2.0, 1.0, 0.5, 0.5), (0.5, 0.3, 1.5, 3.0)  # of nuclei, borders, glands, tumours in the helper head's loss
@@ -123,11 +123,11 @@ def sampled(sam, hs, keys, target, boxes, cells):
 CHUNK = 3200  # tokens of prompts at a time on a CPU, where 8 prompts are the fewest: their maps stay in a core's cache
 
 
-def prompted(sam, emb, at, b, rng, clicks, near):
+def prompted(sam, emb, at, b, rng, clicks, near, exact):
     """Runs the losses of a batch's prompts (see data.batch) backward: points and boxes, then further clicks with mask feedback.
 
     emb [B, DIM, h, w] is a leaf, at the crops' places; the share clicks of the prompts has a second round. With near the
-    decoder sees only a window of the embedding around an object, if it is small. Returns loss, IoU of boxes and
+    decoder sees only a window of the embedding around an object, if it is small; exact as in losses. Returns loss, IoU of boxes and
     points, error of the predicted IoU."""
     dev, w = emb.device, emb.shape[-1]
     with torch.no_grad():
@@ -152,12 +152,12 @@ def prompted(sam, emb, at, b, rng, clicks, near):
             g |= dict(target=model.spread_cells(cells, WINDOW, WINDOW), at=g["at"] + first, points=g["points"] - shift,
                       boxes=g["boxes"] - shift.repeat(1, 2), tight=g["tight"] - shift.repeat(1, 2))
         cells = 16 if dev.type != "cpu" or near and not large else 4 if large else 1
-        stats += rounds(sam, flat, place, g | dict(tokens=tokens), rng, clicks, cells, n)
+        stats += rounds(sam, flat, place, g | dict(tokens=tokens), rng, clicks, cells, n, exact)
     loss, box, true, off = (torch.cat([s[i] for s in stats]) for i in range(4))
     return torch.stack([loss.sum() / n, true[box].mean(), true[~box].mean(), off.mean()])
 
 
-def rounds(sam, flat, place, g, rng, clicks, cells, n):
+def rounds(sam, flat, place, g, rng, clicks, cells, n, exact):
     """The two rounds of prompts of one kind, see prompted: g's, whose embeddings are the rows tokens [P, N] of flat.
 
     Of each token's 16 cells some take part; losses are divided by n. Returns chunks of loss, which prompts were boxes,
@@ -171,7 +171,7 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n):
             emb = F.embedding(g["tokens"], flat).transpose(1, 2).unflatten(2, (w, w))
             hs, keys = model.attend(sam, emb, place[g["tokens"]], sparse, masks)
             logits, iou, *rest = sampled(sam, hs, keys, g["target"], g["tight"], some())
-        loss, true = losses(logits, iou, *rest, multi)
+        loss, true = losses(logits, iou, *rest, multi, exact)
         (loss / n).backward()
         return hs, keys, loss.detach()[None], true[:, 0], (iou.detach() - true).abs().mean(1)
 
@@ -274,6 +274,7 @@ def main():
     a.add_argument("--out", required=True)
     a.add_argument("--stage", default="512:1:16", help="crop size : crops per step : prompts per crop (0: helper head only); of several, with commas, each step draws one")
     a.add_argument("--coarse", type=float, default=0, help="share of steps on pictures of 0.75 mpp and coarser, with --coarse-stage")
+    a.add_argument("--coarse-shards", help="shards of coarse pictures; as --shards if not given")
     a.add_argument("--coarse-stage", default="512:1:12", help="as --stage")
     a.add_argument("--mpp", type=float, nargs=2, default=(0, 1e9), help="use only pictures between these scales")
     a.add_argument("--partial", type=float, default=0, help="share of crops from pictures with pseudo-labels, see pseudo.py")
@@ -284,9 +285,10 @@ def main():
     a.add_argument("--lr-end", type=float, default=1e-4)
     a.add_argument("--boost", type=float, default=1, help="rate of the neck and the upscaling over that of the rest")
     a.add_argument("--clicks", type=float, default=0.2, help="share of prompts with a second round: another click, mask feedback")
+    a.add_argument("--exact", type=float, default=3, help="weight of the predicted IoU's error")
     a.add_argument("--near", type=float, default=0, help="share of steps on fine pictures whose small objects are decoded in a window of the embedding alone: more prompts a second")
     a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
-    a.add_argument("--plain", type=float, default=0, help="share of crops with nuclei, outlines and ground as drawn: without data.fade, data.redraw and data.overlay")
+    a.add_argument("--plain", type=float, default=0, help="share of crops as drawn: without data.augment, data.fade, data.redraw and data.overlay")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
     a.add_argument("--seconds", type=float, default=1e9)
@@ -334,13 +336,13 @@ def main():
                     restore(opt, state, o.world)
         ema, step0 = {k: v.to(dev) for k, v in c["ema"].items()}, c["step"]
     sam.train()
-    dirs = o.shards.split(",")
+    dirs = [o.shards.split(",")] * many + [(o.coarse_shards or o.shards).split(",")] * len(coarse)
     scales = [(0, 0.75) if o.coarse else tuple(o.mpp)] * many + [(0.75, 1e9)] * len(coarse)
     nothing = [o.nothing] * many + [o.nothing / 3] * len(coarse)
     feeds = [iter(torch.utils.data.DataLoader(
-        Feed(dirs, m, st, (o.seed, o.rank, i), o.partial, o.plain, no), batch_size=None, num_workers=o.workers,
+        Feed(d, m, st, (o.seed, o.rank, i), o.partial, o.plain, no), batch_size=None, num_workers=o.workers,
         pin_memory=dev.type != "cpu", prefetch_factor=3 if o.workers else None))
-        for i, (m, st, no) in enumerate(zip(scales, stages, nothing))]
+        for i, (d, m, st, no) in enumerate(zip(dirs, scales, stages, nothing))]
     turn = np.random.default_rng(o.seed)  # alike in all processes
     start, step, avg, last = time.time(), 0, {}, time.time()
     log = open(os.path.join(o.out, "log.txt"), "a")
@@ -375,7 +377,7 @@ def main():
             emb = model.encode(sam, x, at)
         leaf, aux, st = emb.detach().float().requires_grad_(), torch.zeros((), device=dev), torch.full((4,), torch.nan, device=dev)
         if prompts:
-            st = prompted(sam, leaf, at, b, rng, o.clicks, fine and turn.random() < o.near)
+            st = prompted(sam, leaf, at, b, rng, o.clicks, fine and turn.random() < o.near, o.exact)
         dense = o.dense if fine or o.coarse_dense is None else o.coarse_dense
         if dense:
             with torch.autocast(dev.type, dtype=torch.bfloat16):
