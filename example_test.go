@@ -69,6 +69,23 @@ func ExampleModel_Predict() {
 	// Output: 3 1
 }
 
+// Local keeps masks inside the prompt's box.
+func ExampleModel_Predict_local() {
+	ctx := context.Background()
+	m := exampleModel()
+	e, err := m.Embed(ctx, image.NewGray(image.Rect(0, 0, 300, 200)))
+	if err != nil {
+		panic(err)
+	}
+	prompt := sam.Prompt{Box: &sam.Box{X0: 30, Y0: 40, X1: 200, Y1: 150}}
+	p, err := m.Predict(ctx, e, prompt, sam.PredictOptions{SingleMask: true, Local: true})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(p.Masks[0].Bounds().In(image.Rect(30, 40, 200, 150)))
+	// Output: true
+}
+
 func ExampleModel_PredictBatch() {
 	ctx := context.Background()
 	m := exampleModel()

@@ -89,3 +89,6 @@ func (e *Embedding) HoldImageSide() (release func()) {
 
 // Specs are the tensors of a model of this shape.
 func Specs(c Config) []weights.Spec { return weights.Specs(newParams(c)) }
+
+// On is what PredictOptions.Local keeps of a mask.
+func (m *Mask) On(p Prompt) (*Mask, error) { return m.on(p) }

@@ -147,6 +147,13 @@ func ExampleMask_Union() {
 	// 30 <nil>
 }
 
+func ExampleMask_Clip() {
+	m, _ := sam.NewMask(sam.Size{H: 10, W: 10}, func(x, y int) bool { return x == y })
+	part, err := m.Clip(image.Rect(2, 0, 5, 10))
+	fmt.Println(part.Bounds(), part.Area(), err)
+	// Output: (2,2)-(5,5) 3 <nil>
+}
+
 func ExampleMask_Place() {
 	tile, _ := sam.NewMask(sam.Size{H: 4, W: 4}, func(x, y int) bool { return x == 1 })
 	slide, err := tile.Place(sam.Size{H: 1000, W: 1000}, image.Pt(512, 256))

@@ -105,6 +105,9 @@ func (m *Mask) Place(size Size, offset image.Point) (*Mask, error) {
 // Clip returns the mask's pixels that lie in r, half-open, on a picture of the
 // same size. It returns an error that wraps [ErrMask] if m is nil.
 func (m *Mask) Clip(r image.Rectangle) (*Mask, error) {
+	if m != nil && m.box.In(r) {
+		return m, nil
+	}
 	out, err := m.cut(m.Size(), image.Point{}, r)
 	if err != nil {
 		return nil, fmt.Errorf("sam: clip mask: %w", err)

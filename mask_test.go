@@ -170,6 +170,49 @@ func TestMaskClip(t *testing.T) {
 	})
 }
 
+func TestMaskOnPrompt(t *testing.T) {
+	g := []string{
+		"##....#",
+		"##...#.",
+		"....#..",
+		"......#",
+	}
+	draw := func(rows []string) *sam.Mask {
+		m, err := sam.NewMask(sam.Size{H: len(rows), W: len(rows[0])}, func(x, y int) bool { return rows[y][x] == '#' })
+		require.NoError(t, err)
+		return m
+	}
+	at := func(x, y float64) sam.Point { return sam.Point{X: x, Y: y, Label: sam.Foreground} }
+	off := func(x, y float64) sam.Point { return sam.Point{X: x, Y: y, Label: sam.Background} }
+	box := func(x0, y0, x1, y1 float64) *sam.Box { return &sam.Box{X0: x0, Y0: y0, X1: x1, Y1: y1} }
+	for _, tt := range []struct {
+		name string
+		p    sam.Prompt
+		want []string
+	}{
+		{"no prompt", sam.Prompt{}, g},
+		{"one point", sam.Prompt{Points: []sam.Point{at(1.9, 1.9)}}, []string{"##.....", "##.....", ".......", "......."}},
+		{"diagonal", sam.Prompt{Points: []sam.Point{at(6.5, 0)}}, []string{"......#", ".....#.", "....#..", "......."}},
+		{"far corner", sam.Prompt{Points: []sam.Point{at(7, 4)}}, []string{".......", ".......", ".......", "......#"}},
+		{"two points", sam.Prompt{Points: []sam.Point{at(6.5, 3.5), at(0, 0)}}, []string{"##.....", "##.....", ".......", "......#"}},
+		{"two on one piece, one off the mask", sam.Prompt{Points: []sam.Point{at(4, 2), at(3, 3), at(6, 0), off(0, 0)}}, []string{"......#", ".....#.", "....#..", "......."}},
+		{"background alone", sam.Prompt{Points: []sam.Point{off(0, 0)}}, g},
+		{"point off the mask", sam.Prompt{Points: []sam.Point{at(3, 0)}}, g},
+		{"box to the middles: far sides are out", sam.Prompt{Box: box(0.5, 0.5, 1.5, 1.5)}, []string{"#......", ".......", ".......", "......."}},
+		{"box of the whole picture", sam.Prompt{Box: box(0, 0, 7, 4)}, g},
+		{"box of no pixel", sam.Prompt{Box: box(1, 1, 1, 1)}, []string{".......", ".......", ".......", "......."}},
+		{"box cuts a piece", sam.Prompt{Box: box(4, 0, 7, 4), Points: []sam.Point{at(5, 1)}}, []string{"......#", ".....#.", "....#..", "......."}},
+		{"box parts a piece", sam.Prompt{Box: box(0, 0, 6, 2), Points: []sam.Point{at(5, 1)}}, []string{".......", ".....#.", ".......", "......."}},
+		{"point outside the box", sam.Prompt{Box: box(4, 0, 7, 4), Points: []sam.Point{at(0, 0)}}, []string{"......#", ".....#.", "....#..", "......#"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := draw(g).On(tt.p)
+			require.NoError(t, err)
+			assert.True(t, draw(tt.want).Equal(got))
+		})
+	}
+}
+
 func TestNilAndEmptyMasks(t *testing.T) {
 	var none *sam.Mask
 	empty, err := sam.NewMask(sam.Size{H: 3, W: 4}, func(int, int) bool { return false })

@@ -108,8 +108,7 @@ func TestSameBitsAloneAndInBatch(t *testing.T) {
 	e, err := m.Embed(ctx, picture())
 	require.NoError(t, err)
 	ps := prompts(lowRes(t, m, e))
-	for _, single := range []bool{false, true} {
-		o := sam.PredictOptions{SingleMask: single, KeepLogits: true}
+	for _, o := range []sam.PredictOptions{{KeepLogits: true}, {SingleMask: true, KeepLogits: true}, {Local: true}} {
 		batch, err := m.PredictBatch(ctx, e, ps, o)
 		require.NoError(t, err)
 		for i, p := range ps {
@@ -134,7 +133,7 @@ func TestLocal(t *testing.T) {
 	for i, p := range ps {
 		for k, want := range all[i].Masks {
 			area := want.Area()
-			if p.Box != nil { // of (20, 10) to (120.5, 80); the middle of column 120 lies on the border, which does not count
+			if p.Box != nil { // of (20, 10) to (120.5, 80); the middle of column 120 lies on the far border, which does not count
 				want, err = want.Clip(image.Rect(20, 10, 120, 80))
 				require.NoError(t, err)
 				outside += area - want.Area()

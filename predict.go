@@ -17,10 +17,13 @@ type PredictOptions struct {
 	SingleMask bool
 	// MaskThreshold is the logit above which a pixel belongs to a mask.
 	MaskThreshold float32
-	// Local keeps of each mask what the prompt is on: the pixels whose middle lies
-	// in its box, and of the pieces, 8-connected, those with a foreground point.
-	// A mask without such a point keeps all its pieces. Logits and predicted IoU
-	// stay those of the whole mask.
+	// Local keeps of each mask what the prompt is on: first the pixels whose middle
+	// lies in its box (X0 <= x+0.5 < X1, and so for y: X1 is an object's far edge,
+	// not its last column), then of the 8-connected pieces that are left those
+	// with a foreground point, which is on the pixel that it lies in. Background
+	// points remove nothing. If no foreground point is on the mask, all that the box
+	// left stays; a mask may be empty. Logits and predicted IoU stay those of the
+	// whole mask. [Model.Everything] does without it.
 	Local bool
 	// KeepLogits fills Prediction.Logits.
 	KeepLogits bool
@@ -93,13 +96,8 @@ func (m *Model) PredictBatch(ctx context.Context, e *Embedding, ps []Prompt, o P
 			if err := ctx.Err(); err != nil {
 				return nil, fmt.Errorf("sam: predict: %w", err)
 			}
-			if err := out[i].finish(post, o); err != nil {
+			if err := out[i].finish(post, ps[i], o); err != nil {
 				return nil, fmt.Errorf("sam: predict: %w", err)
-			}
-			if o.Local {
-				if err := out[i].localise(ps[i]); err != nil {
-					return nil, fmt.Errorf("sam: predict: %w", err)
-				}
 			}
 		}
 	}
@@ -174,8 +172,8 @@ func (m *Model) prediction(k decoderKey, logits, iou []float32) *Prediction {
 	return p
 }
 
-// finish brings the low-resolution logits to the picture's size.
-func (p *Prediction) finish(post *resample.Upscaler, o PredictOptions) error {
+// finish brings the low-resolution logits that q got to the picture's size.
+func (p *Prediction) finish(post *resample.Upscaler, q Prompt, o PredictOptions) error {
 	size := post.Picture()
 	p.Masks = make([]*Mask, len(p.LowRes))
 	if o.KeepLogits {
@@ -191,6 +189,9 @@ func (p *Prediction) finish(post *resample.Upscaler, o PredictOptions) error {
 		}
 		if errs[i] == nil {
 			p.Masks[i], errs[i] = threshold(post, low, o.MaskThreshold)
+		}
+		if errs[i] == nil && o.Local {
+			p.Masks[i], errs[i] = p.Masks[i].on(q)
 		}
 	})
 	return errors.Join(errs...)

@@ -44,8 +44,10 @@ type Options struct {
 	Settings []Setting
 	Seed     uint64
 	Choice   Choice // "" is ChooseAuto
-	// Local keeps of each mask what its prompt is on, see
-	// sam.PredictOptions.Local. The paper's masks are whole.
+	// Local keeps of each mask what its prompt is on; the paper's masks are whole.
+	// The model does it, so a Model of your own must heed
+	// sam.PredictOptions.Local. Predicted IoU stay those of whole masks: the
+	// reliability of such a run compares them with the parts kept.
 	Local bool
 	// MPP are the scales at which each picture is shown, in micrometres per
 	// pixel. None means each picture as it is.
@@ -87,7 +89,7 @@ type Plan struct {
 	Settings  []Setting
 	Seed      uint64
 	Choice    Choice
-	Local     bool `json:",omitempty"`
+	Local     bool `json:",omitempty"` // see Options
 	MPP       []Number
 	Tolerance Number
 }

@@ -475,8 +475,11 @@ func TestRunLocal(t *testing.T) {
 	local, err := eval.Run(context.Background(), m, discs(2), eval.Options{Settings: settings(), Local: true})
 	require.NoError(t, err)
 	require.Len(t, local.Records, len(whole.Records))
-	require.NotEqual(t, whole.Records, local.Records)
-	require.NotEqual(t, document(t, whole), document(t, local))
+	for _, name := range []string{"total boxes", "20 joint", "clicks"} { // boxes and points asked at once, and clicks
+		of := func(r *eval.Results) string { return document(t, &eval.Results{Records: r.Select("", name)}) }
+		require.NotEmpty(t, whole.Select("", name))
+		assert.False(t, of(whole) == of(local), name)
+	}
 }
 
 func ExampleRun() {

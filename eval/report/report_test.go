@@ -129,9 +129,14 @@ func results(s []report.Source) (out []*eval.Results) {
 }
 
 func TestTable(t *testing.T) {
-	tab, err := report.NewTable(results(experiment(t)), report.Options{Model: "tiny | model_1"})
+	rs := results(experiment(t))
+	rs[1].Plan.Local = true
+	tab, err := report.NewTable(rs, report.Options{Model: "tiny | model_1"})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"MoNuSeg 40x", "others & co 40x"}, tab.Columns)
+	notes := strings.Join(tab.Notes, "\n")
+	assert.Contains(t, notes, "masks chosen: auto; ")
+	assert.Contains(t, notes, "masks chosen: auto, of each what its prompt is on; ")
 	assert.Equal(t, []string{"nuclei 40x", ""}, tab.Paper)
 	require.Len(t, tab.Rows, 5)
 	boxes := tab.Rows[3].Cells[0]

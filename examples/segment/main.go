@@ -58,7 +58,7 @@ func parse(args []string) (job, error) {
 	fs.Var(promptFlag{list: &j.prompts, box: true}, "box", "`x0,y0,x1,y1` round an object; may be given again")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results")
 	fs.BoolVar(&j.single, "single", false, "take the decoder's single mask, not the best of its three")
-	fs.BoolVar(&j.local, "local", true, "keep of each mask only what lies in its box, and the pieces that its points are on")
+	fs.BoolVar(&j.local, "local", true, "keep of each mask only what lies in its box, and the pieces that its foreground points are on")
 	fs.Float64Var(&j.threshold, "threshold", 0, "logit above which a pixel belongs to a mask")
 	if err := fs.Parse(args); err != nil {
 		return j, err

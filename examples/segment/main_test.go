@@ -140,6 +140,15 @@ func TestCancelled(t *testing.T) {
 	assert.NoDirExists(t, dir)
 }
 
+func TestParseLocal(t *testing.T) {
+	j, err := parse(nil)
+	require.NoError(t, err)
+	assert.True(t, j.local)
+	j, err = parse([]string{"-local=false"})
+	require.NoError(t, err)
+	assert.False(t, j.local)
+}
+
 func TestParsePrompts(t *testing.T) {
 	ps, err := parsePrompts(strings.NewReader(`[{"name": "a", "points": [[1, 2, 1], [3, 4.5, 0]]}, {"box": [1, 2, 3, 4], "single": true}]`))
 	require.NoError(t, err)

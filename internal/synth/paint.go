@@ -3,8 +3,11 @@ package synth
 import "math"
 
 // fringe is the part of the tissue's field over which its border fades into
-// glass; what is fainter than a quarter counts as glass.
-const fringe = 0.01
+// glass. Below glass less than 0.28 of the stain is left, and the eye sees none.
+const (
+	fringe = 0.01
+	glass  = 0.35 * fringe
+)
 
 // paintGround fills the canvas with glass, stroma, fat and tumour nests.
 func (s *Slide) paintGround(c *canvas) {
@@ -22,7 +25,7 @@ func (s *Slide) paintGround(c *canvas) {
 				c.hem[i] = float32(0.006 * value(s.noiseSeed(20), x/30, y/30))
 				continue
 			}
-			c.tissue[i] = t > 0.35*fringe
+			c.tissue[i] = t > glass
 			c.tumour[i] = c.tissue[i] && z.tumour > 0
 			u, v := z.u, z.v
 			mot := fbm(s.noiseSeed(21), x, y, 11, 4, mpp)

@@ -89,10 +89,10 @@ type Truth struct {
 	W, H   int
 	Nuclei []int32   // 0: none; else 1 + index into List
 	List   []Nucleus // nuclei with at least one pixel in the region
-	Glands []int32   // 0: none; else a number in 1..GlandCount, epithelium and lumen
+	Glands []int32   // 0: none; else a number in 1..GlandN, epithelium and lumen
 	GlandN int       // glands with at least one pixel in the region
 	Tumour []bool    // tumour regions, septa between nests included, whole glands
-	Tissue []bool    // not glass; fat and lumens are tissue
+	Tissue []bool    // not glass, nor the faintest fringe; fat and lumens are tissue
 }
 
 // style is what a slide's seed decides for the whole slide.
@@ -111,7 +111,7 @@ type style struct {
 	glandP        float64 // share of gland sites in use
 	glandR        float64 // mean gland radius [µm]
 	tumourP       float64 // share of tumour
-	solid         float64 // share of nest in tumour
+	solid         float64 // share of nest in tumour, off its border
 	fatP          float64
 	lymphP        float64
 	atypia        float64

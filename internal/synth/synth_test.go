@@ -121,6 +121,8 @@ func TestTumourOutlineShows(t *testing.T) {
 		}
 	}
 	require.Greater(t, all, 1000)
+	// 0.984 of these outlines; 0.925 when nests lay anywhere in a region. The slides
+	// are some whose middle holds tumour beside other tissue.
 	assert.Greater(t, float64(seen)/float64(all), 0.97)
 	assert.Zero(t, cut, "pixels of glands that a tumour's outline cuts")
 }

@@ -76,7 +76,8 @@ class Shards:
 def augment(rng, img, mpp=0.25):
     """Colour, light, sharpness and noise. img [H, W, 3] of 0..255; returns uint8.
 
-    Optics blur some tenths of a micrometre, which are fewer pixels at coarse scales."""
+    Optics blur some tenths of a micrometre, which are fewer pixels at coarse scales; programs
+    sharpen pixels at any scale."""
     x = img.astype(np.float32)
     if rng.random() < 0.9:
         od = -np.log10(np.maximum(x, 2) / 250)
@@ -242,12 +243,12 @@ def dense(nuc, gland, flags):
     return np.stack([pool(nuc > 0), pool(edge), pool(gland > 0), pool(flags & 1)]).astype(np.float32)
 
 
-def blank(rng, size):
-    """A picture [size, size, 3] without objects: a colour of tissue or glass, shades and noise."""
+def blank(rng, size, mpp):
+    """A picture [size, size, 3] without objects: a colour of tissue or glass, shades and noise, always augmented."""
     x = rng.uniform(90, 250, 3) * np.ones((size, size, 1), np.float32)
     for step in (int(rng.uniform(3, 12)), int(rng.uniform(20, 90))):
         x += rng.uniform(0, 14) * smooth(rng, size, size, step)[:, :, None]
-    return augment(rng, x.clip(0, 255))
+    return augment(rng, x.clip(0, 255), mpp)
 
 
 def ellipses(rng, size, n, least, most):
@@ -270,9 +271,10 @@ def one(rng, shards, size, prompts, vary=True, nothing=0.0):
     does not say, the box does. Only boxes are prompts there (key sure)."""
     empty = rng.random() < nothing
     if empty:
-        least, most = (60, 0.95 * size) if shards.mpp[0] >= 0.75 else (10, 70)  # as large as regions, or as nuclei
+        # As large as regions, or as nuclei.
+        least, most, mpp = (60, 0.95 * size, 1.4) if shards.mpp[0] >= 0.75 else (10, 70, 0.25)
         obj = ellipses(rng, size, prompts, least, most)
-        out = dict(image=blank(rng, size), dense=np.full((4, size // 4, size // 4), -1, np.float32))
+        out = dict(image=blank(rng, size, mpp), dense=np.full((4, size // 4, size // 4), -1, np.float32))
     else:
         img, nuc, gland, flags, mpp, partial = shards.crop(rng, size, vary)
         if vary and mpp < 0.75:

@@ -288,7 +288,7 @@ def main():
     a.add_argument("--exact", type=float, default=3, help="weight of the predicted IoU's error")
     a.add_argument("--near", type=float, default=0, help="share of steps on fine pictures whose small objects are decoded in a window of the embedding alone: more prompts a second")
     a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
-    a.add_argument("--plain", type=float, default=0, help="share of crops as drawn: without data.augment, data.fade, data.redraw and data.overlay")
+    a.add_argument("--plain", type=float, default=0, help="share of crops as drawn: without data.augment, data.fade, data.redraw and data.overlay; empty ones are always augmented")
     a.add_argument("--warm", type=int, default=150)
     a.add_argument("--steps", type=int, default=10**9)
     a.add_argument("--seconds", type=float, default=1e9)

@@ -1,6 +1,6 @@
 // Command quality measures a checkpoint, by default the bundled one, through
 // the Go code: on synthetic slides of unseen seeds and on real pictures with
-// nuclei masks.
+// nuclei masks: whole masks, and those that sam.PredictOptions.Local leaves.
 //
 //	go run ./weights/bundled/train/quality -nuclei DIR/nuclei
 //
@@ -157,16 +157,16 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 		boxes, points := prompts(obj, image.Point{})
 		var got [2][2][]*sam.Prediction // whole and local masks of boxes and points
 		for i := range got {
-			for k, ps := range [2][]sam.Prompt{boxes, points} {
-				if got[i][k], err = m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: k == 0, Local: i == 1}); err != nil {
+			for j, ps := range [2][]sam.Prompt{boxes, points} {
+				if got[i][j], err = m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: j == 0, Local: i == 1}); err != nil {
 					return s, err
 				}
 			}
 		}
 		for i, o := range obj {
 			for l, a := range []*answer{&s.whole, &s.local} {
-				for k, sum := range []*float64{&a.box, &a.point} {
-					p := got[l][k][i]
+				for j, sum := range []*float64{&a.box, &a.point} {
+					p := got[l][j][i]
 					d, iou := o.agree(p.Masks[p.Best()])
 					*sum += d
 					if l == 0 {
@@ -175,8 +175,8 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 				}
 			}
 			top := 0.0
-			for _, k := range got[0][1][i].Masks {
-				d, _ := o.agree(k)
+			for _, mask := range got[0][1][i].Masks {
+				d, _ := o.agree(mask)
 				top = max(top, d)
 			}
 			s.best += top

@@ -89,6 +89,8 @@ func TestBundledSegments(t *testing.T) {
 	s, err := objects(context.Background(), m, nucleiKind, 1, 6)
 	require.NoError(t, err)
 	assert.Equal(t, 6, s.n)
+	assert.Greater(t, s.whole.box, 0.8, "the card's mean is 0.93")
+	assert.GreaterOrEqual(t, s.local.box, s.whole.box, "a tight box holds all of its object")
 	t.Log(s)
 }
 
