@@ -51,6 +51,10 @@ type EverythingOptions struct {
 	// CropNPointsDownscaleFactor divides PointsPerSide from layer to layer;
 	// 0 means 1.
 	CropNPointsDownscaleFactor int
+	// Local keeps of each mask what its point or prompt is on, as
+	// [PredictOptions.Local] says. Predicted IoU and stability stay those of the
+	// whole mask.
+	Local bool
 	// MinMaskRegionArea removes holes and islands smaller than this many
 	// pixels; 0 leaves masks as they are.
 	MinMaskRegionArea int

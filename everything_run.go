@@ -185,7 +185,20 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 		return
 	}
 	a.region.Mask = b.mask()
+	if g.Local {
+		if a.region.Mask, a.err = a.region.Mask.on(g.asked(a.region)); a.err != nil {
+			return
+		}
+	}
 	a.keep = !g.nearCropEdge(a.region)
+}
+
+// asked returns the prompt that a region answers, in the picture's frame.
+func (g *generator) asked(r Region) Prompt {
+	if r.Prompt >= 0 {
+		return g.Prompts[r.Prompt]
+	}
+	return Prompt{Points: []Point{r.Point}}
 }
 
 // edgeTolerance is how near to a crop's edge, in pixels, a box is cut off.

@@ -250,6 +250,43 @@ func TestEverythingPrompts(t *testing.T) {
 	}
 }
 
+func TestEverythingLocal(t *testing.T) {
+	m := tinyModel(t, 3)
+	box := sam.Prompt{Box: &sam.Box{X0: 30, Y0: 20, X1: 90, Y1: 60}}
+	for _, o := range []sam.EverythingOptions{{PointsPerSide: 9}, {PointsPerSide: 5, CropNLayers: 1}, {Prompts: []sam.Prompt{box}}} {
+		o.PredIoUThresh, o.StabilityScoreThresh, o.BoxNMSThresh, o.CropNMSThresh = -1, -1, 2, 2
+		whole, err := m.Everything(context.Background(), picture(), o)
+		require.NoError(t, err)
+		o.Local = true
+		local, err := m.Everything(context.Background(), picture(), o)
+		require.NoError(t, err)
+		type key struct {
+			at    sam.Point
+			crop  image.Rectangle
+			score float32
+		}
+		of := map[key]sam.Region{} // fewer pieces of masks are near a crop's edge, so some are new
+		for _, r := range local {
+			of[key{r.Point, r.Crop, r.IoUPred}] = r
+		}
+		less := 0
+		for _, r := range whole {
+			p := sam.Prompt{Points: []sam.Point{r.Point}}
+			if o.Prompts != nil {
+				p = o.Prompts[r.Prompt]
+			}
+			want, err := r.Mask.On(p)
+			require.NoError(t, err)
+			got, ok := of[key{r.Point, r.Crop, r.IoUPred}]
+			require.True(t, ok)
+			assert.True(t, want.Equal(got.Mask))
+			assert.Equal(t, r.Stability, got.Stability)
+			less += r.Mask.Area() - got.Mask.Area()
+		}
+		assert.Positive(t, less, "%+v", o)
+	}
+}
+
 // TestEverythingFloor: masks that the filter by predicted IoU drops are not
 // upscaled; those that stay are as they are without the filter.
 func TestEverythingFloor(t *testing.T) {

@@ -23,7 +23,7 @@ type PredictOptions struct {
 	// with a foreground point, which is on the pixel that it lies in. Background
 	// points remove nothing. If no foreground point is on the mask, all that the box
 	// left stays; a mask may be empty. Logits and predicted IoU stay those of the
-	// whole mask. [Model.Everything] does without it.
+	// whole mask.
 	Local bool
 	// KeepLogits fills Prediction.Logits.
 	KeepLogits bool

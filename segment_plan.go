@@ -186,6 +186,7 @@ func (p *slidePlan) name(s *Slide, model string) error {
 		Down, Region      int
 		Find              string
 		Min, Max          int
+		Local             bool `json:",omitempty"` // newer than many a run
 	}
 	var scales []scale
 	for _, q := range p.Scales {
@@ -193,7 +194,7 @@ func (p *slidePlan) name(s *Slide, model string) error {
 		scales = append(scales, scale{
 			*q, q.Tiles, e.PointsPerSide, e.PointGrids, e.SingleMask, e.PredIoUThresh, e.StabilityScoreThresh, e.StabilityScoreOffset, e.MaskThreshold,
 			e.BoxNMSThresh, e.CropNMSThresh, e.CropNLayers, e.CropOverlapRatio, e.CropNPointsDownscaleFactor, e.MinMaskRegionArea,
-			findName(q.scale), q.scale.MinArea, q.scale.MaxArea,
+			findName(q.scale), q.scale.MinArea, q.scale.MaxArea, e.Local,
 		})
 	}
 	b, err := json.Marshal(struct {

@@ -25,7 +25,7 @@ type job struct {
 	region                   image.Rectangle
 	points, layers           int
 	iou, stability           float64
-	all, merge, json         bool
+	all, merge, json, local  bool
 	skipBad                  bool
 	shard, shards            int
 	synthetic                int
@@ -61,6 +61,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.StringVar(&maxArea, "max-area", "0", "most `pixels` of an object; 0: no bound")
 	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6; below 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
+	fs.BoolVar(&j.local, "local", true, "keep of each mask only the pieces that its point is on")
 	fs.BoolVar(&j.all, "all", false, "look at glass too")
 	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
 	fs.StringVar(&shard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")
@@ -227,7 +228,7 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 	for _, sc := range j.scales {
 		c := sam.SegmentScale{
 			MPP: sc.mpp, MinArea: sc.minArea, MaxArea: sc.maxArea, Class: sc.class,
-			Everything: sam.EverythingOptions{PredIoUThresh: iou, StabilityScoreThresh: stability, MinMaskRegionArea: sc.minArea},
+			Everything: sam.EverythingOptions{PredIoUThresh: iou, StabilityScoreThresh: stability, MinMaskRegionArea: sc.minArea, Local: j.local},
 		}
 		if own, _ := s.MPP(); j.model == "" && sc.mpp == 0 && own > 0 {
 			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
