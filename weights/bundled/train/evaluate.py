@@ -181,10 +181,37 @@ def rises(folder, shard, count=10):
         print(f"{name:18s}", np.mean(v, 0).round(2))
 
 
+def statistics(img, mask):
+    """What the card compares: of a picture uint8 [H, W, 3] of at least 1000 x 1000 pixels and the mask of its nuclei."""
+    img, mask = img[:1000, :1000, 1].astype(np.float64), mask[:1000, :1000]
+    area = np.bincount(nd.label(mask)[0].ravel())[1:]
+    area = area[area >= 10]
+    od = -np.log10((img + 1) / 256)
+    power = np.abs(np.fft.fft2(img - img.mean())) ** 2
+    f = np.fft.fftfreq(1000, 1 / 1000)
+    r = np.hypot(f[:, None], f)
+    bands = [np.log10(power[(r >= a) & (r < b)].mean()) for a, b in ((20, 50), (50, 120), (120, 250), (250, 450))]
+    return [len(area), np.median(area), mask.mean(), od[mask].mean(), od[~mask].mean(), od[~mask].std(), *bands]
+
+
+def compare(folder, shard):
+    """Prints statistics of synthetic pictures of 0.25 micrometres a pixel (10 %, median, 90 %) beside those of real ones."""
+    names = ["components", "median area", "share of nuclei", "optical density of nuclei, green", "elsewhere", "deviation elsewhere",
+             "log10 power, 20 to 50 cycles", "50 to 120", "120 to 250", "250 to 450"]
+    drawn = np.array([statistics(np.asarray(m[0][i]), np.asarray(m[1][i]) > 0) for m, i, mpp in data.Shards([shard]).sets])
+    real = []
+    for f in sorted(glob.glob(os.path.join(folder, "images", "*.jpg"))):
+        mask = np.asarray(Image.open(os.path.join(folder, "masks", os.path.basename(f))).convert("L")) >= 128
+        real.append(statistics(np.asarray(Image.open(f).convert("RGB")), mask))
+    for n, d, r in zip(names, drawn.T, np.sort(real, 0).T):
+        print(f"{n:32s}", np.quantile(d, [0.1, 0.5, 0.9]).round(2), r.round(2))
+
+
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--model", help="weights; needed but for --rise")
+    a.add_argument("--model", help="weights; needed but for --rise and --compare")
     a.add_argument("--rise", action="store_true", help="compare outlines of --shards with those of --nuclei instead")
+    a.add_argument("--compare", action="store_true", help="compare looks of --shards with those of --nuclei instead")
     a.add_argument("--shards")
     a.add_argument("--coarse")
     a.add_argument("--nuclei")
@@ -194,6 +221,8 @@ def main():
     torch.set_num_threads(o.threads)
     if o.rise:
         return rises(o.nuclei, o.shards)
+    if o.compare:
+        return compare(o.nuclei, o.shards)
     sam = load(o.model)
     rng = np.random.default_rng(0)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=False):
