@@ -40,8 +40,12 @@ func (s *Slide) tissue(x, y, mpp float64) float64 {
 }
 
 // frontField is how far the tumour's field falls over the cell-rich front of a
-// region, some 50 µm.
-const frontField = 0.06
+// region: half of all places have 95 to 214 µm of it, the median 135. frontNest is
+// what the front adds to the nests' field at the border, three deviations of it.
+const (
+	frontField = 0.06
+	frontNest  = 0.5
+)
 
 // cuts are thresholds that follow from the style.
 type cuts struct{ tumour, nest, fat, lymph, cleft, vac float64 }
@@ -70,7 +74,7 @@ func (s *Slide) rawZones(x, y, mpp float64) zones {
 	if z.tumour > -0.05 {
 		// Septa lie inside: along a region's border nests close up, so that the
 		// picture shows where it ends.
-		z.nest = fbm(s.noiseSeed(3), x, y, 110, 3, mpp) - s.cut.nest + 0.5*step(frontField, 0, z.tumour)
+		z.nest = fbm(s.noiseSeed(3), x, y, 110, 3, mpp) - s.cut.nest + frontNest*step(frontField, 0, z.tumour)
 	}
 	z.fat = fbm(s.noiseSeed(4), x, y, 900, 3, mpp) - s.cut.fat
 	l := step(0, 0.07, fbm(s.noiseSeed(5), x, y, 260, 3, mpp)-s.cut.lymph)
