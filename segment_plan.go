@@ -186,7 +186,7 @@ func (p *slidePlan) name(s *Slide, model string) error {
 		Down, Region      int
 		Find              string
 		Min, Max          int
-		Local             bool `json:",omitempty"` // newer than many a run
+		Local             bool `json:",omitempty"` // so that runs begun before it go on
 	}
 	var scales []scale
 	for _, q := range p.Scales {
