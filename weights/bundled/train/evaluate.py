@@ -77,12 +77,18 @@ def choose(q, box):
     return 0 if box else 1 + int(np.argmax(q[1:]))
 
 
+def pairs(folder):
+    """Name, picture uint8 [H, W, 3] and mask [H, W] of all in a folder with images and masks."""
+    for f in sorted(glob.glob(os.path.join(folder, "images", "*.jpg"))):
+        name = os.path.basename(f)
+        mask = np.asarray(Image.open(os.path.join(folder, "masks", name)).convert("L")) >= 128
+        yield name, np.asarray(Image.open(f).convert("RGB")), mask
+
+
 def nuclei(sam, folder):
     """Union Dice per picture, a prompt per 4-connected component of at least 10 pixels."""
     rows = []
-    for f in sorted(glob.glob(os.path.join(folder, "images", "*.jpg"))):
-        img = np.asarray(Image.open(f).convert("RGB"))
-        mask = np.asarray(Image.open(os.path.join(folder, "masks", os.path.basename(f))).convert("L")) >= 128
+    for name, img, mask in pairs(folder):
         side = img.shape[0]
         lab, _ = nd.label(mask)
         pts, boxes = [], []
@@ -94,7 +100,7 @@ def nuclei(sam, folder):
             pts.append((s[1].start + x + 0.5, s[0].start + y + 0.5))
             boxes.append((s[1].start, s[0].start, s[1].stop, s[0].stop))
         emb = embed(sam, img)
-        row = [os.path.basename(f)[:12], len(pts)]
+        row = [name[:12], len(pts)]
         for kw in (dict(boxes=boxes), dict(points=pts)):
             union = np.zeros_like(mask)
             single = np.zeros_like(mask)
@@ -174,9 +180,8 @@ def rises(folder, shard, count=10):
         img, nuc = np.asarray(maps[0][i, :640, :640]), np.asarray(maps[1][i, :640, :640])
         rows.setdefault("as drawn", []).append(rise(img, nuc > 0))
         rows.setdefault("redrawn and faded", []).append(rise(data.fade(rng, img.astype(np.float32), nuc, mpp), data.redraw(rng, nuc, mpp) > 0))
-    for f in sorted(glob.glob(os.path.join(folder, "images", "*.jpg"))):
-        mask = np.asarray(Image.open(os.path.join(folder, "masks", os.path.basename(f))).convert("L")) >= 128
-        rows.setdefault("real", []).append(rise(np.asarray(Image.open(f).convert("RGB")), mask))
+    for _, img, mask in pairs(folder):
+        rows.setdefault("real", []).append(rise(img, mask))
     for name, v in rows.items():
         print(f"{name:18s}", np.mean(v, 0).round(2))
 
@@ -199,10 +204,7 @@ def compare(folder, shard):
     names = ["components", "median area", "share of nuclei", "optical density of nuclei, green", "elsewhere", "deviation elsewhere",
              "log10 power, 20 to 50 cycles", "50 to 120", "120 to 250", "250 to 450"]
     drawn = np.array([statistics(np.asarray(m[0][i]), np.asarray(m[1][i]) > 0) for m, i, mpp in data.Shards([shard]).sets])
-    real = []
-    for f in sorted(glob.glob(os.path.join(folder, "images", "*.jpg"))):
-        mask = np.asarray(Image.open(os.path.join(folder, "masks", os.path.basename(f))).convert("L")) >= 128
-        real.append(statistics(np.asarray(Image.open(f).convert("RGB")), mask))
+    real = [statistics(img, mask) for _, img, mask in pairs(folder)]
     for n, d, r in zip(names, drawn.T, np.sort(real, 0).T):
         print(f"{n:32s}", np.quantile(d, [0.1, 0.5, 0.9]).round(2), r.round(2))
 
