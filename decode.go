@@ -84,18 +84,18 @@ func (m *Model) buildDecoder(k decoderKey, o graph.CompileOptions) (*graph.Progr
 // imageSide is what the decoder computes from an embedding alone.
 type imageSide struct{ keys, k, v, q []float32 }
 
-// imageSide returns the embedding's image side, computed at its first use. If
+// imageSide returns the view's image side, computed at its first use. If
 // another goroutine is at it, imageSide waits for that one, or for ctx.
-func (m *Model) imageSide(ctx context.Context, e *Embedding) (*imageSide, error) {
+func (m *Model) imageSide(ctx context.Context, v *view) (*imageSide, error) {
 	for {
-		e.mu.Lock()
-		side, busy := e.side, e.busy
+		v.mu.Lock()
+		side, busy := v.side, v.busy
 		if side == nil && busy == nil {
-			e.busy = make(chan struct{})
-			e.mu.Unlock()
-			return m.makeImageSide(ctx, e)
+			v.busy = make(chan struct{})
+			v.mu.Unlock()
+			return m.makeImageSide(ctx, v)
 		}
-		e.mu.Unlock()
+		v.mu.Unlock()
 		if side != nil {
 			return side, nil
 		}
@@ -107,17 +107,17 @@ func (m *Model) imageSide(ctx context.Context, e *Embedding) (*imageSide, error)
 	}
 }
 
-// makeImageSide computes the image side for the goroutine that set e.busy.
-func (m *Model) makeImageSide(ctx context.Context, e *Embedding) (side *imageSide, err error) {
+// makeImageSide computes the image side for the goroutine that set v.busy.
+func (m *Model) makeImageSide(ctx context.Context, v *view) (side *imageSide, err error) {
 	defer func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.side = side
-		close(e.busy)
-		e.busy = nil
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.side = side
+		close(v.busy)
+		v.busy = nil
 	}()
 	err = m.images.With(ctx, struct{}{}, func(p *graph.Program) error {
-		if err := p.Bind(inEmbedding, e.data); err != nil {
+		if err := p.Bind(inEmbedding, v.data); err != nil {
 			return err
 		}
 		if err := p.Run(ctx); err != nil {
@@ -130,19 +130,16 @@ func (m *Model) makeImageSide(ctx context.Context, e *Embedding) (side *imageSid
 	return side, err
 }
 
-// decode runs the decoder on prompts of one shape and gives each prompt's
-// logits [masks, MaskSize*MaskSize] and qualities [MaskTokens] to use, which
-// must not keep them. If floor is positive, the logits of a prompt of which no
-// mask has a quality above it mean nothing.
-func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
-	side, err := m.imageSide(ctx, e)
+// decodeView is decode on one view of a picture.
+func (m *Model) decodeView(ctx context.Context, v *view, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
+	side, err := m.imageSide(ctx, v)
 	if err != nil {
 		return err
 	}
 	return m.decoders.With(ctx, key, func(p *graph.Program) error {
 		bind := map[string][]float32{inKeys: side.keys, inK: side.k, inV: side.v, inQ: side.q}
 		if key.masked {
-			bind = map[string][]float32{inEmbedding: e.data}
+			bind = map[string][]float32{inEmbedding: v.data}
 		}
 		for name, data := range bind {
 			if err := p.Bind(name, data); err != nil {

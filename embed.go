@@ -67,16 +67,18 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	}
 	*buf = pix
 	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: in}
-	err = m.encoders.With(ctx, struct{}{}, func(p *graph.Program) error {
-		normalise(p.Input(vit.Picture), pix, in, c.ImageSize)
-		if err := p.Run(ctx); err != nil {
-			return err
+	for _, r := range m.mirrors {
+		err = m.encoders.With(ctx, struct{}{}, func(p *graph.Program) error {
+			normalise(p.Input(vit.Picture), pix, in, c.ImageSize, r, m.frame(in).pixels)
+			if err := p.Run(ctx); err != nil {
+				return err
+			}
+			e.views = append(e.views, &view{data: append([]float32(nil), p.Output(0)...)})
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		e.data = append([]float32(nil), p.Output(0)...)
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	return e, nil
 }
@@ -85,19 +87,34 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 func inputSize(s Size, side int) Size { return Size(resample.LongestSide(resample.Size(s), side)) }
 
 // normalise fills dst [side, side, 3] with the normalised picture pix [H, W,
-// 3], and with 0 beyond it.
-func normalise(dst []float32, pix []byte, s Size, side int) {
+// 3], turned over within the frame, and with 0 beyond it.
+func normalise(dst []float32, pix []byte, s Size, side int, r mirror, frame Size) {
 	kernel.Parallel(side, func(y int) {
 		row := dst[y*side*3 : (y+1)*side*3]
-		n := 0
-		if y < s.H {
-			n = s.W * 3
-			src := pix[y*n : (y+1)*n]
+		if r.y && y < frame.H {
+			y = frame.H - 1 - y
+		}
+		if y >= s.H {
+			clear(row)
+			return
+		}
+		n := s.W * 3
+		src := pix[y*n : (y+1)*n]
+		if r.x {
+			clear(row[:3*frame.W-n])
 			for i := 0; i+2 < n; i += 3 {
-				row[i] = normalised[0][src[i]]
-				row[i+1] = normalised[1][src[i+1]]
-				row[i+2] = normalised[2][src[i+2]]
+				at := row[3*frame.W-3-i:]
+				at[0] = normalised[0][src[i]]
+				at[1] = normalised[1][src[i+1]]
+				at[2] = normalised[2][src[i+2]]
 			}
+			clear(row[3*frame.W:])
+			return
+		}
+		for i := 0; i+2 < n; i += 3 {
+			row[i] = normalised[0][src[i]]
+			row[i+1] = normalised[1][src[i+1]]
+			row[i+2] = normalised[2][src[i+2]]
 		}
 		clear(row[n:])
 	})

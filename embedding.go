@@ -13,7 +13,7 @@ var ErrOtherModel = errors.New("the embedding is another model's")
 // keep it, share it among goroutines, save it with [Embedding.WriteTo].
 type Embedding struct {
 	fingerprint [16]byte
-	data        []float32 // [Grid*Grid, Channels], channels last
+	views       []*view // of the picture as it is, and of its mirror images
 	grid        int
 	channels    int
 	picture     Size // of the caller's picture
@@ -21,25 +21,27 @@ type Embedding struct {
 
 	transpose sync.Once
 	planes    []float32 // [Channels, Grid, Grid], made by Tensor
-
-	mu   sync.Mutex
-	side *imageSide    // made by the first prediction
-	busy chan struct{} // closed when the goroutine that makes side is done
 }
 
-// Tensor returns the embedding as Meta's code shapes it, [C, H, W]. The
-// caller must not change it.
+// Tensor returns the embedding as Meta's code shapes it, [C, H, W]; a
+// mirrored model's is that of the picture as it is. The caller must not change it.
 func (e *Embedding) Tensor() (data []float32, shape [3]int) {
 	e.transpose.Do(func() {
-		n := e.grid * e.grid
-		e.planes = make([]float32, len(e.data))
-		for c := 0; c < e.channels; c++ {
-			for i := 0; i < n; i++ {
-				e.planes[c*n+i] = e.data[i*e.channels+c]
-			}
-		}
+		e.planes = planes(e.views[0].data, e.channels)
 	})
 	return e.planes, [3]int{e.channels, e.grid, e.grid}
+}
+
+// planes returns [C, N] of [N, C].
+func planes(data []float32, channels int) []float32 {
+	out := make([]float32, len(data))
+	n := len(data) / channels
+	for c := range channels {
+		for i := range n {
+			out[c*n+i] = data[i*channels+c]
+		}
+	}
+	return out
 }
 
 // PictureSize is the size of the picture that was embedded: the frame of

@@ -35,6 +35,13 @@ func (e *Embedding) write(w io.Writer, t embedfile.Type) (int64, error) {
 
 func (e *Embedding) encode(w io.Writer, t embedfile.Type) (int64, error) {
 	data, shape := e.Tensor()
+	if len(e.views) > 1 { // one after the other, as further channels
+		data = nil
+		for _, v := range e.views {
+			data = append(data, planes(v.data, e.channels)...)
+		}
+		shape[0] *= len(e.views)
+	}
 	return embedfile.Write(w, &embedfile.Embedding{
 		Fingerprint: e.fingerprint, Shape: shape, Picture: embedfile.Size(e.picture), Input: embedfile.Size(e.input), Data: data,
 	}, t)
@@ -80,16 +87,19 @@ func (m *Model) readEmbedding(r io.Reader) (*Embedding, error) {
 	switch {
 	case f.Fingerprint != m.fingerprint:
 		return nil, fmt.Errorf("%w: embed the picture with this model", ErrOtherModel)
-	case f.Shape != [3]int{c.Out, c.Grid(), c.Grid()} || Size(f.Input) != inputSize(Size(f.Picture), c.ImageSize):
+	case f.Shape != [3]int{len(m.mirrors) * c.Out, c.Grid(), c.Grid()} || Size(f.Input) != inputSize(Size(f.Picture), c.ImageSize):
 		return nil, fmt.Errorf("%w: shape %v of a picture of %v does not fit the model", ErrEmbeddingFile, f.Shape, Size(f.Picture))
 	}
 	e := &Embedding{fingerprint: f.Fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(f.Picture), input: Size(f.Input)}
 	n := e.grid * e.grid
-	e.data = make([]float32, len(f.Data))
-	for k := 0; k < e.channels; k++ {
-		for i := 0; i < n; i++ {
-			e.data[i*e.channels+k] = f.Data[k*n+i]
+	for all := f.Data; len(all) > 0; all = all[n*e.channels:] {
+		data := make([]float32, n*e.channels)
+		for k := range e.channels {
+			for i := range n {
+				data[i*e.channels+k] = all[k*n+i]
+			}
 		}
+		e.views = append(e.views, &view{data: data})
 	}
 	return e, nil
 }

@@ -28,7 +28,7 @@ func (m *Model) EncodeStages(ctx context.Context, img image.Image) (*graph.Progr
 	if err != nil {
 		return nil, err
 	}
-	normalise(p.Input(vit.Picture), pix, Size(in), m.cfg.Encoder.ImageSize)
+	normalise(p.Input(vit.Picture), pix, Size(in), m.cfg.Encoder.ImageSize, mirror{}, Size{})
 	return p, p.Run(ctx)
 }
 
@@ -54,7 +54,7 @@ func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, singl
 	if err != nil {
 		return nil, err
 	}
-	side, err := m.imageSide(ctx, e)
+	side, err := m.imageSide(ctx, e.views[0])
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, singl
 	}
 	if key.masked {
 		copy(prog.Input(promptenc.Mask), enc.mask)
-		copy(prog.Input(inEmbedding), e.data)
+		copy(prog.Input(inEmbedding), e.views[0].data)
 	} else {
 		copy(prog.Input(inKeys), side.keys)
 		copy(prog.Input(inK), side.k)
@@ -76,14 +76,15 @@ func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, singl
 // HoldImageSide makes predictions on e wait, as for a goroutine that computes
 // its image side, until release is called.
 func (e *Embedding) HoldImageSide() (release func()) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.busy = make(chan struct{})
+	v := e.views[0]
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.busy = make(chan struct{})
 	return func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		close(e.busy)
-		e.busy = nil
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		close(v.busy)
+		v.busy = nil
 	}
 }
 
@@ -92,3 +93,15 @@ func Specs(c Config) []weights.Spec { return weights.Specs(newParams(c)) }
 
 // On is what PredictOptions.Local keeps of a mask.
 func (m *Mask) On(p Prompt) (*Mask, error) { return m.on(p) }
+
+// Turned returns the encoder's input [side, side, 3] for a resized picture pix
+// [H, W, 3], turned over.
+func (m *Model) Turned(pix []byte, s Size, x, y bool) []float32 {
+	side := m.cfg.Encoder.ImageSize
+	dst := make([]float32, 3*side*side)
+	for i := range dst {
+		dst[i] = 1e6 // of an earlier picture
+	}
+	normalise(dst, pix, s, side, mirror{x, y}, m.frame(s).pixels)
+	return dst
+}

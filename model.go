@@ -26,7 +26,8 @@ type Model struct {
 	encoders    *graph.Pool[struct{}]
 	images      *graph.Pool[struct{}]
 	decoders    *graph.Pool[decoderKey]
-	pixels      sync.Pool // *[]byte: resized pictures
+	pixels      *sync.Pool // of *[]byte: resized pictures
+	mirrors     []mirror   // of the picture's views; the first is the picture as it is
 }
 
 // params are all weights of a model by their names in Meta's checkpoints.
@@ -89,7 +90,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: cfg}
+	m := &Model{cfg: cfg, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 func (m *Model) Config() Config { return m.cfg.clone() }
 
 // Fingerprint tells models apart: it is a hash of all weights, the same
-// whatever file they came from.
+// whatever file they came from, and of whether the model is [Model.Mirrored].
 func (m *Model) Fingerprint() [16]byte { return m.fingerprint }
 
 // Bytes is the memory that the model's weights take.

@@ -1,0 +1,154 @@
+package sam
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/promptenc"
+)
+
+// Mirrored returns a model that looks at each picture four times: as it is,
+// mirrored from left to right, from top to bottom, and both. Logits and
+// predicted IoU are the means of the four answers. Tissue has no up or down, so
+// that a mirrored picture is as good a picture; what the answers do not share
+// are errors. Embedding takes four times the time and memory, decoding four
+// times the time.
+//
+// The weights are m's own, shared. The fingerprint is another one, so that no
+// embedding and no unfinished slide of one is taken for the other's.
+//
+// The technique is known as test-time augmentation.
+func (m *Model) Mirrored() *Model {
+	if len(m.mirrors) > 1 {
+		return m
+	}
+	c := *m
+	c.mirrors = []mirror{{}, {x: true}, {y: true}, {x: true, y: true}}
+	sum := sha256.Sum256(append([]byte("mirrored "), m.fingerprint[:]...))
+	copy(c.fingerprint[:], sum[:])
+	return &c
+}
+
+// mirror says how the picture is turned over before the encoder sees it: x
+// from left to right, y from top to bottom.
+type mirror struct{ x, y bool }
+
+// frame is the part of the input that is turned over: the picture, its sides
+// rounded up to whole patches, so that patches lie on patches and cells of
+// logits on cells. The picture stays in the upper left corner, where models
+// are used to see it.
+type frame struct{ pixels, cells Size }
+
+func (m *Model) frame(input Size) frame {
+	patch := m.cfg.Encoder.Patch
+	h, w := (input.H+patch-1)/patch, (input.W+patch-1)/patch
+	cells := m.cfg.Decoder.MaskSize() / m.cfg.Encoder.Grid()
+	return frame{Size{H: h * patch, W: w * patch}, Size{H: h * cells, W: w * cells}}
+}
+
+// prompt returns the prompt that asks of the mirrored picture what p asks of
+// the picture. side is that of p's mask.
+func (r mirror) prompt(p encoded, f frame, side int) encoded {
+	out := encoded{points: append([]float32(nil), p.points...)}
+	for i := 0; i < len(out.points); i += 3 {
+		if out.points[i+2] == promptenc.Padding {
+			continue
+		}
+		if r.x {
+			out.points[i] = float32(f.pixels.W) - out.points[i]
+		}
+		if r.y {
+			out.points[i+1] = float32(f.pixels.H) - out.points[i+1]
+		}
+	}
+	for i := 0; i+5 < len(out.points); i += 3 {
+		if a, b := out.points[i:i+3], out.points[i+3:i+6]; a[2] == promptenc.TopLeft {
+			a[0], b[0] = min(a[0], b[0]), max(a[0], b[0])
+			a[1], b[1] = min(a[1], b[1]), max(a[1], b[1])
+		}
+	}
+	if p.mask != nil {
+		out.mask = make([]float32, len(p.mask))
+		r.add(out.mask, p.mask, f, side)
+	}
+	return out
+}
+
+// add adds to dst the planes src [n, side, side], turned over. What lies beyond the
+// frame is padding in every view and stays where it is.
+func (r mirror) add(dst, src []float32, f frame, side int) {
+	rows := len(src) / side
+	kernel.Parallel(rows, func(row int) {
+		y := row % side
+		if r.y && y < f.cells.H {
+			y = f.cells.H - 1 - y
+		}
+		from := src[row*side : (row+1)*side]
+		to := dst[(row-row%side+y)*side:][:side]
+		n := 0
+		if r.x {
+			n = f.cells.W
+			for x, v := range from[:n] {
+				to[n-1-x] += v
+			}
+		}
+		for x, v := range from[n:] {
+			to[n+x] += v
+		}
+	})
+}
+
+// decode runs the decoder on prompts of one shape and gives each prompt's
+// logits [masks, MaskSize*MaskSize] and qualities [MaskTokens] to use, which
+// must not keep them. If floor is positive, the logits of a prompt of which no
+// mask has a quality above it mean nothing.
+func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
+	if len(e.views) == 1 {
+		return m.decodeView(ctx, e.views[0], key, ps, floor, use)
+	}
+	f, side := m.frame(e.input), m.cfg.Decoder.MaskSize()
+	logits, iou := make([][]float32, len(ps)), make([][]float32, len(ps))
+	turned := make([]encoded, len(ps))
+	for k, v := range e.views {
+		r := m.mirrors[k]
+		for i, p := range ps {
+			turned[i] = r.prompt(p, f, side)
+		}
+		// The mean may exceed a floor that a view does not.
+		err := m.decodeView(ctx, v, key, turned, 0, func(i int, l, q []float32) error {
+			if k == 0 {
+				logits[i], iou[i] = make([]float32, len(l)), make([]float32, len(q))
+			}
+			r.add(logits[i], l, f, side)
+			for j, v := range q {
+				iou[i][j] += v
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for i := range ps {
+		for _, s := range [][]float32{logits[i], iou[i]} {
+			for j := range s {
+				s[j] /= float32(len(e.views))
+			}
+		}
+		if err := use(i, logits[i], iou[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// view is the embedding of a picture turned over in one way.
+type view struct {
+	data []float32 // [Grid*Grid, Channels], channels last
+
+	mu   sync.Mutex
+	side *imageSide    // made by the first prediction
+	busy chan struct{} // closed when the goroutine that makes side is done
+}
