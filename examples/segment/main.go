@@ -45,6 +45,7 @@ type job struct {
 	out       string
 	single    bool
 	local     bool
+	mirror    bool
 	threshold float64
 }
 
@@ -59,6 +60,7 @@ func parse(args []string) (job, error) {
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results")
 	fs.BoolVar(&j.single, "single", false, "take the decoder's single mask, not the best of its three")
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only what lies in its box, and the pieces that its foreground points are on")
+	fs.BoolVar(&j.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean: better masks in four times the time")
 	fs.Float64Var(&j.threshold, "threshold", 0, "logit above which a pixel belongs to a mask")
 	if err := fs.Parse(args); err != nil {
 		return j, err
@@ -143,10 +145,15 @@ func (j job) open() (image.Image, error) {
 }
 
 func (j job) load() (*sam.Model, error) {
-	if j.model == "" {
-		return sam.Bundled()
+	load := sam.Bundled
+	if j.model != "" {
+		load = func() (*sam.Model, error) { return sam.Load(j.model) }
 	}
-	return sam.Load(j.model)
+	m, err := load()
+	if err != nil || !j.mirror {
+		return m, err
+	}
+	return m.Mirrored(), nil
 }
 
 // object is one prompt and the mask it got.

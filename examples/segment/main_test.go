@@ -149,6 +149,17 @@ func TestParseLocal(t *testing.T) {
 	assert.False(t, j.local)
 }
 
+func TestMirror(t *testing.T) {
+	plain, err := job{}.load()
+	require.NoError(t, err)
+	j, err := parse([]string{"-mirror"})
+	require.NoError(t, err)
+	m, err := j.load()
+	require.NoError(t, err)
+	assert.Equal(t, plain.Mirrored().Fingerprint(), m.Fingerprint())
+	assert.NotEqual(t, plain.Fingerprint(), m.Fingerprint())
+}
+
 func TestParsePrompts(t *testing.T) {
 	ps, err := parsePrompts(strings.NewReader(`[{"name": "a", "points": [[1, 2, 1], [3, 4.5, 0]]}, {"box": [1, 2, 3, 4], "single": true}]`))
 	require.NoError(t, err)

@@ -90,10 +90,15 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 }
 
 func (j *job) load() (*sam.Model, error) {
-	if j.model == "" {
-		return sam.Bundled()
+	load := sam.Bundled
+	if j.model != "" {
+		load = func() (*sam.Model, error) { return sam.Load(j.model) }
 	}
-	return sam.Load(j.model)
+	m, err := load()
+	if err != nil || !j.mirror {
+		return m, err
+	}
+	return m.Mirrored(), nil
 }
 
 // one does one slide.

@@ -52,7 +52,7 @@ type config struct {
 	magnifications     []float64
 	empty              eval.Empty
 	choice             string
-	local              bool
+	local, mirror      bool
 }
 
 func parse(args []string, help io.Writer) (config, error) {
@@ -76,6 +76,7 @@ func parse(args []string, help io.Writer) (config, error) {
 	f.StringVar(&c.metric, "metric", "dice", "what the table shows")
 	f.StringVar(&c.choice, "masks", "auto", "which of a prompt's masks counts: auto, predicted, single, oracle")
 	f.BoolVar(&c.local, "local", false, "keep of each mask what lies in its box, and the pieces that its foreground points are on; the paper's masks are whole")
+	f.BoolVar(&c.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean: better masks in four times the time")
 	f.BoolVar(&c.quiet, "quiet", false, "draw no progress bar")
 	f.Func("magnifications", "magnifications at which each picture is shown, with commas, such as 5,10,40 (default: as it is)", func(s string) error {
 		for _, part := range strings.Split(s, ",") {
@@ -144,12 +145,16 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 }
 
 func (c config) load() (*sam.Model, string, error) {
-	if c.model == "" {
-		m, err := sam.Bundled()
-		return m, "bundled", err
+	load, name := sam.Bundled, "bundled"
+	if c.model != "" {
+		load = func() (*sam.Model, error) { return sam.Load(c.model) }
+		name = strings.TrimSuffix(filepath.Base(c.model), filepath.Ext(c.model))
 	}
-	m, err := sam.Load(c.model)
-	return m, strings.TrimSuffix(filepath.Base(c.model), filepath.Ext(c.model)), err
+	m, err := load()
+	if err != nil || !c.mirror {
+		return m, name, err
+	}
+	return m.Mirrored(), name + ", mirrored", nil
 }
 
 func (c config) sets() ([]eval.Dataset, error) {

@@ -122,6 +122,14 @@ func TestFlags(t *testing.T) {
 			require.ErrorContains(t, err, tt.says)
 		})
 	}
+	plain, name, err := config{}.load()
+	require.NoError(t, err)
+	assert.Equal(t, "bundled", name)
+	m, name, err := config{mirror: true}.load()
+	require.NoError(t, err)
+	assert.Equal(t, "bundled, mirrored", name)
+	assert.Equal(t, plain.Mirrored().Fingerprint(), m.Fingerprint())
+	assert.NotEqual(t, plain.Fingerprint(), m.Fingerprint())
 	for _, args := range [][]string{{"-magnifications", "x"}, {"-empty", "two"}, {"-nothing"}, {"-h"}} {
 		_, err := zeroshot(t, args...)
 		require.ErrorIs(t, err, flag.ErrHelp)

@@ -5,8 +5,8 @@
 //	go run ./weights/bundled/train/quality -nuclei DIR/nuclei
 //
 // DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128. -window
-// 800 embeds overlapping parts of 800 x 800 instead of whole pictures. With
-// -draw OUT it also writes the real pictures with the masks' outlines to
+// 800 embeds overlapping parts of 800 x 800 instead of whole pictures; -mirror
+// measures sam.Model.Mirrored. With -draw OUT it also writes the real pictures with the masks' outlines to
 // OUT/NAME-box.png and OUT/NAME-point.png.
 package main
 
@@ -33,21 +33,25 @@ func main() {
 	per := flag.Int("per", 24, "objects of a synthetic picture")
 	most := flag.Int("most", 0, "objects of a real picture, spread over it; 0: all")
 	side := flag.Int("window", 0, "pixels per side of overlapping windows, in which real pictures are embedded one by one, enlarged to the model's frame; 0: in one piece")
+	mirror := flag.Bool("mirror", false, "measure the mirrored model")
 	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
 	flag.Parse()
-	if err := run(*path, *nuclei, *show, *pictures, *per, *most, *side); err != nil {
+	if err := run(*path, *nuclei, *show, *pictures, *per, *most, *side, *mirror); err != nil {
 		fmt.Fprintln(os.Stderr, "quality:", err)
 		os.Exit(1)
 	}
 }
 
-func run(path, nuclei, show string, pictures, per, most, side int) error {
+func run(path, nuclei, show string, pictures, per, most, side int, mirror bool) error {
 	if path == "" {
 		path = "bundled"
 	}
 	m, err := load(path)
 	if err != nil {
 		return err
+	}
+	if mirror {
+		m = m.Mirrored()
 	}
 	ctx := context.Background()
 	if nuclei != "" {
@@ -113,8 +117,15 @@ var (
 )
 
 // answer is Dice with the truth, or its mean: one box; one point, mask of best
-// predicted IoU.
-type answer struct{ box, point float64 }
+// predicted IoU, and the decoder's single mask.
+type answer struct{ box, point, single float64 }
+
+func (a answer) String() string {
+	return fmt.Sprintf("box %.3f, point %.3f, point (single mask) %.3f", a.box, a.point, a.single)
+}
+
+// asked is how the three are asked for.
+var asked = []struct{ box, single bool }{{true, true}, {false, false}, {false, true}}
 
 // score is the mean over the objects of a kind.
 type score struct {
@@ -127,8 +138,8 @@ type score struct {
 }
 
 func (s score) String() string {
-	return fmt.Sprintf("synthetic %s, n %d: box %.3f, point %.3f; Local: box %.3f, point %.3f; best of three %.3f, error of predicted IoU %.3f; inscribed ellipse %.3f",
-		s.kind, s.n, s.whole.box, s.whole.point, s.local.box, s.local.point, s.best, s.iouError, s.ellipse)
+	return fmt.Sprintf("synthetic %s, n %d: %v; Local: %v; best of three %.3f, error of predicted IoU %.3f; inscribed ellipse %.3f",
+		s.kind, s.n, s.whole, s.local, s.best, s.iouError, s.ellipse)
 }
 
 // objects prompts for single objects on slides 1, 2, ... (training has seeds
@@ -155,21 +166,25 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 			return s, err
 		}
 		boxes, points := prompts(obj, image.Point{})
-		var got [2][2][]*sam.Prediction // whole and local masks of boxes and points
+		var got [2][3][]*sam.Prediction // whole and local masks, as asked
 		for i := range got {
-			for j, ps := range [2][]sam.Prompt{boxes, points} {
-				if got[i][j], err = m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: j == 0, Local: i == 1}); err != nil {
+			for j, a := range asked {
+				ps := points
+				if a.box {
+					ps = boxes
+				}
+				if got[i][j], err = m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: a.single, Local: i == 1}); err != nil {
 					return s, err
 				}
 			}
 		}
 		for i, o := range obj {
 			for l, a := range []*answer{&s.whole, &s.local} {
-				for j, sum := range []*float64{&a.box, &a.point} {
+				for j, sum := range []*float64{&a.box, &a.point, &a.single} {
 					p := got[l][j][i]
 					d, iou := o.agree(p.Masks[p.Best()])
 					*sum += d
-					if l == 0 {
+					if l == 0 && j < 2 {
 						s.iouError += math.Abs(iou-float64(p.IoU[p.Best()])) / 2
 					}
 				}
@@ -185,7 +200,7 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 		}
 	}
 	f := 1 / float64(max(1, s.n))
-	for _, v := range []*float64{&s.whole.box, &s.whole.point, &s.local.box, &s.local.point, &s.best, &s.iouError, &s.ellipse} {
+	for _, v := range []*float64{&s.whole.box, &s.whole.point, &s.whole.single, &s.local.box, &s.local.point, &s.local.single, &s.best, &s.iouError, &s.ellipse} {
 		*v *= f
 	}
 	return s, nil
@@ -205,13 +220,11 @@ func share(b []bool) float64 {
 type row struct {
 	n            int
 	whole, local answer  // local: with PredictOptions.Local
-	single       float64 // one point, the decoder's single mask
 	ellipse, box float64 // the ellipse in each box, each box itself
 }
 
 func (r row) String() string {
-	return fmt.Sprintf("n %d: box %.3f, point %.3f, point (single mask) %.3f; Local: box %.3f, point %.3f; inscribed ellipse %.3f, whole box %.3f",
-		r.n, r.whole.box, r.whole.point, r.single, r.local.box, r.local.point, r.ellipse, r.box)
+	return fmt.Sprintf("n %d: %v; Local: %v; inscribed ellipse %.3f, whole box %.3f", r.n, r.whole, r.local, r.ellipse, r.box)
 }
 
 func (r *row) add(o row, f float64) {
@@ -220,7 +233,8 @@ func (r *row) add(o row, f float64) {
 	r.whole.point += o.whole.point * f
 	r.local.box += o.local.box * f
 	r.local.point += o.local.point * f
-	r.single += o.single * f
+	r.whole.single += o.whole.single * f
+	r.local.single += o.local.single * f
 	r.ellipse += o.ellipse * f
 	r.box += o.box * f
 }
@@ -242,7 +256,7 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 			}
 		}
 	}
-	got := [5][]bool{}
+	got := [2 * 3][]bool{}
 	for i := range got {
 		got[i] = make([]bool, w*h)
 	}
@@ -256,16 +270,13 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 		}
 		at := v.Min.Sub(img.Bounds().Min)
 		boxes, points := prompts(v.obj, at)
-		for k, q := range []struct {
-			p []sam.Prompt
-			o sam.PredictOptions
-		}{
-			{boxes, sam.PredictOptions{SingleMask: true}}, {points, sam.PredictOptions{}},
-			{boxes, sam.PredictOptions{SingleMask: true, Local: true}}, {points, sam.PredictOptions{Local: true}},
-			{points, sam.PredictOptions{SingleMask: true}},
-		} {
-			for chunk := range slices.Chunk(q.p, 64) {
-				ps, err := m.PredictBatch(ctx, e, chunk, q.o)
+		for k := range got {
+			a, prompts := asked[k%3], points
+			if a.box {
+				prompts = boxes
+			}
+			for chunk := range slices.Chunk(prompts, 64) {
+				ps, err := m.PredictBatch(ctx, e, chunk, sam.PredictOptions{SingleMask: a.single, Local: k >= 3})
 				if err != nil {
 					return row{}, masks, err
 				}
@@ -282,8 +293,8 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 			}
 		}
 	}
-	r := row{n: len(obj), whole: answer{dice(got[0], truth), dice(got[1], truth)},
-		local: answer{dice(got[2], truth), dice(got[3], truth)}, single: dice(got[4], truth)}
+	r := row{n: len(obj), whole: answer{dice(got[0], truth), dice(got[1], truth), dice(got[2], truth)},
+		local: answer{dice(got[3], truth), dice(got[4], truth), dice(got[5], truth)}}
 	el, bx := make([]bool, w*h), make([]bool, w*h)
 	for _, o := range obj {
 		b := o.box
