@@ -86,6 +86,27 @@ func ExampleModel_Predict_local() {
 	// Output: true
 }
 
+// A mirrored model makes embeddings of its own.
+func ExampleModel_Mirrored() {
+	ctx := context.Background()
+	m := exampleModel()
+	e, err := m.Mirrored().Embed(ctx, image.NewGray(image.Rect(0, 0, 300, 200)))
+	if err != nil {
+		panic(err)
+	}
+	prompt := sam.Prompt{Points: []sam.Point{{X: 60, Y: 70, Label: sam.Foreground}}}
+	p, err := m.Mirrored().Predict(ctx, e, prompt, sam.PredictOptions{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(len(p.Masks), "masks of", p.Masks[0].Size(), "pixels")
+	_, err = m.Predict(ctx, e, prompt, sam.PredictOptions{})
+	fmt.Println(err)
+	// Output:
+	// 3 masks of 300 x 200 pixels
+	// sam: predict: the embedding is another model's: embed the picture with this model
+}
+
 func ExampleModel_PredictBatch() {
 	ctx := context.Background()
 	m := exampleModel()

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"sync"
 
-	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/promptenc"
 )
 
@@ -79,8 +78,7 @@ func (r mirror) prompt(p encoded, f frame, side int) encoded {
 // add adds to dst the planes src [n, side, side], turned over. What lies beyond the
 // frame is padding in every view and stays where it is.
 func (r mirror) add(dst, src []float32, f frame, side int) {
-	rows := len(src) / side
-	kernel.Parallel(rows, func(row int) {
+	for row := range len(src) / side {
 		y := row % side
 		if r.y && y < f.cells.H {
 			y = f.cells.H - 1 - y
@@ -97,7 +95,7 @@ func (r mirror) add(dst, src []float32, f frame, side int) {
 		for x, v := range from[n:] {
 			to[n+x] += v
 		}
-	})
+	}
 }
 
 // decode runs the decoder on prompts of one shape and gives each prompt's
