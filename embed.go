@@ -69,7 +69,7 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: in}
 	for _, r := range m.mirrors {
 		err = m.encoders.With(ctx, struct{}{}, func(p *graph.Program) error {
-			normalise(p.Input(vit.Picture), pix, in, c.ImageSize, r, m.frame(in).pixels)
+			normalise(p.Input(vit.Picture), pix, in, c.ImageSize, r, m.canvas(in).pixels)
 			if err := p.Run(ctx); err != nil {
 				return err
 			}
@@ -87,12 +87,12 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 func inputSize(s Size, side int) Size { return Size(resample.LongestSide(resample.Size(s), side)) }
 
 // normalise fills dst [side, side, 3] with the normalised picture pix [H, W,
-// 3], turned over within the frame, and with 0 beyond it.
-func normalise(dst []float32, pix []byte, s Size, side int, r mirror, frame Size) {
+// 3], turned over within the canvas, and with 0 beyond it.
+func normalise(dst []float32, pix []byte, s Size, side int, r mirror, canvas Size) {
 	kernel.Parallel(side, func(y int) {
 		row := dst[y*side*3 : (y+1)*side*3]
-		if r.y && y < frame.H {
-			y = frame.H - 1 - y
+		if r.y && y < canvas.H {
+			y = canvas.H - 1 - y
 		}
 		if y >= s.H {
 			clear(row)
@@ -101,14 +101,14 @@ func normalise(dst []float32, pix []byte, s Size, side int, r mirror, frame Size
 		n := s.W * 3
 		src := pix[y*n : (y+1)*n]
 		if r.x {
-			clear(row[:3*frame.W-n])
+			clear(row[:3*canvas.W-n])
 			for i := 0; i+2 < n; i += 3 {
-				at := row[3*frame.W-3-i:]
+				at := row[3*canvas.W-3-i:]
 				at[0] = normalised[0][src[i]]
 				at[1] = normalised[1][src[i+1]]
 				at[2] = normalised[2][src[i+2]]
 			}
-			clear(row[3*frame.W:])
+			clear(row[3*canvas.W:])
 			return
 		}
 		for i := 0; i+2 < n; i += 3 {

@@ -23,6 +23,15 @@ type Embedding struct {
 	planes    []float32 // [Channels, Grid, Grid], made by Tensor
 }
 
+// view is the embedding of a picture turned over in one way.
+type view struct {
+	data []float32 // [Grid*Grid, Channels], channels last
+
+	mu   sync.Mutex
+	side *imageSide    // made by the first prediction
+	busy chan struct{} // closed when the goroutine that makes side is done
+}
+
 // Tensor returns the embedding as Meta's code shapes it, [C, H, W]; a
 // mirrored model's is that of the picture as it is. The caller must not change it.
 func (e *Embedding) Tensor() (data []float32, shape [3]int) {

@@ -34,14 +34,11 @@ func (e *Embedding) write(w io.Writer, t embedfile.Type) (int64, error) {
 }
 
 func (e *Embedding) encode(w io.Writer, t embedfile.Type) (int64, error) {
-	data, shape := e.Tensor()
-	if len(e.views) > 1 { // one after the other, as further channels
-		data = nil
-		for _, v := range e.views {
-			data = append(data, planes(v.data, e.channels)...)
-		}
-		shape[0] *= len(e.views)
+	var data []float32 // of all views, one after the other, as further channels
+	for _, v := range e.views {
+		data = append(data, planes(v.data, e.channels)...)
 	}
+	shape := [3]int{len(e.views) * e.channels, e.grid, e.grid}
 	return embedfile.Write(w, &embedfile.Embedding{
 		Fingerprint: e.fingerprint, Shape: shape, Picture: embedfile.Size(e.picture), Input: embedfile.Size(e.input), Data: data,
 	}, t)

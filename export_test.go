@@ -102,6 +102,6 @@ func (m *Model) Turned(pix []byte, s Size, x, y bool) []float32 {
 	for i := range dst {
 		dst[i] = 1e6 // of an earlier picture
 	}
-	normalise(dst, pix, s, side, mirror{x, y}, m.frame(s).pixels)
+	normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
 	return dst
 }

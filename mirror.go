@@ -3,7 +3,6 @@ package sam
 import (
 	"context"
 	"crypto/sha256"
-	"sync"
 
 	"github.com/slidesam/sam/promptenc"
 )
@@ -13,7 +12,8 @@ import (
 // predicted IoU are the means of the four answers. Tissue has no up or down, so
 // that a mirrored picture is as good a picture; what the answers do not share
 // are errors. Embedding takes four times the time and memory, decoding four
-// times the time.
+// times the time, and more where Everything spares a plain model the logits of
+// prompts below its threshold.
 //
 // The weights are m's own, shared. The fingerprint is another one, so that no
 // embedding and no unfinished slide of one is taken for the other's.
@@ -34,32 +34,32 @@ func (m *Model) Mirrored() *Model {
 // from left to right, y from top to bottom.
 type mirror struct{ x, y bool }
 
-// frame is the part of the input that is turned over: the picture, its sides
+// canvas is the part of the input that is turned over: the picture, its sides
 // rounded up to whole patches, so that patches lie on patches and cells of
 // logits on cells. The picture stays in the upper left corner, where models
 // are used to see it.
-type frame struct{ pixels, cells Size }
+type canvas struct{ pixels, cells Size }
 
-func (m *Model) frame(input Size) frame {
+func (m *Model) canvas(input Size) canvas {
 	patch := m.cfg.Encoder.Patch
 	h, w := (input.H+patch-1)/patch, (input.W+patch-1)/patch
 	cells := m.cfg.Decoder.MaskSize() / m.cfg.Encoder.Grid()
-	return frame{Size{H: h * patch, W: w * patch}, Size{H: h * cells, W: w * cells}}
+	return canvas{Size{H: h * patch, W: w * patch}, Size{H: h * cells, W: w * cells}}
 }
 
 // prompt returns the prompt that asks of the mirrored picture what p asks of
 // the picture. side is that of p's mask.
-func (r mirror) prompt(p encoded, f frame, side int) encoded {
+func (r mirror) prompt(p encoded, c canvas, side int) encoded {
 	out := encoded{points: append([]float32(nil), p.points...)}
 	for i := 0; i < len(out.points); i += 3 {
 		if out.points[i+2] == promptenc.Padding {
 			continue
 		}
 		if r.x {
-			out.points[i] = float32(f.pixels.W) - out.points[i]
+			out.points[i] = float32(c.pixels.W) - out.points[i]
 		}
 		if r.y {
-			out.points[i+1] = float32(f.pixels.H) - out.points[i+1]
+			out.points[i+1] = float32(c.pixels.H) - out.points[i+1]
 		}
 	}
 	for i := 0; i+5 < len(out.points); i += 3 {
@@ -70,24 +70,24 @@ func (r mirror) prompt(p encoded, f frame, side int) encoded {
 	}
 	if p.mask != nil {
 		out.mask = make([]float32, len(p.mask))
-		r.add(out.mask, p.mask, f, side)
+		r.add(out.mask, p.mask, c, side)
 	}
 	return out
 }
 
 // add adds to dst the planes src [n, side, side], turned over. What lies beyond the
-// frame is padding in every view and stays where it is.
-func (r mirror) add(dst, src []float32, f frame, side int) {
+// canvas is padding in every view and stays where it is.
+func (r mirror) add(dst, src []float32, c canvas, side int) {
 	for row := range len(src) / side {
 		y := row % side
-		if r.y && y < f.cells.H {
-			y = f.cells.H - 1 - y
+		if r.y && y < c.cells.H {
+			y = c.cells.H - 1 - y
 		}
 		from := src[row*side : (row+1)*side]
 		to := dst[(row-row%side+y)*side:][:side]
 		n := 0
 		if r.x {
-			n = f.cells.W
+			n = c.cells.W
 			for x, v := range from[:n] {
 				to[n-1-x] += v
 			}
@@ -106,20 +106,20 @@ func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []e
 	if len(e.views) == 1 {
 		return m.decodeView(ctx, e.views[0], key, ps, floor, use)
 	}
-	f, side := m.frame(e.input), m.cfg.Decoder.MaskSize()
+	c, side := m.canvas(e.input), m.cfg.Decoder.MaskSize()
 	logits, iou := make([][]float32, len(ps)), make([][]float32, len(ps))
 	turned := make([]encoded, len(ps))
 	for k, v := range e.views {
 		r := m.mirrors[k]
 		for i, p := range ps {
-			turned[i] = r.prompt(p, f, side)
+			turned[i] = r.prompt(p, c, side)
 		}
 		// The mean may exceed a floor that a view does not.
 		err := m.decodeView(ctx, v, key, turned, 0, func(i int, l, q []float32) error {
 			if k == 0 {
 				logits[i], iou[i] = make([]float32, len(l)), make([]float32, len(q))
 			}
-			r.add(logits[i], l, f, side)
+			r.add(logits[i], l, c, side)
 			for j, v := range q {
 				iou[i][j] += v
 			}
@@ -140,13 +140,4 @@ func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []e
 		}
 	}
 	return nil
-}
-
-// view is the embedding of a picture turned over in one way.
-type view struct {
-	data []float32 // [Grid*Grid, Channels], channels last
-
-	mu   sync.Mutex
-	side *imageSide    // made by the first prediction
-	busy chan struct{} // closed when the goroutine that makes side is done
 }

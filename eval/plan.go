@@ -60,7 +60,7 @@ type Options struct {
 	// nothing.
 	Dir string
 	// Embeddings keeps every picture's embedding in a folder, for this and
-	// other experiments with the same model; 4 MB each for Meta's models. It
+	// other experiments with the same model; 4 MB each for Meta's models, 16 MB mirrored. It
 	// takes a model that reads embeddings back, as *sam.Model does; results do
 	// not depend on it. "" keeps none.
 	Embeddings string
@@ -85,7 +85,7 @@ type Plan struct {
 	Version   int
 	Dataset   string
 	Items     []Item
-	Model     string // fingerprint of the weights
+	Model     string // its fingerprint
 	Settings  []Setting
 	Seed      uint64
 	Choice    Choice

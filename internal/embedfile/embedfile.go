@@ -7,7 +7,7 @@
 //	8       2      version, 1
 //	10      2      type of the data: 0 float32, 1 float16
 //	12      16     fingerprint of the model that made it
-//	28      12     shape: channels, height, width
+//	28      12     shape: channels (of all views of the picture), height, width
 //	40      8      the picture's height and width
 //	48      8      its height and width after the resize to the model's input
 //	56      4      CRC-32C of bytes 0 to 55
