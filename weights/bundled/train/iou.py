@@ -1,8 +1,9 @@
 """Fits the head that predicts the masks' IoU to what sam.PredictOptions.Local leaves of them.
 
-    python iou.py --run RUN/last.pt --shards big3,reg --out fitted.pt
+    python iou.py --run RUN/last.pt --shards fit --out fitted.pt
 
-Everything else stays as it is, so that the head's input, one token for each prompt, and
+The shards should be of seeds that the run has not seen: of pictures that it knows it
+expects too much. Everything else stays as it is, so that the head's input, one token for each prompt, and
 the IoU that each mask has in truth need computing only once. They are of whole
 frames, masks at half their size.
 """
@@ -28,7 +29,7 @@ SCALE = 2  # pixels of the frame for one of the masks compared
 def local(mask, box, point):
     """The part of mask [H, W] that Local leaves: in the box (x0, y0, x1, y1), or the 8-connected piece at the point (x, y)."""
     if box is not None:
-        x0, y0, x1, y1 = (round(v / SCALE) for v in box)
+        x0, y0, x1, y1 = box[0] // SCALE, box[1] // SCALE, -(-box[2] // SCALE), -(-box[3] // SCALE)
         out = np.zeros_like(mask)
         out[y0:y1, x0:x1] = mask[y0:y1, x0:x1]
         return out
@@ -71,18 +72,21 @@ def answers(sam, rng, shards, per, vary):
 
 
 def gather(rank, world, o, path):
-    """The answers to o.frames / world frames, half of them fine, in a file."""
+    """The answers to this process's part of the frames, and the picture that each is of, in a file."""
     torch.set_num_threads(1)
     sam = load(o.run)
     rng = np.random.default_rng([o.seed, rank])
-    fine = data.Shards(o.shards.split(","), (0, 0.75), 0, model.SIZE)
-    coarse = data.Shards((o.coarse_shards or o.shards).split(","), (0.75, 1e9), 0, model.SIZE)
+    fine, coarse = (data.Shards(o.shards.split(","), m, 0, model.SIZE) for m in ((0, 0.75), (0.75, 1e9)))
     out = []
     for k in range(o.frames // world):
-        if (a := answers(sam, rng, coarse if rng.random() < o.coarse else fine, o.per, rng.random() >= o.plain)) is not None:
-            out.append((*a, torch.full((len(a[2]),), k * world + rank)))
+        shards = copy.copy(coarse if rng.random() < o.coarse else fine)
+        i = int(rng.integers(len(shards.sets)))
+        picture = i + (shards.mpp[0] > 0) * len(fine.sets)
+        shards.sets = [shards.sets[i]]
+        if (a := answers(sam, rng, shards, o.per, rng.random() >= o.plain)) is not None:
+            out.append((*a, torch.full((len(a[2]),), picture)))
         if rank == 0 and k % 20 == 19:
-            print(k * world, "frames", flush=True)
+            print((k + 1) * world, "frames", flush=True)
     torch.save([torch.cat(v) for v in zip(*out)], f"{path}.{rank}")
 
 
@@ -100,11 +104,10 @@ def measure(head, x, true, box):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--run", required=True, help="a run's last.pt; its averaged weights are used")
-    a.add_argument("--out", required=True, help="the same with the fitted head")
+    a.add_argument("--run", required=True, help="a run's last.pt, whose averaged weights are used")
+    a.add_argument("--out", required=True, help="the same with the fitted head in its average")
     a.add_argument("--shards", required=True)
-    a.add_argument("--coarse-shards", help="as of train.py")
-    a.add_argument("--frames", type=int, default=600)
+    a.add_argument("--frames", type=int, default=400)
     a.add_argument("--coarse", type=float, default=0.5, help="share of frames of 0.75 micrometres a pixel and more")
     a.add_argument("--plain", type=float, default=0.5, help="share of frames as drawn")
     a.add_argument("--per", type=int, default=10, help="objects of a frame")
@@ -112,13 +115,11 @@ def main():
     a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--world", type=int, default=2, help="processes that gather")
-    a.add_argument("--keep", help="answers gathered before: do not gather again")
     o = a.parse_args()
-    path = o.keep or o.out + ".answers"
-    if not o.keep:
-        mp.spawn(gather, (o.world, o, path), o.world)
-    x, true, box, frame = (torch.cat(v) for v in zip(*(torch.load(f"{path}.{r}") for r in range(o.world))))
-    held = frame % 10 == 0  # frames no step sees
+    path = o.out + ".answers"
+    mp.spawn(gather, (o.world, o, path), o.world)
+    x, true, box, picture = (torch.cat(v) for v in zip(*(torch.load(f"{path}.{r}") for r in range(o.world))))
+    held = picture % 8 == 0  # pictures that no step sees
     c = torch.load(o.run, map_location="cpu")
     sam = model.build()
     sam.load_state_dict(c["ema"])
@@ -127,14 +128,15 @@ def main():
     torch.manual_seed(o.seed)
     opt = torch.optim.AdamW(head.parameters(), lr=o.lr, weight_decay=0.05)
     train = torch.nonzero(~held)[:, 0]
-    steps = o.epochs * (len(train) // 512)
+    many = max(1, len(train) // 512)  # steps of an epoch
+    steps = o.epochs * many
     average = copy.deepcopy(head)
     for step in range(steps):
         for g in opt.param_groups:
             g["lr"] = o.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-        if step % (len(train) // 512) == 0:
+        if step % many == 0:
             order = train[torch.randperm(len(train))]
-        i = order[step % (len(train) // 512) * 512:][:512]
+        i = order[step % many * 512:][:512]
         loss = F.mse_loss(head(x[i]), true[i])
         opt.zero_grad()
         loss.backward()
@@ -142,7 +144,7 @@ def main():
         with torch.no_grad():
             for p, q in zip(average.parameters(), head.parameters()):
                 p.lerp_(q, 0.02)
-        if step % (steps // 10) == 0:
+        if step % max(1, steps // 10) == 0:
             print(f"step {step} loss {float(loss.detach()):.4f}", measure(average, x[held], true[held], box[held]), flush=True)
     print("after:", measure(average, x[held], true[held], box[held]))
     head.load_state_dict(average.state_dict())

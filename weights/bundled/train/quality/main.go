@@ -6,8 +6,8 @@
 //
 // DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128. -window
 // 800 embeds overlapping parts of 800 x 800 instead of whole pictures; -mirror
-// measures sam.Model.Mirrored. With -draw OUT it also writes the real pictures with the masks' outlines to
-// OUT/NAME-box.png and OUT/NAME-point.png.
+// measures sam.Model.Mirrored. With -draw OUT it also writes the real pictures
+// with the masks' outlines to OUT/NAME-box.png and OUT/NAME-point.png.
 package main
 
 import (
@@ -131,15 +131,15 @@ var asked = []struct{ box, single bool }{{true, true}, {false, false}, {false, t
 type score struct {
 	kind         string
 	n            int
-	whole, local answer  // local: with PredictOptions.Local
-	best         float64 // Dice of the best of the point's three masks
-	ellipse      float64 // Dice of the ellipse in each box, for which no model is needed
-	iouError     float64 // mean absolute error of the predicted IoU, boxes and points
+	whole, local answer     // local: with PredictOptions.Local
+	best         [2]float64 // Dice of the best of the point's three masks, whole and local
+	iouError     [2]float64 // mean absolute error of the predicted IoU of boxes and points, likewise
+	ellipse      float64    // Dice of the ellipse in each box, for which no model is needed
 }
 
 func (s score) String() string {
-	return fmt.Sprintf("synthetic %s, n %d: %v; Local: %v; best of three %.3f, error of predicted IoU %.3f; inscribed ellipse %.3f",
-		s.kind, s.n, s.whole, s.local, s.best, s.iouError, s.ellipse)
+	return fmt.Sprintf("synthetic %s, n %d: %v, error of predicted IoU %.3f; Local: %v, error %.3f; best of three %.3f, with Local %.3f; inscribed ellipse %.3f",
+		s.kind, s.n, s.whole, s.iouError[0], s.local, s.iouError[1], s.best[0], s.best[1], s.ellipse)
 }
 
 // objects prompts for single objects on slides 1, 2, ... (training has seeds
@@ -184,23 +184,28 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 					p := got[l][j][i]
 					d, iou := o.agree(p.Masks[p.Best()])
 					*sum += d
-					if l == 0 && j < 2 {
-						s.iouError += math.Abs(iou-float64(p.IoU[p.Best()])) / 2
+					if j < 2 {
+						s.iouError[l] += math.Abs(iou-float64(p.IoU[p.Best()])) / 2
 					}
 				}
 			}
-			top := 0.0
-			for _, mask := range got[0][1][i].Masks {
-				d, _ := o.agree(mask)
-				top = max(top, d)
+			for l := range s.best {
+				top := 0.0
+				for _, mask := range got[l][1][i].Masks {
+					d, _ := o.agree(mask)
+					top = max(top, d)
+				}
+				s.best[l] += top
 			}
-			s.best += top
 			s.ellipse += o.ellipse()
 			s.n++
 		}
 	}
 	f := 1 / float64(max(1, s.n))
-	for _, v := range []*float64{&s.whole.box, &s.whole.point, &s.whole.single, &s.local.box, &s.local.point, &s.local.single, &s.best, &s.iouError, &s.ellipse} {
+	for _, v := range []*float64{
+		&s.whole.box, &s.whole.point, &s.whole.single, &s.iouError[0],
+		&s.local.box, &s.local.point, &s.local.single, &s.iouError[1], &s.best[0], &s.best[1], &s.ellipse,
+	} {
 		*v *= f
 	}
 	return s, nil
@@ -271,11 +276,11 @@ func union(ctx context.Context, m *sam.Model, img image.Image, truth []bool, mos
 		at := v.Min.Sub(img.Bounds().Min)
 		boxes, points := prompts(v.obj, at)
 		for k := range got {
-			a, prompts := asked[k%3], points
+			a, all := asked[k%3], points
 			if a.box {
-				prompts = boxes
+				all = boxes
 			}
-			for chunk := range slices.Chunk(prompts, 64) {
+			for chunk := range slices.Chunk(all, 64) {
 				ps, err := m.PredictBatch(ctx, e, chunk, sam.PredictOptions{SingleMask: a.single, Local: k >= 3})
 				if err != nil {
 					return row{}, masks, err
