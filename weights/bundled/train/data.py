@@ -262,20 +262,6 @@ def ellipses(rng, size, n, least, most):
     return out
 
 
-def shown(rng, shards, size, vary):
-    """A crop as a model is shown it: see Shards.crop, and vary in one."""
-    img, nuc, gland, flags, mpp, partial = shards.crop(rng, size, vary)
-    if vary and mpp < 0.75:
-        img = img.astype(np.float32)
-        if rng.random() < 0.75:
-            img = fade(rng, img, nuc, mpp)
-        if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, size)) is not None:
-            img = overlay(rng, img, texture)
-        if rng.random() < 0.75:
-            nuc = redraw(rng, nuc, mpp)
-    return augment(rng, img, mpp) if vary else img, nuc, gland, flags, mpp, partial
-
-
 def one(rng, shards, size, prompts, vary=True, nothing=0.0):
     """One crop with its prompts. Returns a dict of arrays, or None if the crop holds too little; prompts = 0
     gives the picture and its dense targets alone. Coordinates are pixels of the crop. vary: resize, fade, overlay
@@ -290,8 +276,16 @@ def one(rng, shards, size, prompts, vary=True, nothing=0.0):
         obj = ellipses(rng, size, prompts, least, most)
         out = dict(image=blank(rng, size, mpp), dense=np.full((4, size // 4, size // 4), -1, np.float32))
     else:
-        img, nuc, gland, flags, mpp, partial = shown(rng, shards, size, vary)
-        out = dict(image=img, dense=dense(nuc, gland, flags))
+        img, nuc, gland, flags, mpp, partial = shards.crop(rng, size, vary)
+        if vary and mpp < 0.75:
+            img = img.astype(np.float32)
+            if rng.random() < 0.75:
+                img = fade(rng, img, nuc, mpp)
+            if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, size)) is not None:
+                img = overlay(rng, img, texture)
+            if rng.random() < 0.75:
+                nuc = redraw(rng, nuc, mpp)
+        out = dict(image=augment(rng, img, mpp) if vary else img, dense=dense(nuc, gland, flags))
         if partial:
             out["dense"][:] = -1  # unknown
         if prompts:
