@@ -60,7 +60,7 @@ func parse(args []string) (job, error) {
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results")
 	fs.BoolVar(&j.single, "single", false, "take the decoder's single mask, not the best of its three")
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only what lies in its box, and the pieces that its foreground points are on")
-	fs.BoolVar(&j.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean: better masks in four times the time")
+	fs.BoolVar(&j.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
 	fs.Float64Var(&j.threshold, "threshold", 0, "logit above which a pixel belongs to a mask")
 	if err := fs.Parse(args); err != nil {
 		return j, err

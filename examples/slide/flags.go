@@ -63,7 +63,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6; below 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only the pieces that its point is on")
-	fs.BoolVar(&j.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean: better masks in four times the time")
+	fs.BoolVar(&j.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
 	fs.BoolVar(&j.all, "all", false, "look at glass too")
 	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
 	fs.StringVar(&shard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")

@@ -76,7 +76,7 @@ func parse(args []string, help io.Writer) (config, error) {
 	f.StringVar(&c.metric, "metric", "dice", "what the table shows")
 	f.StringVar(&c.choice, "masks", "auto", "which of a prompt's masks counts: auto, predicted, single, oracle")
 	f.BoolVar(&c.local, "local", false, "keep of each mask what lies in its box, and the pieces that its foreground points are on; the paper's masks are whole")
-	f.BoolVar(&c.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean: better masks in four times the time")
+	f.BoolVar(&c.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
 	f.BoolVar(&c.quiet, "quiet", false, "draw no progress bar")
 	f.Func("magnifications", "magnifications at which each picture is shown, with commas, such as 5,10,40 (default: as it is)", func(s string) error {
 		for _, part := range strings.Split(s, ",") {
