@@ -100,22 +100,17 @@ func normalise(dst []float32, pix []byte, s Size, side int, r mirror, canvas Siz
 		}
 		n := s.W * 3
 		src := pix[y*n : (y+1)*n]
+		left, at, step := 0, 0, 3 // of the picture, of its first pixel, to the next one
 		if r.x {
-			clear(row[:3*canvas.W-n])
-			for i := 0; i+2 < n; i += 3 {
-				at := row[3*canvas.W-3-i:]
-				at[0] = normalised[0][src[i]]
-				at[1] = normalised[1][src[i+1]]
-				at[2] = normalised[2][src[i+2]]
-			}
-			clear(row[3*canvas.W:])
-			return
+			left, at, step = 3*canvas.W-n, 3*canvas.W-3, -3
 		}
+		clear(row[:left])
 		for i := 0; i+2 < n; i += 3 {
-			row[i] = normalised[0][src[i]]
-			row[i+1] = normalised[1][src[i+1]]
-			row[i+2] = normalised[2][src[i+2]]
+			row[at] = normalised[0][src[i]]
+			row[at+1] = normalised[1][src[i+1]]
+			row[at+2] = normalised[2][src[i+2]]
+			at += step
 		}
-		clear(row[n:])
+		clear(row[left+n:])
 	})
 }

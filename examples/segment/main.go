@@ -144,12 +144,12 @@ func (j job) open() (image.Image, error) {
 	return img, nil
 }
 
-func (j job) load() (*sam.Model, error) {
-	load := sam.Bundled
-	if j.model != "" {
-		load = func() (*sam.Model, error) { return sam.Load(j.model) }
+func (j job) load() (m *sam.Model, err error) {
+	if j.model == "" {
+		m, err = sam.Bundled()
+	} else {
+		m, err = sam.Load(j.model)
 	}
-	m, err := load()
 	if err != nil || !j.mirror {
 		return m, err
 	}

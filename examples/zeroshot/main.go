@@ -144,13 +144,14 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	return nil
 }
 
-func (c config) load() (*sam.Model, string, error) {
-	load, name := sam.Bundled, "bundled"
-	if c.model != "" {
-		load = func() (*sam.Model, error) { return sam.Load(c.model) }
+func (c config) load() (m *sam.Model, name string, err error) {
+	if c.model == "" {
+		m, err = sam.Bundled()
+		name = "bundled"
+	} else {
+		m, err = sam.Load(c.model)
 		name = strings.TrimSuffix(filepath.Base(c.model), filepath.Ext(c.model))
 	}
-	m, err := load()
 	if err != nil || !c.mirror {
 		return m, name, err
 	}
