@@ -115,7 +115,7 @@ func TestMirroredIsTheMeanOfFourPictures(t *testing.T) {
 				o := sam.PredictOptions{SingleMask: single}
 				got, err := m.Mirrored().Predict(ctx, e, p, o)
 				require.NoError(t, err)
-				mean := &sam.Prediction{IoU: make([]float32, len(got.IoU))}
+				mean := &sam.Prediction{IoUPred: make([]float32, len(got.IoUPred))}
 				for range got.LowRes {
 					mean.LowRes = append(mean.LowRes, sam.Logits{H: 64, W: 64, Data: make([]float32, 64*64)})
 				}
@@ -127,13 +127,13 @@ func TestMirroredIsTheMeanOfFourPictures(t *testing.T) {
 						for n, v := range r.logits(l, 64, 48).Data {
 							mean.LowRes[j].Data[n] += v / 4
 						}
-						mean.IoU[j] += one.IoU[j] / 4
+						mean.IoUPred[j] += one.IoUPred[j] / 4
 						apart = apart || tensortest.RelL2(got.LowRes[j].Data, r.logits(l, 64, 48).Data) > 1e-2
 					}
 				}
 				require.True(t, apart, "the four answers are alike: the test shows nothing")
 				// The same numbers in another order of additions.
-				tensortest.Close(t, mean.IoU, got.IoU, 1e-6, 1e-6)
+				tensortest.Close(t, mean.IoUPred, got.IoUPred, 1e-6, 1e-6)
 				for j := range mean.LowRes {
 					tensortest.Close(t, mean.LowRes[j].Data, got.LowRes[j].Data, 1e-5, 1e-5)
 				}
@@ -271,7 +271,7 @@ func TestMirroredEverything(t *testing.T) {
 	require.NoError(t, err)
 	least := float32(0)
 	for _, p := range want {
-		least += p.IoU[p.Best()] / float32(len(want))
+		least += p.IoUPred[p.Best()] / float32(len(want))
 	}
 	under := false
 	for _, r := range turns {
@@ -280,7 +280,7 @@ func TestMirroredEverything(t *testing.T) {
 		for i, p := range ps {
 			one, err := plain.Predict(ctx, e, r.prompt(p, 128, 96), sam.PredictOptions{})
 			require.NoError(t, err)
-			under = under || want[i].IoU[want[i].Best()] > least && one.IoU[one.Best()] <= least
+			under = under || want[i].IoUPred[want[i].Best()] > least && one.IoUPred[one.Best()] <= least
 		}
 	}
 	require.True(t, under, "no view is under the threshold: the test shows nothing")
@@ -291,7 +291,7 @@ func TestMirroredEverything(t *testing.T) {
 	require.NoError(t, err)
 	n := 0
 	for _, p := range want {
-		for _, v := range p.IoU {
+		for _, v := range p.IoUPred {
 			if v > least {
 				n++
 			}
@@ -302,7 +302,7 @@ func TestMirroredEverything(t *testing.T) {
 		p := want[r.Prompt]
 		hit := false
 		for i, mask := range p.Masks {
-			hit = hit || p.IoU[i] == r.IoUPred && mask.Equal(r.Mask)
+			hit = hit || p.IoUPred[i] == r.IoUPred && mask.Equal(r.Mask)
 		}
 		assert.True(t, hit, "region of prompt %d", r.Prompt)
 	}

@@ -69,7 +69,7 @@ func lowRes(t *testing.T, m *sam.Model, e *sam.Embedding) *sam.Logits {
 
 func equalPrediction(t *testing.T, want, got *sam.Prediction, msg ...any) {
 	t.Helper()
-	require.Equal(t, want.IoU, got.IoU, msg...)
+	require.Equal(t, want.IoUPred, got.IoUPred, msg...)
 	require.Equal(t, want.LowRes, got.LowRes, msg...)
 	require.Equal(t, want.Logits, got.Logits, msg...)
 	require.Len(t, got.Masks, len(want.Masks), msg...)
@@ -144,7 +144,7 @@ func TestLocal(t *testing.T) {
 			assert.True(t, want.Equal(local[i].Masks[k]), "prompt %d, mask %d", i, k)
 		}
 		assert.Equal(t, all[i].LowRes, local[i].LowRes)
-		assert.Equal(t, all[i].IoU, local[i].IoU)
+		assert.Equal(t, all[i].IoUPred, local[i].IoUPred)
 	}
 	assert.Positive(t, outside)
 	assert.Positive(t, apart)
@@ -208,7 +208,7 @@ func TestManyGoroutines(t *testing.T) {
 			}
 			e.Tensor()
 			for i := range want {
-				assert.Equal(t, want[i].IoU, got[i].IoU)
+				assert.Equal(t, want[i].IoUPred, got[i].IoUPred)
 				assert.Equal(t, want[i].LowRes, got[i].LowRes)
 			}
 		})

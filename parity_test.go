@@ -235,12 +235,12 @@ func predictions(t *testing.T, m *sam.Model, e *sam.Embedding, p sam.Prompt, q *
 	for _, single := range []bool{true, false} {
 		r, err := m.Predict(context.Background(), e, p, sam.PredictOptions{SingleMask: single, KeepLogits: true})
 		require.NoError(t, err)
-		all.IoU = append(all.IoU, r.IoU...)
+		all.IoUPred = append(all.IoUPred, r.IoUPred...)
 		all.LowRes = append(all.LowRes, r.LowRes...)
 		all.Logits = append(all.Logits, r.Logits...)
 		all.Masks = append(all.Masks, r.Masks...)
 	}
-	for name, got := range map[string][]float32{"iou": all.IoU, "lowres": flat(all.LowRes), "logits": flat(all.Logits)} {
+	for name, got := range map[string][]float32{"iou": all.IoUPred, "lowres": flat(all.LowRes), "logits": flat(all.Logits)} {
 		want, err := q.Stage(name)
 		require.NoError(t, err)
 		picked, err := want.Pick(got)

@@ -31,17 +31,17 @@ type PredictOptions struct {
 
 // Prediction is the decoder's answer to one prompt.
 type Prediction struct {
-	Masks  []*Mask   // binary, at the picture's size, in the decoder's order
-	IoU    []float32 // the model's guess for each mask; it can exceed 1
-	LowRes []Logits  // low-resolution logits, to feed back as Prompt.Mask
-	Logits []Logits  // at the picture's size, when KeepLogits
+	Masks   []*Mask   // binary, at the picture's size, in the decoder's order
+	IoUPred []float32 // the model's guess for each mask; it can exceed 1
+	LowRes  []Logits  // low-resolution logits, to feed back as Prompt.Mask
+	Logits  []Logits  // at the picture's size, when KeepLogits
 }
 
 // Best is the index of the mask that the model thinks best.
 func (p *Prediction) Best() int {
 	best := 0
-	for i, v := range p.IoU {
-		if v > p.IoU[best] {
+	for i, v := range p.IoUPred {
+		if v > p.IoUPred[best] {
 			best = i
 		}
 	}
@@ -167,7 +167,7 @@ func (m *Model) prediction(k decoderKey, logits, iou []float32) *Prediction {
 	for i, t := range k.masks(m.cfg.Decoder.MaskTokens) {
 		low := append([]float32(nil), logits[i*s*s:(i+1)*s*s]...)
 		p.LowRes = append(p.LowRes, Logits{H: s, W: s, Data: low})
-		p.IoU = append(p.IoU, iou[t])
+		p.IoUPred = append(p.IoUPred, iou[t])
 	}
 	return p
 }

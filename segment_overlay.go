@@ -29,8 +29,8 @@ func newOverlay(ctx context.Context, s *Slide) (*overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, h := s.Size()
-	return &overlay{c, float64(pic.Rect.Dx()) / float64(w), float64(pic.Rect.Dy()) / float64(h)}, nil
+	size := s.Size()
+	return &overlay{c, float64(pic.Rect.Dx()) / float64(size.W), float64(pic.Rect.Dy()) / float64(size.H)}, nil
 }
 
 // add draws the outlines of an object in the k-th colour.

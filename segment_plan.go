@@ -103,15 +103,16 @@ func newSlidePlan(ctx context.Context, s *Slide, side int, model string, o Segme
 
 // newScalePlan lays out the tiles of one scale.
 func newScalePlan(s *Slide, side int, sc SegmentScale, o SegmentOptions) (*scalePlan, error) {
-	w, h := s.Size()
-	p := &scalePlan{W: w, H: h, FX: 1, FY: 1, Tile: o.Tile, Halo: o.Halo, scale: sc}
+	size := s.Size()
+	p := &scalePlan{W: size.W, H: size.H, FX: 1, FY: 1, Tile: o.Tile, Halo: o.Halo, scale: sc}
 	mx, my := s.MPP()
 	p.MPP = math.Sqrt(mx * my)
 	if sc.MPP != 0 {
-		var err error
-		if p.W, p.H, err = s.SizeAt(sc.MPP); err != nil {
+		size, err := s.SizeAt(sc.MPP)
+		if err != nil {
 			return nil, err
 		}
+		p.W, p.H = size.W, size.H
 		p.MPP, p.FX, p.FY = sc.MPP, sc.MPP/mx, sc.MPP/my
 	}
 	if p.Tile == 0 {
@@ -136,10 +137,10 @@ func newScalePlan(s *Slide, side int, sc SegmentScale, o SegmentOptions) (*scale
 			}
 			return int(float64(v)/f + 1e-6)
 		}
-		r = r.Intersect(image.Rect(0, 0, w, h))
+		r = r.Intersect(image.Rect(0, 0, size.W, size.H))
 		p.Area = p.Area.Intersect(image.Rect(at(r.Min.X, p.FX, false), at(r.Min.Y, p.FY, false), at(r.Max.X, p.FX, true), at(r.Max.Y, p.FY, true)))
 		if p.Area.Empty() {
-			return nil, fmt.Errorf("region %v lies outside the slide of %d x %d", o.Region, w, h)
+			return nil, fmt.Errorf("region %v lies outside the slide of %d x %d", o.Region, size.W, size.H)
 		}
 	}
 	// At the slide's edge a core needs no halo beside it and is wider by one.

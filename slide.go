@@ -115,10 +115,10 @@ func (s *Slide) Levels() []SlideLevel {
 	return out
 }
 
-// Size returns the width and height of level 0 in pixels.
-func (s *Slide) Size() (w, h int) {
+// Size returns the size of level 0 in pixels.
+func (s *Slide) Size() Size {
 	l := s.w.Levels()[0]
-	return l.W, l.H
+	return Size{H: l.H, W: l.W}
 }
 
 // MPP returns the micrometres per pixel of level 0 along x and y, 0 if the
@@ -186,11 +186,14 @@ func (s *Slide) ReadAt(ctx context.Context, mpp float64, r image.Rectangle) (*im
 }
 
 // SizeAt returns the size of the slide in pixels of mpp micrometres.
-func (s *Slide) SizeAt(mpp float64) (w, h int, err error) {
-	if w, h, err = s.w.SizeAt(mpp); err != nil {
-		return 0, 0, fmt.Errorf("sam: slide: %w", err)
+//
+// The error wraps ErrNoMPP if the slide's pixel size is unknown.
+func (s *Slide) SizeAt(mpp float64) (Size, error) {
+	w, h, err := s.w.SizeAt(mpp)
+	if err != nil {
+		return Size{}, fmt.Errorf("sam: slide: %w", err)
 	}
-	return w, h, nil
+	return Size{H: h, W: w}, nil
 }
 
 // Close closes the file. Reads under way must have ended.

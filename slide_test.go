@@ -22,7 +22,8 @@ func TestSlide(t *testing.T) {
 	s, err := sam.OpenSlideWith(pyramid, sam.SlideOptions{CacheBytes: 1 << 16})
 	require.NoError(t, err)
 	defer s.Close()
-	w, h := s.Size()
+	size := s.Size()
+	w, h := size.W, size.H
 	x, y := s.MPP()
 	assert.Equal(t, []int{83, 61}, []int{w, h})
 	assert.InDelta(t, 0.25, x, 1e-9)

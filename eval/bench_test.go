@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/eval/internal/rng"
 )
@@ -15,7 +16,7 @@ import (
 func nuclei(side, n int) (truth, pred eval.Labels) {
 	r := rng.New(4, "speed")
 	radius := 0.35 * float64(side) / math.Sqrt(float64(n))
-	truth, pred = eval.NewLabels(side, side), eval.NewLabels(side, side)
+	truth, pred = eval.NewLabels(sam.Size{H: side, W: side}), eval.NewLabels(sam.Size{H: side, W: side})
 	for i := range n {
 		x, y := r.Float64()*float64(side), r.Float64()*float64(side)
 		s := radius * (0.6 + 0.8*r.Float64())

@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"github.com/sbinet/npyio/npz"
-	"github.com/slidesam/sam/eval"
 	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 )
 
 // goldenVersion must be VERSION of testdata/make.py.
@@ -60,7 +62,7 @@ func loadGolden(t testing.TB) *golden {
 	at := 0
 	for i, name := range strings.Split(string(cases), "\n") {
 		h, w := int(shapes[2*i]), int(shapes[2*i+1])
-		c := goldenCase{name: name, truth: eval.NewLabels(h, w), pred: eval.NewLabels(h, w), row: values[i*len(names) : (i+1)*len(names)]}
+		c := goldenCase{name: name, truth: eval.NewLabels(sam.Size{H: h, W: w}), pred: eval.NewLabels(sam.Size{H: h, W: w}), row: values[i*len(names) : (i+1)*len(names)]}
 		for j := range h * w {
 			c.truth.Pix[j], c.pred.Pix[j] = int32(truth[at+j]), int32(pred[at+j])
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval/internal/region"
 )
 
@@ -50,10 +51,10 @@ func (s Spacing) check() error {
 }
 
 // NewMask returns an empty mask of the given size.
-func NewMask(h, w int) Mask { return Mask{H: h, W: w, Pix: make([]bool, h*w)} }
+func NewMask(s sam.Size) Mask { return Mask{H: s.H, W: s.W, Pix: make([]bool, s.H*s.W)} }
 
 // NewLabels returns a picture without instances of the given size.
-func NewLabels(h, w int) Labels { return Labels{H: h, W: w, Pix: make([]int32, h*w)} }
+func NewLabels(s sam.Size) Labels { return Labels{H: s.H, W: s.W, Pix: make([]int32, s.H*s.W)} }
 
 // At says whether the pixel x, y is set. Pixels outside are not.
 func (m Mask) At(x, y int) bool {
@@ -73,7 +74,7 @@ func (m Mask) Area() int {
 
 // Labels returns the mask as one instance with number 1.
 func (m Mask) Labels() Labels {
-	l := NewLabels(m.H, m.W)
+	l := NewLabels(sam.Size{H: m.H, W: m.W})
 	for i, v := range m.Pix {
 		if v {
 			l.Pix[i] = 1
@@ -84,7 +85,7 @@ func (m Mask) Labels() Labels {
 
 // Mask returns the pixels that belong to any instance.
 func (l Labels) Mask() Mask {
-	m := NewMask(l.H, l.W)
+	m := NewMask(sam.Size{H: l.H, W: l.W})
 	for i, v := range l.Pix {
 		m.Pix[i] = v != 0
 	}
@@ -93,7 +94,7 @@ func (l Labels) Mask() Mask {
 
 // Only returns the pixels of one instance.
 func (l Labels) Only(id int32) Mask {
-	m := NewMask(l.H, l.W)
+	m := NewMask(sam.Size{H: l.H, W: l.W})
 	for i, v := range l.Pix {
 		m.Pix[i] = v == id
 	}

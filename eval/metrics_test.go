@@ -5,13 +5,15 @@ import (
 	"math"
 	"testing"
 
-	"github.com/slidesam/sam/eval"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 )
 
 func labels(rows ...[]int32) eval.Labels {
-	l := eval.NewLabels(len(rows), len(rows[0]))
+	l := eval.NewLabels(sam.Size{H: len(rows), W: len(rows[0])})
 	for y, r := range rows {
 		copy(l.Pix[y*l.W:], r)
 	}
@@ -19,9 +21,9 @@ func labels(rows ...[]int32) eval.Labels {
 }
 
 func TestBadPictures(t *testing.T) {
-	a, b := eval.NewLabels(2, 3), eval.NewLabels(3, 2)
+	a, b := eval.NewLabels(sam.Size{H: 2, W: 3}), eval.NewLabels(sam.Size{H: 3, W: 2})
 	short := eval.Labels{H: 2, W: 3, Pix: make([]int32, 5)}
-	neg := eval.NewLabels(2, 3)
+	neg := eval.NewLabels(sam.Size{H: 2, W: 3})
 	neg.Pix[4] = -1
 	_, err := eval.NewOverlap(a, b)
 	require.ErrorIs(t, err, eval.ErrSize)
@@ -52,7 +54,7 @@ func TestBadPictures(t *testing.T) {
 }
 
 func TestEmptyPolicy(t *testing.T) {
-	z := eval.NewLabels(4, 4)
+	z := eval.NewLabels(sam.Size{H: 4, W: 4})
 	for _, tt := range []struct {
 		e               eval.Empty
 		score, distance float64
@@ -160,7 +162,7 @@ func TestMatchedSurfaces(t *testing.T) {
 	require.Len(t, s, 2)
 	assert.Equal(t, 0.25, s[0].Hausdorff(eval.EmptyNaN))
 	assert.Zero(t, s[1].Hausdorff(eval.EmptyNaN))
-	other, err := eval.NewOverlap(pred, eval.NewLabels(2, 6))
+	other, err := eval.NewOverlap(pred, eval.NewLabels(sam.Size{H: 2, W: 6}))
 	require.NoError(t, err)
 	_, err = eval.MatchedSurfaces(truth, pred, other, nil, eval.SurfaceMONAI, eval.Spacing{})
 	require.Error(t, err)
@@ -211,7 +213,7 @@ func ExampleNewSurface() {
 // by a transform; they must be what comparison gives.
 func TestScatteredInstances(t *testing.T) {
 	const side = 60
-	a, b := eval.NewLabels(side, side), eval.NewLabels(side, side)
+	a, b := eval.NewLabels(sam.Size{H: side, W: side}), eval.NewLabels(sam.Size{H: side, W: side})
 	state := uint32(1)
 	for i := range a.Pix {
 		state = state*1664525 + 1013904223

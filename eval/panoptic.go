@@ -3,6 +3,8 @@ package eval
 import (
 	"fmt"
 	"math"
+
+	"github.com/slidesam/sam"
 )
 
 // PQConvention says whose small constants enter panoptic quality.
@@ -116,7 +118,7 @@ func (s Instances) only(class int) Labels {
 	for id, c := range s.Class {
 		keep[id] = c == class
 	}
-	l := NewLabels(s.H, s.W)
+	l := NewLabels(sam.Size{H: s.H, W: s.W})
 	for i, v := range s.Pix {
 		if v != 0 && keep[v] {
 			l.Pix[i] = v

@@ -6,6 +6,7 @@ import (
 	"image"
 	"math"
 
+	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 )
@@ -93,7 +94,7 @@ func (p *Picture) Rescale(mpp float64) (*Picture, error) {
 		img.Pix[4*i], img.Pix[4*i+1], img.Pix[4*i+2], img.Pix[4*i+3] = rgb[3*i], rgb[3*i+1], rgb[3*i+2], 255
 	}
 	out := *p
-	out.Image, out.MPP, out.Truth = img, mpp, NewLabels(h, w)
+	out.Image, out.MPP, out.Truth = img, mpp, NewLabels(sam.Size{H: h, W: w})
 	for y := range h {
 		sy := (2*y + 1) * p.Truth.H / (2 * h)
 		for x := range w {

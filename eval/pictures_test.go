@@ -6,8 +6,10 @@ import (
 	"os"
 	"testing"
 
-	"github.com/slidesam/sam/eval"
 	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 )
 
 // grayLabels reads a colour PNG as labels: gray = .299R + .587G + .114B,
@@ -20,7 +22,7 @@ func grayLabels(t testing.TB, path string) eval.Labels {
 	img, err := png.Decode(f)
 	require.NoError(t, err)
 	b := img.Bounds()
-	l := eval.NewLabels(b.Dy(), b.Dx())
+	l := eval.NewLabels(sam.Size{H: b.Dy(), W: b.Dx()})
 	for y := range l.H {
 		for x := range l.W {
 			r, g, bl, _ := img.At(b.Min.X+x, b.Min.Y+y).RGBA()

@@ -4,15 +4,17 @@ import (
 	"math"
 	"testing"
 
-	"github.com/slidesam/sam/eval"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 )
 
 // drawLabels draws blocks of instances over each other: touching, nested, cut
 // off at the border, sometimes none.
 func drawLabels(t *rapid.T, h, w int, name string) eval.Labels {
-	l := eval.NewLabels(h, w)
+	l := eval.NewLabels(sam.Size{H: h, W: w})
 	for range rapid.IntRange(0, 6).Draw(t, name+" n") {
 		id := int32(rapid.IntRange(0, 5).Draw(t, name+" id"))
 		x0, y0 := rapid.IntRange(0, w-1).Draw(t, "x0"), rapid.IntRange(0, h-1).Draw(t, "y0")
@@ -94,7 +96,7 @@ func TestProperties(t *testing.T) {
 		// instance numbers are names: any others, in the same order since the
 		// lowest wins ties, say the same
 		step, off := int32(rapid.IntRange(1, 1<<20).Draw(t, "step")), int32(rapid.IntRange(0, 1<<20).Draw(t, "offset"))
-		c := eval.NewLabels(h, w)
+		c := eval.NewLabels(sam.Size{H: h, W: w})
 		for i, v := range b.Pix {
 			if v != 0 {
 				c.Pix[i] = v*step + off
@@ -128,7 +130,7 @@ func TestCountsPool(t *testing.T) {
 		var n eval.Counts
 		var seg eval.Segmentation
 		var aji, plus, dice eval.Aggregated
-		wideT, wideP := eval.NewLabels(2*h, w), eval.NewLabels(2*h, w)
+		wideT, wideP := eval.NewLabels(sam.Size{H: 2 * h, W: w}), eval.NewLabels(sam.Size{H: 2 * h, W: w})
 		for i := range truth {
 			truth[i], pred[i] = drawLabels(t, h, w, "truth"), drawLabels(t, h, w, "prediction")
 			o, err := eval.NewOverlap(truth[i], pred[i])

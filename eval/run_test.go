@@ -16,13 +16,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // seer is a model that reads the truth out of the picture's colours and finds
@@ -40,7 +41,7 @@ func (s *seer) Fingerprint() [16]byte { return [16]byte{1, byte(s.blind)} }
 
 func (s *seer) Embed(_ context.Context, img image.Image) (*sam.Embedding, error) {
 	b := img.Bounds()
-	l := eval.NewLabels(b.Dy(), b.Dx())
+	l := eval.NewLabels(sam.Size{H: b.Dy(), W: b.Dx()})
 	for y := range l.H {
 		for x := range l.W {
 			r, _, _, _ := img.At(x, y).RGBA()
@@ -112,9 +113,9 @@ func (s *seer) PredictBatch(ctx context.Context, e *sam.Embedding, ps []sam.Prom
 		if err != nil {
 			return nil, err
 		}
-		pr := &sam.Prediction{Masks: []*sam.Mask{m}, IoU: []float32{0.95}, LowRes: []sam.Logits{{H: 1, W: 1, Data: []float32{0}}}}
+		pr := &sam.Prediction{Masks: []*sam.Mask{m}, IoUPred: []float32{0.95}, LowRes: []sam.Logits{{H: 1, W: 1, Data: []float32{0}}}}
 		if !o.SingleMask {
-			pr.Masks, pr.IoU, pr.LowRes = []*sam.Mask{none, m, none}, []float32{0.2, 0.95, 0.3}, append(pr.LowRes, pr.LowRes[0], pr.LowRes[0])
+			pr.Masks, pr.IoUPred, pr.LowRes = []*sam.Mask{none, m, none}, []float32{0.2, 0.95, 0.3}, append(pr.LowRes, pr.LowRes[0], pr.LowRes[0])
 		}
 		out = append(out, pr)
 	}
@@ -145,7 +146,7 @@ func discs(n int) pictures {
 		p.Image = img
 		out = append(out, p)
 	}
-	return append(out, &eval.Picture{Item: eval.Item{ID: "nothing"}, Image: image.NewRGBA(image.Rect(0, 0, 9, 7)), Truth: eval.NewLabels(7, 9), MPP: 0.25})
+	return append(out, &eval.Picture{Item: eval.Item{ID: "nothing"}, Image: image.NewRGBA(image.Rect(0, 0, 9, 7)), Truth: eval.NewLabels(sam.Size{H: 7, W: 9}), MPP: 0.25})
 }
 
 func settings() []eval.Setting {
@@ -323,7 +324,7 @@ func TestRunRefuses(t *testing.T) {
 	require.ErrorContains(t, run(data, eval.Options{Settings: s, MPP: []float64{-1}}), "-1 micrometres")
 	require.ErrorContains(t, run(data, eval.Options{Settings: []eval.Setting{{Name: "x"}}}), "prompting")
 	wrong := *data[0]
-	wrong.Truth = eval.NewLabels(3, 3)
+	wrong.Truth = eval.NewLabels(sam.Size{H: 3, W: 3})
 	require.ErrorIs(t, run(pictures{&wrong}, eval.Options{Settings: s}), eval.ErrSize)
 	unknown := *data[0]
 	unknown.MPP = 0

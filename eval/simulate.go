@@ -314,7 +314,7 @@ func (s Simulated) Oracle(truth Labels) Labels {
 			keep[t] = true
 		}
 	}
-	out := NewLabels(truth.H, truth.W)
+	out := NewLabels(sam.Size{H: truth.H, W: truth.W})
 	for i, v := range truth.Pix {
 		if v != 0 && keep[v] {
 			out.Pix[i] = v

@@ -5,11 +5,12 @@ import (
 	"math"
 	"testing"
 
-	"github.com/slidesam/sam"
-	"github.com/slidesam/sam/eval"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 )
 
 func drawSetting(t *rapid.T) eval.Setting {
@@ -91,7 +92,7 @@ func TestSimulateProperties(t *testing.T) {
 }
 
 func TestSimulateCounts(t *testing.T) {
-	truth := eval.NewLabels(40, 40)
+	truth := eval.NewLabels(sam.Size{H: 40, W: 40})
 	for y := range 10 {
 		for x := range 10 {
 			truth.Pix[(y+5)*40+x+5] = 3
@@ -172,7 +173,7 @@ func TestSettingCheck(t *testing.T) {
 			s := ok
 			f(&s)
 			require.Error(t, s.Check())
-			_, err := eval.Simulate(eval.NewLabels(2, 2), s, 0, "")
+			_, err := eval.Simulate(eval.NewLabels(sam.Size{H: 2, W: 2}), s, 0, "")
 			require.Error(t, err)
 		})
 	}
@@ -198,11 +199,11 @@ func TestNextClickConverges(t *testing.T) {
 		}
 		require.Equal(t, truth, pred)
 	})
-	_, _, err := eval.NextClick(eval.NewMask(1, 2), eval.NewMask(2, 1), nil)
+	_, _, err := eval.NextClick(eval.NewMask(sam.Size{H: 1, W: 2}), eval.NewMask(sam.Size{H: 2, W: 1}), nil)
 	require.ErrorIs(t, err, eval.ErrSize)
 	// a pixel clicked before is not clicked again
 	truth := eval.Mask{H: 1, W: 3, Pix: []bool{true, false, false}}
-	_, more, err := eval.NextClick(truth, eval.NewMask(1, 3), []sam.Point{{X: 0.5, Y: 0.5}})
+	_, more, err := eval.NextClick(truth, eval.NewMask(sam.Size{H: 1, W: 3}), []sam.Point{{X: 0.5, Y: 0.5}})
 	require.NoError(t, err)
 	assert.False(t, more)
 }

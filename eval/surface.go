@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval/internal/edt"
 	"github.com/slidesam/sam/eval/internal/region"
 )
@@ -76,7 +77,7 @@ func (m Mask) bounds() image.Rectangle {
 
 // crop returns the pixels of a box inside the mask.
 func (m Mask) crop(r image.Rectangle) Mask {
-	out := NewMask(r.Dy(), r.Dx())
+	out := NewMask(sam.Size{H: r.Dy(), W: r.Dx()})
 	for y := range out.H {
 		copy(out.Pix[y*out.W:(y+1)*out.W], m.Pix[(y+r.Min.Y)*m.W+r.Min.X:])
 	}

@@ -196,15 +196,15 @@ func (t *trial) single(p sam.Prompt) bool {
 }
 
 func (t *trial) choose(p *sam.Prediction, targets []int32) (answer, error) {
-	if len(p.Masks) == 0 || len(p.IoU) != len(p.Masks) {
-		return answer{}, fmt.Errorf("prediction with %d masks and %d predicted IoU", len(p.Masks), len(p.IoU))
+	if len(p.Masks) == 0 || len(p.IoUPred) != len(p.Masks) {
+		return answer{}, fmt.Errorf("prediction with %d masks and %d predicted IoU", len(p.Masks), len(p.IoUPred))
 	}
 	var best answer
 	for i, m := range p.Masks {
 		if m.Size() != (sam.Size{H: t.p.Truth.H, W: t.p.Truth.W}) {
 			return answer{}, fmt.Errorf("%w: mask of %s, picture [%d, %d]", ErrSize, m.Size(), t.p.Truth.H, t.p.Truth.W)
 		}
-		a := answer{mask: m, iouPred: float64(p.IoU[i]), iou: math.NaN()}
+		a := answer{mask: m, iouPred: float64(p.IoUPred[i]), iou: math.NaN()}
 		if i < len(p.LowRes) {
 			a.lowRes = p.LowRes[i]
 		}
@@ -298,7 +298,7 @@ func (t *trial) nextClick(m *sam.Mask, targets []int32, clicked []sam.Point) (sa
 		box = box.Union(t.boxes[id])
 		in[id] = true
 	}
-	truth, pred := NewMask(box.Dy(), box.Dx()), NewMask(box.Dy(), box.Dx())
+	truth, pred := NewMask(sam.Size{H: box.Dy(), W: box.Dx()}), NewMask(sam.Size{H: box.Dy(), W: box.Dx()})
 	for y := range truth.H {
 		for x := range truth.W {
 			v := t.p.Truth.Pix[(y+box.Min.Y)*t.p.Truth.W+x+box.Min.X]
@@ -372,7 +372,7 @@ func (t *trial) instances(answers []answer, joint bool) Labels {
 		}
 		return 0
 	})
-	l := NewLabels(t.p.Truth.H, t.p.Truth.W)
+	l := NewLabels(sam.Size{H: t.p.Truth.H, W: t.p.Truth.W})
 	for _, a := range order {
 		for r := range a.mask.Runs() {
 			row := l.Pix[r.Y*l.W+r.X0 : r.Y*l.W+r.X1]

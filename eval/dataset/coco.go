@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/paulmach/orb"
+
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 )
@@ -115,7 +116,7 @@ func cocoPicture(img image.Image, size image.Point, list []cocoAnnotation, class
 	if size != (image.Point{}) && size != got {
 		return nil, fmt.Errorf("%w: picture of %d x %d, annotated as %d x %d", ErrLayout, got.X, got.Y, size.X, size.Y)
 	}
-	p := &eval.Picture{Image: img, MPP: mpp, Truth: eval.NewLabels(got.Y, got.X), Class: map[int32]int{}}
+	p := &eval.Picture{Image: img, MPP: mpp, Truth: eval.NewLabels(sam.Size{H: got.Y, W: got.X}), Class: map[int32]int{}}
 	for i, a := range list {
 		if a.Crowd != 0 {
 			continue

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 )
 
@@ -149,7 +150,7 @@ func matPicture(img, mat string, names ...string) (*eval.Picture, map[string]*ma
 		return nil, nil, fmt.Errorf("%w: %s: inst_map has dimensions %v, want two", ErrFormat, mat, inst.dims)
 	}
 	h, w := inst.dims[0], inst.dims[1]
-	p.Truth = eval.NewLabels(h, w)
+	p.Truth = eval.NewLabels(sam.Size{H: h, W: w})
 	for x := range w { // column-major
 		for y := range h {
 			if p.Truth.Pix[y*w+x], err = instance(inst.data[x*h+y]); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/paulmach/orb"
+
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 )
@@ -101,10 +102,11 @@ func wholeSlide(ctx context.Context, path, notes string, mpp float64) (*eval.Pic
 		return nil, err
 	}
 	defer sl.Close()
-	w, h, err := sl.SizeAt(mpp)
+	size, err := sl.SizeAt(mpp)
 	if err != nil {
 		return nil, err
 	}
+	w, h := size.W, size.H
 	if w <= 0 || h <= 0 || w > maxPixels/h {
 		return nil, fmt.Errorf("%w: %s: %d x %d pixels at %g micrometres, at most %d in all are read", ErrFormat, path, w, h, mpp, maxPixels)
 	}
@@ -113,7 +115,7 @@ func wholeSlide(ctx context.Context, path, notes string, mpp float64) (*eval.Pic
 		return nil, err
 	}
 	opaque(img)
-	p := &eval.Picture{Image: img, MPP: mpp, Truth: eval.NewLabels(h, w)}
+	p := &eval.Picture{Image: img, MPP: mpp, Truth: eval.NewLabels(sam.Size{H: h, W: w})}
 	if notes == "" {
 		return p, nil
 	}

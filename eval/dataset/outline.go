@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/paulmach/orb"
+
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 )
@@ -34,7 +35,7 @@ func paint(l eval.Labels, id int32, area orb.MultiPolygon) error {
 
 // paintAll numbers outlines from 1, later ones over earlier ones.
 func paintAll(h, w int, list []outline) (eval.Labels, error) {
-	l := eval.NewLabels(h, w)
+	l := eval.NewLabels(sam.Size{H: h, W: w})
 	for i, o := range list {
 		if err := paint(l, int32(i+1), o.area); err != nil {
 			return l, fmt.Errorf("%w: outline %s: %w", ErrFormat, o.id, err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 )
 
@@ -46,7 +47,7 @@ func PanNuke(dir string) (*Set, error) {
 			if err != nil {
 				return nil, err
 			}
-			p := &eval.Picture{Image: img, MPP: 0.25, Truth: eval.NewLabels(masks.shape[1], masks.shape[2]), Class: map[int32]int{}}
+			p := &eval.Picture{Image: img, MPP: 0.25, Truth: eval.NewLabels(sam.Size{H: masks.shape[1], W: masks.shape[2]}), Class: map[int32]int{}}
 			// numbers are unique within a channel only
 			ids := map[[2]int]int32{}
 			for j := range p.Truth.Pix {
@@ -143,7 +144,7 @@ func CoNIC(dir string) (*Set, error) {
 			if err != nil {
 				return nil, err
 			}
-			p := &eval.Picture{Image: img, MPP: 0.5, Truth: eval.NewLabels(labels.shape[1], labels.shape[2])}
+			p := &eval.Picture{Image: img, MPP: 0.5, Truth: eval.NewLabels(sam.Size{H: labels.shape[1], W: labels.shape[2]})}
 			for j := range p.Truth.Pix {
 				if p.Truth.Pix[j], err = instance(m[2*j]); err != nil {
 					return nil, fmt.Errorf("%s: %w", labels.path, err)

@@ -10,9 +10,11 @@ import (
 	_ "image/png"
 	"os"
 
-	"github.com/slidesam/sam/eval"
 	_ "golang.org/x/image/bmp" // registers the format
 	_ "golang.org/x/image/tiff"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 )
 
 // maxPixels is the largest picture that is read whole, 16,384 x 16,384: a file
@@ -62,7 +64,7 @@ func readPicture(path string) (img image.Image, err error) {
 // bits, palette indices, or colours with three equal channels.
 func labelsOf(img image.Image) (eval.Labels, error) {
 	b := img.Bounds()
-	l := eval.NewLabels(b.Dy(), b.Dx())
+	l := eval.NewLabels(sam.Size{H: b.Dy(), W: b.Dx()})
 	for y := range l.H {
 		for x := range l.W {
 			v, ok := labelAt(img, b.Min.X+x, b.Min.Y+y)
@@ -102,7 +104,7 @@ func labelAt(img image.Image, x, y int) (int32, bool) {
 // counts by its colours, and values of 0 and 1 alone mean just that.
 func maskOf(img image.Image) eval.Mask {
 	b := img.Bounds()
-	m := eval.NewMask(b.Dy(), b.Dx())
+	m := eval.NewMask(sam.Size{H: b.Dy(), W: b.Dx()})
 	grey := make([]uint16, len(m.Pix))
 	top, deep := uint16(0), false
 	for y := range m.H {

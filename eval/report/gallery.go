@@ -158,7 +158,7 @@ func tint(px []uint8, c color.NRGBA, a float64) {
 }
 
 func shrink(l eval.Labels, h, w int) eval.Labels {
-	out := eval.NewLabels(h, w)
+	out := eval.NewLabels(sam.Size{H: h, W: w})
 	for y := range h {
 		for x := range w {
 			out.Pix[y*w+x] = l.Pix[(2*y+1)*l.H/(2*h)*l.W+(2*x+1)*l.W/(2*w)]

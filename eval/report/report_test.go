@@ -18,11 +18,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/eval/report"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // squares is a data set of pictures with squares, and a model that answers a
@@ -43,7 +44,7 @@ func (s *squares) Fingerprint() [16]byte { return [16]byte{7} }
 
 func (s *squares) Load(_ context.Context, i int) (*eval.Picture, error) {
 	const side = 40
-	p := &eval.Picture{Item: s.Item(i), Truth: eval.NewLabels(side, side), MPP: 0.25}
+	p := &eval.Picture{Item: s.Item(i), Truth: eval.NewLabels(sam.Size{H: side, W: side}), MPP: 0.25}
 	img := image.NewRGBA(image.Rect(0, 0, side, side))
 	for y := range side {
 		for x := range side {
@@ -103,7 +104,7 @@ func (s *squares) PredictBatch(_ context.Context, e *sam.Embedding, ps []sam.Pro
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &sam.Prediction{Masks: []*sam.Mask{m}, IoU: []float32{0.8}})
+		out = append(out, &sam.Prediction{Masks: []*sam.Mask{m}, IoUPred: []float32{0.8}})
 	}
 	return out, nil
 }

@@ -184,7 +184,7 @@ func (j job) segment(ctx context.Context, m *sam.Model, e *sam.Embedding) ([]obj
 				name = fmt.Sprint("object ", of[k])
 			}
 			best := r.Best()
-			objects[of[k]] = object{name, ps[k], r.Masks[best], r.IoU[best]}
+			objects[of[k]] = object{name, ps[k], r.Masks[best], r.IoUPred[best]}
 		}
 	}
 	return objects, nil

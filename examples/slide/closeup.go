@@ -27,7 +27,8 @@ const closeUpSide = 900
 // closeUp draws the field of the slide with the most objects and returns its
 // place on level 0. Neither the table nor the outlines are held in memory.
 func closeUp(ctx context.Context, s *sam.Slide, dir string, res *sam.SegmentResult) (image.Rectangle, error) {
-	w, h := s.Size()
+	size := s.Size()
+	w, h := size.W, size.H
 	mpp, own := res.Scales[len(res.Scales)-1].MPP, 0.0
 	f := 1.0 // level-0 pixels per pixel
 	if own, _ = s.MPP(); own > 0 {

@@ -71,10 +71,11 @@ func demo(ctx context.Context, m *sam.Model, j *job, log *slog.Logger, stdout io
 		return err
 	}
 	fine := res.Scales[len(res.Scales)-1].MPP
-	w, h, err := s.SizeAt(fine)
+	size, err := s.SizeAt(fine)
 	if err != nil {
 		return err
 	}
+	w, h := size.W, size.H
 	var notes []string
 	if max(w, h) <= maxTruth {
 		_, truth := src.slide.Region(0, 0, w, h, fine)
@@ -140,7 +141,7 @@ func compare(dir string, truth *synth.Truth, mpp float64, s *sam.Slide) (compari
 // readOutlines draws the objects of a scale in a GeoJSON file as labels of h x
 // w pixels, f of which are one of level 0.
 func readOutlines(path string, w, h int, mpp, f float64) (eval.Labels, error) {
-	l := eval.NewLabels(h, w)
+	l := eval.NewLabels(sam.Size{H: h, W: w})
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return l, err

@@ -113,9 +113,9 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		return err
 	}
 	defer s.Close()
-	width, height := s.Size()
+	size := s.Size()
 	mpp, _ := s.MPP()
-	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", width, "height", height, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())
+	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", size.W, "height", size.H, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())
 	res, err := segment(ctx, m, s, w.out, j, log)
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.slide, err)

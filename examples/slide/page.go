@@ -77,7 +77,8 @@ footer{margin-top:2em;color:#555}
 
 // writePage writes one page that needs no other file to be looked at.
 func writePage(ctx context.Context, dir string, p page) error {
-	w, h := p.Slide.Size()
+	size := p.Slide.Size()
+	w, h := size.W, size.H
 	mpp, _ := p.Slide.MPP()
 	scales, err := summarise(dir, p.Result)
 	if err != nil {

@@ -185,7 +185,7 @@ func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (scor
 					d, iou := o.agree(p.Masks[p.Best()])
 					*sum += d
 					if j < 2 {
-						s.iouError[l] += math.Abs(iou-float64(p.IoU[p.Best()])) / 2
+						s.iouError[l] += math.Abs(iou-float64(p.IoUPred[p.Best()])) / 2
 					}
 				}
 			}
