@@ -56,7 +56,3 @@ func (c drawnCrop) decode(_ context.Context, ps []Prompt, _ wanted, use func(i i
 func BoxNMS(boxes [][4]float32, scores []float32, thresh float64) []int {
 	return boxNMS(boxes, scores, thresh)
 }
-
-// FillHoles and DropIslands are the steps of the removal of small regions.
-func (m *Mask) FillHoles(area int) (*Mask, bool, error)   { return m.fillHoles(area) }
-func (m *Mask) DropIslands(area int) (*Mask, bool, error) { return m.dropIslands(area) }

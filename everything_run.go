@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/resample"
 )
 
@@ -145,7 +146,7 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 		return
 	}
 	at := a.region.Crop.Min
-	b, err := newMaskBuilder(g.size, hull.Add(at))
+	b, err := mask.NewBuilder(mask.Size(g.size), hull.Add(at))
 	if err != nil {
 		a.err = err
 		return
@@ -171,7 +172,7 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 		}
 		from, to := max(hull.Min.X, x0), min(hull.Max.X, x0+len(row))
 		if from < to {
-			kernel.SetAbove(b.row(y+at.Y), from+at.X-b.x0, row[from-x0:to-x0], mid)
+			kernel.SetAbove(b.Row(y+at.Y), from+at.X-b.Left(), row[from-x0:to-x0], mid)
 		}
 	})
 	if a.err != nil {
@@ -184,12 +185,13 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 	if g.StabilityScoreThresh > 0 && !(a.region.Stability >= float32(g.StabilityScoreThresh)) {
 		return
 	}
-	a.region.Mask = b.mask()
+	m := b.Mask()
 	if g.Local {
-		if a.region.Mask, a.err = a.region.Mask.on(g.asked(a.region)); a.err != nil {
+		if m, a.err = on(m, g.asked(a.region)); a.err != nil {
 			return
 		}
 	}
+	a.region.Mask = (*Mask)(m)
 	a.keep = !g.nearCropEdge(a.region)
 }
 

@@ -92,7 +92,7 @@ func (e *Embedding) HoldImageSide() (release func()) {
 func Specs(c Config) []weights.Spec { return weights.Specs(newParams(c)) }
 
 // On is what PredictOptions.Local keeps of a mask.
-func (m *Mask) On(p Prompt) (*Mask, error) { return m.on(p) }
+func (m *Mask) On(p Prompt) (*Mask, error) { return faceMask("on")(on(m.pixels(), p)) }
 
 // Turned returns the encoder's input [side, side, 3] for a resized picture pix
 // [H, W, 3], turned over.

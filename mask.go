@@ -1,25 +1,28 @@
 package sam
 
 import (
-	"errors"
 	"fmt"
 	"image"
+	"io"
 	"iter"
-	"math/bits"
+
+	"github.com/paulmach/orb"
+
+	"github.com/slidesam/sam/internal/mask"
 )
 
 // ErrMask is wrapped by every error about data that is not a mask: a size out
 // of range, runs that do not fill the picture, polygons that are not finite.
-var ErrMask = errors.New("not a mask")
+var ErrMask = mask.ErrMask
 
-const (
-	// maxMaskSide keeps positions in a mask within 48 bits.
-	maxMaskSide = 1 << 24
-	// maxMaskBytes bounds what one mask may occupy, 131,072 by 131,072 pixels
-	// if they are all set at the far corners: a short run-length code can ask
-	// for any amount.
-	maxMaskBytes = 1 << 31
-)
+// Size is a picture's height and width in pixels.
+type Size struct{ H, W int }
+
+// String writes the size as people do, width first.
+func (s Size) String() string { return mask.Size(s).String() }
+
+// Run is a run of a mask's pixels within one row: columns X0 to X1-1.
+type Run struct{ Y, X0, X1 int }
 
 // Mask is a set of pixels of one picture: what belongs to an object.
 //
@@ -27,205 +30,164 @@ const (
 // (x, y), x right, y down, from (0, 0). Only the rectangle around its pixels
 // is stored, one bit a pixel, so that thousands of small objects on a large
 // picture cost little. The nil Mask has no pixels and no size.
-type Mask struct {
-	size Size
-	box  image.Rectangle // of the pixels; zero if there are none
-	x0   int             // column of bit 0 of each row, a multiple of 64
-	wide int             // words of a row
-	bits []uint64        // [box.Dy(), wide]; bits outside the box are 0
-	area int
+//
+// Masks of pictures of different sizes are compared pixel by pixel from the
+// common corner (0, 0).
+type Mask mask.Mask
+
+// pixels is the mask as the machinery below knows it.
+func (m *Mask) pixels() *mask.Mask { return (*mask.Mask)(m) }
+
+// NewMask returns the mask of the pixels for which in is true. in is called
+// once for each pixel of the picture, row by row. NewMask returns an error
+// that wraps [ErrMask] if a side is not in 1 to 1<<24.
+func NewMask(size Size, in func(x, y int) bool) (*Mask, error) {
+	return faceMask("new mask")(mask.New(mask.Size(size), in))
+}
+
+// MaskFromImage returns the mask of the pixels that are nearer to white than
+// to black: those whose grey value, as image/color.GrayModel computes it
+// without the alpha, is at least 128. That is the rule for masks stored as
+// JPEG, which are not exactly 0 and 255. The mask begins at the top left of
+// img's bounds.
+func MaskFromImage(img image.Image) (*Mask, error) {
+	return faceMask("mask from image")(mask.FromImage(img))
+}
+
+// MaskFromPolygons returns the mask of the pixels whose centre lies in any of
+// the polygons, whose coordinates are pixel corners as those of
+// [Mask.Polygons]: pixel (x, y) has its centre at (x+0.5, y+0.5).
+//
+// Within one polygon the even-odd rule decides, so that inner rings are holes
+// whatever their direction. A centre on an edge belongs to the side with the
+// greater x, or on a horizontal edge the greater y, so that polygons that
+// share an edge share no pixel. Rings need not be closed and may reach beyond
+// the picture. The error wraps [ErrMask] if a coordinate is NaN, infinite or
+// beyond 1e9, or if the size is out of range.
+func MaskFromPolygons(size Size, polygons orb.MultiPolygon) (*Mask, error) {
+	return faceMask("mask from polygons")(mask.FromPolygons(mask.Size(size), polygons))
+}
+
+// Mask returns the mask of the values above threshold, at the size of the
+// logits. It returns an error that wraps [ErrMask] if Data does not hold H*W
+// values.
+func (l Logits) Mask(threshold float32) (*Mask, error) {
+	return faceMask("mask from logits")(mask.FromLogits(mask.Size{H: l.H, W: l.W}, l.Data, threshold))
+}
+
+// faceMask returns a function that hands a mask of package mask to a user: its
+// error says what was tried.
+func faceMask(action string) func(*mask.Mask, error) (*Mask, error) {
+	return func(m *mask.Mask, err error) (*Mask, error) {
+		if err != nil {
+			return nil, fmt.Errorf("sam: %s: %w", action, err)
+		}
+		return (*Mask)(m), nil
+	}
 }
 
 // Size returns the size of the picture that the mask belongs to.
-func (m *Mask) Size() Size {
-	if m == nil {
-		return Size{}
-	}
-	return m.size
-}
+func (m *Mask) Size() Size { return Size(m.pixels().Size()) }
 
 // Area returns the number of pixels.
-func (m *Mask) Area() int {
-	if m == nil {
-		return 0
-	}
-	return m.area
-}
+func (m *Mask) Area() int { return m.pixels().Area() }
 
 // Bounds returns the smallest rectangle that holds all pixels, half-open as
 // in package image: Max is one beyond the last pixel. It is the zero rectangle
 // if there are none.
-func (m *Mask) Bounds() image.Rectangle {
-	if m == nil {
-		return image.Rectangle{}
-	}
-	return m.box
-}
+func (m *Mask) Bounds() image.Rectangle { return m.pixels().Bounds() }
 
 // At reports whether the pixel belongs to the mask. It is false outside the
 // picture.
-func (m *Mask) At(x, y int) bool {
-	if m == nil || !(image.Point{X: x, Y: y}).In(m.box) {
-		return false
-	}
-	x -= m.x0
-	return m.bits[(y-m.box.Min.Y)*m.wide+x>>6]>>(x&63)&1 != 0
-}
-
-// Run is a run of a mask's pixels within one row: columns X0 to X1-1.
-type Run struct{ Y, X0, X1 int }
+func (m *Mask) At(x, y int) bool { return m.pixels().At(x, y) }
 
 // Runs yields the mask's pixels as runs of greatest length, row by row from
 // the top, from left to right.
 func (m *Mask) Runs() iter.Seq[Run] {
 	return func(yield func(Run) bool) {
-		if m == nil {
-			return
-		}
-		for y := m.box.Min.Y; y < m.box.Max.Y; y++ {
-			row := m.row(y)
-			for x := 0; ; {
-				a := nextBit(row, x, 0)
-				if a == len(row)*64 {
-					break
-				}
-				x = nextBit(row, a, ^uint64(0))
-				if !yield(Run{Y: y, X0: m.x0 + a, X1: m.x0 + x}) {
-					return
-				}
+		for r := range m.pixels().Runs() {
+			if !yield(Run(r)) {
+				return
 			}
 		}
 	}
 }
 
-// nextBit returns the first position at or after x whose bit is set in
-// row^flip, or the length of the row in bits.
-func nextBit(row []uint64, x int, flip uint64) int {
-	i := x >> 6
-	if i >= len(row) {
-		return len(row) * 64
-	}
-	w := (row[i] ^ flip) >> (x & 63)
-	if w != 0 {
-		return x + bits.TrailingZeros64(w)
-	}
-	for i++; i < len(row); i++ {
-		if w := row[i] ^ flip; w != 0 {
-			return i*64 + bits.TrailingZeros64(w)
-		}
-	}
-	return len(row) * 64
-}
+// Image returns the mask as a grey picture of the picture's size: 255 where
+// the mask has a pixel, else 0. It is a view and holds no pixels of its own.
+func (m *Mask) Image() image.Image { return m.pixels().Image() }
 
-// row returns the words of row y, which lies in the box.
-func (m *Mask) row(y int) []uint64 {
-	i := (y - m.box.Min.Y) * m.wide
-	return m.bits[i : i+m.wide : i+m.wide]
-}
-
-// maskBuilder collects the pixels of a Mask. Rows may be written by several
-// goroutines, each its own.
-type maskBuilder struct {
-	size Size
-	hull image.Rectangle // where pixels may be set
-	x0   int
-	wide int
-	bits []uint64 // [hull.Dy(), wide]
-}
-
-// newMaskBuilder returns a builder for the pixels of a picture of the given
-// size that lie in hull.
-func newMaskBuilder(size Size, hull image.Rectangle) (*maskBuilder, error) {
-	if err := checkMaskSize(size); err != nil {
-		return nil, err
-	}
-	hull = hull.Intersect(image.Rect(0, 0, size.W, size.H))
-	b := &maskBuilder{size: size, hull: hull}
-	if hull.Empty() {
-		return b, nil
-	}
-	b.x0 = hull.Min.X &^ 63
-	b.wide = (hull.Max.X - b.x0 + 63) / 64
-	if hull.Dy() > maxMaskBytes/8/b.wide {
-		return nil, fmt.Errorf("%w: the %d x %d pixels around it need more than %d bytes", ErrMask, hull.Dx(), hull.Dy(), maxMaskBytes)
-	}
-	b.bits = make([]uint64, hull.Dy()*b.wide)
-	return b, nil
-}
-
-func checkMaskSize(s Size) error {
-	if s.H < 1 || s.W < 1 || s.H > maxMaskSide || s.W > maxMaskSide {
-		return fmt.Errorf("%w: picture of %v pixels, want sides of 1 to %d", ErrMask, s, maxMaskSide)
+// WritePNG writes the mask as an 8-bit grey PNG of the picture's size, 255
+// where the mask has a pixel, else 0. [MaskFromImage] reads it back. It
+// returns an error that wraps [ErrMask] for the nil mask, and w's errors.
+func (m *Mask) WritePNG(w io.Writer) error {
+	if err := m.pixels().WritePNG(w); err != nil {
+		return fmt.Errorf("sam: %w", err)
 	}
 	return nil
 }
 
-// row returns the words of row y of the hull. Bit i of word j is column
-// x0+64*j+i.
-func (b *maskBuilder) row(y int) []uint64 {
-	i := (y - b.hull.Min.Y) * b.wide
-	return b.bits[i : i+b.wide : i+b.wide]
+// Polygons returns the mask's outlines along the edges of its pixels: exactly
+// the mask's area, no corner cut. [MaskFromPolygons] gives the mask back.
+//
+// Coordinates are pixel corners: pixel (x, y) is the square from (x, y) to
+// (x+1, y+1). Each polygon is one 4-connected part of the mask, its first ring
+// the outline, the others the holes, which are 8-connected parts of the rest;
+// pixels that touch at a corner only belong to different polygons. Rings are
+// closed, simple and have a vertex only where they turn; where the mask
+// touches itself at a corner, rings share that point. So every polygon is
+// valid in the sense of OGC and JTS.
+//
+// Outlines have a positive and holes a negative area by the shoelace formula
+// on the numbers as they are: RFC 7946's right-hand rule. On a screen, where y
+// points down, outlines therefore run clockwise. Polygons are ordered by their
+// topmost, then leftmost pixel, and so are the holes of each by their own. The
+// same mask gives the same rings.
+//
+// The result is empty if the mask is. Time and memory grow with the number of
+// runs, not with the area.
+func (m *Mask) Polygons() orb.MultiPolygon { return m.pixels().Polygons() }
+
+// Equal reports whether both masks have the same pixels on pictures of the
+// same size.
+func (m *Mask) Equal(o *Mask) bool { return m.pixels().Equal(o.pixels()) }
+
+// Intersection returns the number of pixels that both masks have.
+func (m *Mask) Intersection(o *Mask) int { return m.pixels().Intersection(o.pixels()) }
+
+// IoU returns the intersection over union, in 0 to 1. It is NaN if neither
+// mask has a pixel.
+func (m *Mask) IoU(o *Mask) float64 { return m.pixels().IoU(o.pixels()) }
+
+// Union returns the pixels that either mask has, on a picture that holds both
+// pictures.
+func (m *Mask) Union(o *Mask) (*Mask, error) {
+	return faceMask("union masks")(m.pixels().Union(o.pixels()))
 }
 
-// setRun adds the run, which lies in the hull.
-func (b *maskBuilder) setRun(r Run) { setBits(b.row(r.Y), r.X0-b.x0, r.X1-b.x0) }
-
-// setBits sets bits x0 to x1-1.
-func setBits(row []uint64, x0, x1 int) {
-	if x0 >= x1 {
-		return
-	}
-	first, last := x0>>6, (x1-1)>>6
-	head, tail := ^uint64(0)<<(x0&63), ^uint64(0)>>(63-(x1-1)&63)
-	if first == last {
-		row[first] |= head & tail
-		return
-	}
-	row[first] |= head
-	for i := first + 1; i < last; i++ {
-		row[i] = ^uint64(0)
-	}
-	row[last] |= tail
+// Intersect returns the pixels that both masks have, on a picture that holds
+// both pictures.
+func (m *Mask) Intersect(o *Mask) (*Mask, error) {
+	return faceMask("intersect masks")(m.pixels().Intersect(o.pixels()))
 }
 
-// mask returns the finished mask; b must not be used again.
-func (b *maskBuilder) mask() *Mask {
-	m := &Mask{size: b.size}
-	lo, hi := b.wide, -1 // words that hold pixels
-	y0, y1 := -1, -1
-	for i := 0; i < len(b.bits); i += b.wide {
-		row, n := b.bits[i:i+b.wide], 0
-		for j, w := range row {
-			if w != 0 {
-				n += bits.OnesCount64(w)
-				lo, hi = min(lo, j), max(hi, j)
-			}
-		}
-		if n > 0 {
-			m.area += n
-			y1 = i/b.wide + 1
-			if y0 < 0 {
-				y0 = y1 - 1
-			}
-		}
-	}
-	if m.area == 0 {
-		return m
-	}
-	var left, right uint64 // columns in use of the outermost words
-	for y := y0; y < y1; y++ {
-		left |= b.bits[y*b.wide+lo]
-		right |= b.bits[y*b.wide+hi]
-	}
-	m.box = image.Rect(b.x0+lo*64+bits.TrailingZeros64(left), b.hull.Min.Y+y0, b.x0+hi*64+bits.Len64(right), b.hull.Min.Y+y1)
-	m.x0, m.wide = b.x0+lo*64, hi-lo+1
-	if m.wide == b.wide && y1-y0 == b.hull.Dy() {
-		m.bits = b.bits
-		return m
-	}
-	m.bits = make([]uint64, 0, m.wide*(y1-y0))
-	for y := y0; y < y1; y++ {
-		m.bits = append(m.bits, b.bits[y*b.wide+lo:y*b.wide+hi+1]...)
-	}
-	return m
+// Subtract returns the pixels of m that o does not have, on a picture that
+// holds both pictures.
+func (m *Mask) Subtract(o *Mask) (*Mask, error) {
+	return faceMask("subtract masks")(m.pixels().Subtract(o.pixels()))
+}
+
+// Place returns the mask moved by offset onto a picture of the given size;
+// pixels that fall outside it are cut off. It turns a tile's mask into a
+// slide's, or cuts a tile's part out of a slide's mask with a negative
+// offset. It returns an error that wraps [ErrMask] if the size is out of
+// range.
+func (m *Mask) Place(size Size, offset image.Point) (*Mask, error) {
+	return faceMask("place mask")(m.pixels().Place(mask.Size(size), offset))
+}
+
+// Clip returns the mask's pixels that lie in r, half-open, on a picture of the
+// same size. It returns an error that wraps [ErrMask] if m is nil.
+func (m *Mask) Clip(r image.Rectangle) (*Mask, error) {
+	return faceMask("clip mask")(m.pixels().Clip(r))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/resample"
 )
 
@@ -187,12 +188,14 @@ func (p *Prediction) finish(post *resample.Upscaler, q Prompt, o PredictOptions)
 			errs[i] = post.Logits(full, low)
 			p.Logits[i] = Logits{H: size.H, W: size.W, Data: full}
 		}
-		if errs[i] == nil {
-			p.Masks[i], errs[i] = threshold(post, low, o.MaskThreshold)
+		if errs[i] != nil {
+			return
 		}
-		if errs[i] == nil && o.Local {
-			p.Masks[i], errs[i] = p.Masks[i].on(q)
+		m, err := mask.Threshold(post, low, o.MaskThreshold)
+		if err == nil && o.Local {
+			m, err = on(m, q)
 		}
+		p.Masks[i], errs[i] = (*Mask)(m), err
 	})
 	return errors.Join(errs...)
 }

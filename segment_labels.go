@@ -6,7 +6,6 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"os"
 )
 
@@ -98,18 +97,17 @@ func (l *labelWriter) paintRow() {
 	y0 := z.next * labelTile
 	y1 := min(y0+labelTile, z.h)
 	for _, m := range l.masks {
-		b := m.mask.Bounds()
-		for y := max(y0, b.Min.Y); y < min(y1, b.Max.Y); y++ {
-			for i, w := range m.mask.row(y) {
-				for ; w != 0; w &= w - 1 {
-					x := m.mask.x0 + 64*i + bits.TrailingZeros64(w)
-					t := z.parts[x/labelTile]
-					if t == nil {
-						t = make([]uint32, labelTile*labelTile)
-						z.parts[x/labelTile] = t
-					}
-					t[(y-y0)*labelTile+x%labelTile] = m.id
+		for r := range m.mask.Runs() {
+			if r.Y < y0 || r.Y >= y1 {
+				continue
+			}
+			for x := r.X0; x < r.X1; x++ {
+				t := z.parts[x/labelTile]
+				if t == nil {
+					t = make([]uint32, labelTile*labelTile)
+					z.parts[x/labelTile] = t
 				}
+				t[(r.Y-y0)*labelTile+x%labelTile] = m.id
 			}
 		}
 	}

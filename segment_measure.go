@@ -45,7 +45,7 @@ type description struct {
 
 func describe(m mergedObject, p *scalePlan) description {
 	d := description{merged: m, plan: p, area: m.mask.Area()}
-	cx, cy := m.mask.centroid()
+	cx, cy := m.mask.pixels().Centroid()
 	d.x, d.y = cx*p.FX, cy*p.FY
 	var xx, yy, xy float64
 	for r := range m.mask.Runs() {

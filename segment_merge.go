@@ -123,7 +123,7 @@ func (s *seamMerger) match(a, b []*node, window image.Rectangle) {
 			if n == 0 {
 				continue
 			}
-			if iou := float64(n) / float64(x.mask.areaIn(both)+y.mask.areaIn(both)-n); iou >= sameIoU {
+			if iou := float64(n) / float64(x.mask.pixels().AreaIn(both)+y.mask.pixels().AreaIn(both)-n); iou >= sameIoU {
 				pairs = append(pairs, pair{x, y, iou})
 			}
 		}
@@ -216,7 +216,7 @@ func (s *seamMerger) settle(root *node) error {
 // owns reports whether the object's centroid lies in its tile's core, or in
 // that of a tile that is left out for want of tissue.
 func (s *seamMerger) owns(n *node) bool {
-	x, y := n.mask.centroid()
+	x, y := n.mask.pixels().Centroid()
 	return s.plan.holds(n.tile, image.Pt(int(x), int(y)))
 }
 

@@ -30,7 +30,7 @@ func doTile(ctx context.Context, dir string, t tilePicture, find tileFinder) (in
 			continue
 		}
 		if _, ok := e.Prompts[r.Prompt].place(); !ok && r.Mask.Area() > 0 {
-			x, y := r.Mask.centroid()
+			x, y := r.Mask.pixels().Centroid()
 			rs[i].Point = Point{X: x, Y: y, Label: Foreground}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"image"
+
+	"github.com/slidesam/sam/internal/mask"
 )
 
 // tissueSide is the longer side, in pixels, that tissue is looked for at.
@@ -26,10 +28,10 @@ func TissueMask(ctx context.Context, s *Slide) (*Mask, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sam: tissue mask: %w", err)
 	}
-	return m, nil
+	return (*Mask)(m), nil
 }
 
-func tissueOf(pic *image.RGBA) (*Mask, error) {
+func tissueOf(pic *image.RGBA) (*mask.Mask, error) {
 	w, h := pic.Rect.Dx(), pic.Rect.Dy()
 	spread, light := make([]byte, w*h), make([]byte, w*h)
 	var hs, hl [256]int
@@ -47,7 +49,7 @@ func tissueOf(pic *image.RGBA) (*Mask, error) {
 	limit := min(max(otsu(hs[:]), 6), 24)
 	dark := quantile(hl[:], 0.95) * 3 / 4
 	spread, light = smooth(spread, w, h), smooth(light, w, h)
-	m, err := NewMask(Size{H: h, W: w}, func(x, y int) bool {
+	m, err := mask.New(mask.Size{H: h, W: w}, func(x, y int) bool {
 		return int(spread[y*w+x]) > limit || int(light[y*w+x]) < dark
 	})
 	if err != nil {
@@ -55,41 +57,14 @@ func tissueOf(pic *image.RGBA) (*Mask, error) {
 	}
 	speck := max(w*h/20000, 4)
 	if m.Area() > 0 {
-		if m, err = m.keepIslands(speck); err != nil {
+		if m, err = m.KeepIslands(speck); err != nil {
 			return nil, err
 		}
-		if m, _, err = m.fillHoles(4 * speck); err != nil {
+		if m, _, err = m.FillHoles(4 * speck); err != nil {
 			return nil, err
 		}
 	}
-	return m.widen(2)
-}
-
-// keepIslands is dropIslands without the rule that the largest stays.
-func (m *Mask) keepIslands(area int) (*Mask, error) {
-	out, _, err := m.dropIslands(area)
-	if err == nil && out.Area() < area {
-		return &Mask{size: m.size}, nil
-	}
-	return out, err
-}
-
-// widen adds the pixels within n columns and rows of the mask.
-func (m *Mask) widen(n int) (*Mask, error) {
-	hull := image.Rect(m.box.Min.X-n, m.box.Min.Y-n, m.box.Max.X+n, m.box.Max.Y+n)
-	if m.Area() == 0 {
-		return m, nil
-	}
-	b, err := newMaskBuilder(m.size, hull)
-	if err != nil {
-		return nil, err
-	}
-	for r := range m.Runs() {
-		for y := max(r.Y-n, 0); y <= min(r.Y+n, m.size.H-1); y++ {
-			b.setRun(Run{Y: y, X0: max(r.X0-n, 0), X1: min(r.X1+n, m.size.W)})
-		}
-	}
-	return b.mask(), nil
+	return m.Widen(2)
 }
 
 // otsu returns the value that best splits a histogram in two.

@@ -1,7 +1,6 @@
-package sam
+package mask
 
 import (
-	"fmt"
 	"image"
 	"math"
 	"math/bits"
@@ -49,36 +48,36 @@ func (m *Mask) IoU(o *Mask) float64 {
 // Union returns the pixels that either mask has, on a picture that holds both
 // pictures.
 func (m *Mask) Union(o *Mask) (*Mask, error) {
-	return m.combine(o, "union", m.Bounds().Union(o.Bounds()), func(a, b uint64) uint64 { return a | b })
+	return m.combine(o, m.Bounds().Union(o.Bounds()), func(a, b uint64) uint64 { return a | b })
 }
 
 // Intersect returns the pixels that both masks have, on a picture that holds
 // both pictures.
 func (m *Mask) Intersect(o *Mask) (*Mask, error) {
-	return m.combine(o, "intersect", m.Bounds().Intersect(o.Bounds()), func(a, b uint64) uint64 { return a & b })
+	return m.combine(o, m.Bounds().Intersect(o.Bounds()), func(a, b uint64) uint64 { return a & b })
 }
 
 // Subtract returns the pixels of m that o does not have, on a picture that
 // holds both pictures.
 func (m *Mask) Subtract(o *Mask) (*Mask, error) {
-	return m.combine(o, "subtract", m.Bounds(), func(a, b uint64) uint64 { return a &^ b })
+	return m.combine(o, m.Bounds(), func(a, b uint64) uint64 { return a &^ b })
 }
 
 // combine returns f of both masks' words within hull. It fails only if both
 // masks are nil or if the rectangle around two far pixels is too large.
-func (m *Mask) combine(o *Mask, verb string, hull image.Rectangle, f func(a, b uint64) uint64) (*Mask, error) {
+func (m *Mask) combine(o *Mask, hull image.Rectangle, f func(a, b uint64) uint64) (*Mask, error) {
 	size := Size{H: max(m.Size().H, o.Size().H), W: max(m.Size().W, o.Size().W)}
-	b, err := newMaskBuilder(size, hull)
+	b, err := NewBuilder(size, hull)
 	if err != nil {
-		return nil, fmt.Errorf("sam: %s masks: %w", verb, err)
+		return nil, err
 	}
 	for y := hull.Min.Y; y < hull.Max.Y; y++ {
-		row := b.row(y)
+		row := b.Row(y)
 		for i := range row {
 			row[i] = f(m.word(b.x0+64*i, y), o.word(b.x0+64*i, y))
 		}
 	}
-	return b.mask(), nil
+	return b.Mask(), nil
 }
 
 // word returns the 64 pixels from column x on, a multiple of 64.
@@ -97,7 +96,7 @@ func (m *Mask) word(x, y int) uint64 {
 func (m *Mask) Place(size Size, offset image.Point) (*Mask, error) {
 	out, err := m.cut(size, offset, image.Rect(0, 0, size.W, size.H))
 	if err != nil {
-		return nil, fmt.Errorf("sam: place mask: %w", err)
+		return nil, err
 	}
 	return out, nil
 }
@@ -110,7 +109,7 @@ func (m *Mask) Clip(r image.Rectangle) (*Mask, error) {
 	}
 	out, err := m.cut(m.Size(), image.Point{}, r)
 	if err != nil {
-		return nil, fmt.Errorf("sam: clip mask: %w", err)
+		return nil, err
 	}
 	return out, nil
 }
@@ -118,12 +117,12 @@ func (m *Mask) Clip(r image.Rectangle) (*Mask, error) {
 // cut returns the pixels that lie in r once they are moved by offset.
 func (m *Mask) cut(size Size, offset image.Point, r image.Rectangle) (*Mask, error) {
 	hull := m.Bounds().Add(offset).Intersect(r)
-	b, err := newMaskBuilder(size, hull)
+	b, err := NewBuilder(size, hull)
 	if err != nil {
 		return nil, err
 	}
 	for y := hull.Min.Y; y < hull.Max.Y; y++ {
-		row := b.row(y)
+		row := b.Row(y)
 		for i := range row {
 			// 64 pixels from column x of m, which lie in two words of it.
 			x := b.x0 + 64*i - offset.X
@@ -137,5 +136,5 @@ func (m *Mask) cut(size Size, offset image.Point, r image.Rectangle) (*Mask, err
 		row[0] &= ^uint64(0) << (hull.Min.X & 63)
 		row[len(row)-1] &= ^uint64(0) >> (63 - (hull.Max.X-1)&63)
 	}
-	return b.mask(), nil
+	return b.Mask(), nil
 }

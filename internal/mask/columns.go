@@ -1,4 +1,4 @@
-package sam
+package mask
 
 // A mask's rows are stored as bits, COCO's code runs along columns. Both
 // directions turn blocks of 64 by 64 bits.
@@ -50,17 +50,17 @@ func (m *Mask) columnRuns(f func(x, y0, y1 int)) {
 	}
 }
 
-// columnWriter sets runs of a column in a maskBuilder. Columns come from left
+// columnWriter sets runs of a column in a Builder. Columns come from left
 // to right.
 type columnWriter struct {
-	b     *maskBuilder
+	b     *Builder
 	tall  int
 	cols  []uint64 // 64 columns of the hull's height
 	word  int      // of the rows that cols stands for
 	dirty bool
 }
 
-func newColumnWriter(b *maskBuilder) *columnWriter {
+func newColumnWriter(b *Builder) *columnWriter {
 	w := &columnWriter{b: b, tall: (b.hull.Dy() + 63) / 64}
 	w.cols = make([]uint64, 64*w.tall)
 	return w

@@ -1,4 +1,4 @@
-package sam
+package mask
 
 import (
 	"fmt"
@@ -8,17 +8,17 @@ import (
 	"io"
 )
 
-// maskImage is a mask as a grey picture.
-type maskImage struct{ m *Mask }
+// grey is a mask as a grey picture.
+type grey struct{ m *Mask }
 
-func (i maskImage) ColorModel() color.Model { return color.GrayModel }
+func (i grey) ColorModel() color.Model { return color.GrayModel }
 
-func (i maskImage) Bounds() image.Rectangle {
+func (i grey) Bounds() image.Rectangle {
 	s := i.m.Size()
 	return image.Rect(0, 0, s.W, s.H)
 }
 
-func (i maskImage) At(x, y int) color.Color {
+func (i grey) At(x, y int) color.Color {
 	if i.m.At(x, y) {
 		return color.Gray{Y: 255}
 	}
@@ -27,17 +27,17 @@ func (i maskImage) At(x, y int) color.Color {
 
 // Image returns the mask as a grey picture of the picture's size: 255 where
 // the mask has a pixel, else 0. It is a view and holds no pixels of its own.
-func (m *Mask) Image() image.Image { return maskImage{m} }
+func (m *Mask) Image() image.Image { return grey{m} }
 
 // WritePNG writes the mask as an 8-bit grey PNG of the picture's size, 255
-// where the mask has a pixel, else 0. [MaskFromImage] reads it back. It
+// where the mask has a pixel, else 0. [FromImage] reads it back. It
 // returns an error that wraps [ErrMask] for the nil mask, and w's errors.
 func (m *Mask) WritePNG(w io.Writer) error {
 	if m == nil {
-		return fmt.Errorf("sam: write mask: %w: it is nil", ErrMask)
+		return fmt.Errorf("write mask: %w: it is nil", ErrMask)
 	}
 	if err := png.Encode(w, m.Image()); err != nil {
-		return fmt.Errorf("sam: write mask: %w", err)
+		return fmt.Errorf("write mask: %w", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package sam
+package mask
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 	"github.com/paulmach/orb"
 )
 
-// MaskFromPolygons returns the mask of the pixels whose centre lies in any of
+// FromPolygons returns the mask of the pixels whose centre lies in any of
 // the polygons, whose coordinates are pixel corners as those of
 // [Mask.Polygons]: pixel (x, y) has its centre at (x+0.5, y+0.5).
 //
@@ -20,9 +20,9 @@ import (
 // share an edge share no pixel. Rings need not be closed and may reach beyond
 // the picture. The error wraps [ErrMask] if a coordinate is NaN, infinite or
 // beyond 1e9, or if the size is out of range.
-func MaskFromPolygons(size Size, polygons orb.MultiPolygon) (*Mask, error) {
-	if err := checkMaskSize(size); err != nil {
-		return nil, fmt.Errorf("sam: mask from polygons: %w", err)
+func FromPolygons(size Size, polygons orb.MultiPolygon) (*Mask, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
 	}
 	var hull image.Rectangle
 	for i, p := range polygons {
@@ -30,23 +30,23 @@ func MaskFromPolygons(size Size, polygons orb.MultiPolygon) (*Mask, error) {
 			for k, v := range r {
 				// Also false for NaN.
 				if !(math.Abs(v[0]) <= 1e9 && math.Abs(v[1]) <= 1e9) {
-					return nil, fmt.Errorf("sam: mask from polygons: %w: polygon %d, ring %d, point %d: (%g, %g)", ErrMask, i, j, k, v[0], v[1])
+					return nil, fmt.Errorf("%w: polygon %d, ring %d, point %d: (%g, %g)", ErrMask, i, j, k, v[0], v[1])
 				}
 				x, y := int(math.Floor(v[0])), int(math.Floor(v[1]))
 				hull = hull.Union(image.Rect(x, y, x+1, y+1))
 			}
 		}
 	}
-	b, err := newMaskBuilder(size, hull)
+	b, err := NewBuilder(size, hull)
 	if err != nil {
-		return nil, fmt.Errorf("sam: mask from polygons: %w", err)
+		return nil, err
 	}
 	if len(b.bits) > 0 {
 		for _, p := range polygons {
 			fillPolygon(b, p)
 		}
 	}
-	return b.mask(), nil
+	return b.Mask(), nil
 }
 
 // side is a ring's segment that crosses the centres of rows y0 to y1-1.
@@ -57,7 +57,7 @@ type side struct {
 }
 
 // fillPolygon adds the pixels of one polygon, row by row.
-func fillPolygon(b *maskBuilder, p orb.Polygon) {
+func fillPolygon(b *Builder, p orb.Polygon) {
 	sides := polygonSides(b.hull, p)
 	slices.SortFunc(sides, func(a, b side) int { return cmp.Compare(a.y0, b.y0) })
 	var live []side
@@ -73,7 +73,7 @@ func fillPolygon(b *maskBuilder, p orb.Polygon) {
 			at = append(at, s.x+float64(y-s.y0)*s.slope)
 		}
 		slices.Sort(at)
-		row := b.row(y)
+		row := b.Row(y)
 		for i := 0; i+1 < len(at); i += 2 {
 			x0 := max(firstCentre(at[i]), b.hull.Min.X)
 			x1 := min(firstCentre(at[i+1]), b.hull.Max.X)

@@ -1,4 +1,4 @@
-package sam
+package mask
 
 import (
 	"cmp"
@@ -8,7 +8,7 @@ import (
 )
 
 // Polygons returns the mask's outlines along the edges of its pixels: exactly
-// the mask's area, no corner cut. [MaskFromPolygons] gives the mask back.
+// the mask's area, no corner cut. [FromPolygons] gives the mask back.
 //
 // Coordinates are pixel corners: pixel (x, y) is the square from (x, y) to
 // (x+1, y+1). Each polygon is one 4-connected part of the mask, its first ring

@@ -1,0 +1,102 @@
+package mask
+
+import (
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/resample"
+)
+
+// New returns the mask of the pixels for which in is true. in is called
+// once for each pixel of the picture, row by row. New returns an error
+// that wraps [ErrMask] if a side is not in 1 to 1<<24.
+func New(size Size, in func(x, y int) bool) (*Mask, error) {
+	b, err := NewBuilder(size, image.Rect(0, 0, size.W, size.H))
+	if err != nil {
+		return nil, err
+	}
+	for y := range size.H {
+		row := b.Row(y)
+		for x := range size.W {
+			if in(x, y) {
+				row[x>>6] |= 1 << (x & 63)
+			}
+		}
+	}
+	return b.Mask(), nil
+}
+
+// FromImage returns the mask of the pixels that are nearer to white than
+// to black: those whose grey value, as image/color.GrayModel computes it
+// without the alpha, is at least 128. That is the rule for masks stored as
+// JPEG, which are not exactly 0 and 255. The mask begins at the top left of
+// img's bounds.
+func FromImage(img image.Image) (*Mask, error) {
+	p, err := picture.New(img)
+	if err != nil {
+		return nil, err
+	}
+	size := Size(p.Bounds())
+	b, err := NewBuilder(size, image.Rect(0, 0, size.W, size.H))
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, size.W*3)
+	for y := range size.H {
+		row, px := b.Row(y), p.Row(y, buf)
+		for x := range size.W {
+			// The weights of color.GrayModel on 16 bits: 257 times 8-bit values.
+			grey := (19595*uint32(px[3*x]) + 38470*uint32(px[3*x+1]) + 7471*uint32(px[3*x+2])) * 257
+			if (grey+1<<15)>>24 >= 128 {
+				row[x>>6] |= 1 << (x & 63)
+			}
+		}
+	}
+	return b.Mask(), nil
+}
+
+// FromLogits returns the mask of the values above limit of data [H, W]. It
+// returns an error that wraps [ErrMask] if data does not hold H*W values.
+func FromLogits(size Size, data []float32, limit float32) (*Mask, error) {
+	b, err := NewBuilder(size, image.Rect(0, 0, size.W, size.H))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) != size.H*size.W {
+		return nil, fmt.Errorf("%w: %d values for %v pixels", ErrMask, len(data), size)
+	}
+	bands := min(32, max(1, size.H/64))
+	kernel.Parallel(bands, func(i int) {
+		for y := i * size.H / bands; y < (i+1)*size.H/bands; y++ {
+			kernel.SetAbove(b.Row(y), 0, data[y*size.W:(y+1)*size.W], limit)
+		}
+	})
+	return b.Mask(), nil
+}
+
+// Threshold returns the mask of low, low-resolution logits, at the picture's
+// size: the pixels above limit after both steps of interpolation.
+func Threshold(u *resample.Upscaler, low []float32, limit float32) (*Mask, error) {
+	p := u.Picture()
+	hull, err := u.Hull(low, limit)
+	if err != nil {
+		return nil, err
+	}
+	b, err := NewBuilder(Size(p), hull)
+	if err != nil || len(b.bits) == 0 {
+		return &Mask{size: Size(p)}, err
+	}
+	bands := min(32, max(1, b.hull.Dy()/64))
+	errs := make([]error, bands)
+	kernel.Parallel(bands, func(i int) {
+		n := b.hull.Dy()
+		y0, y1 := b.hull.Min.Y+i*n/bands, b.hull.Min.Y+(i+1)*n/bands
+		errs[i] = u.Rows(low, y0, y1, limit, func(y, x0 int, row []float32) {
+			kernel.SetAbove(b.Row(y), x0-b.x0, row, limit)
+		})
+	})
+	return b.Mask(), errors.Join(errs...)
+}

@@ -1,4 +1,0 @@
-package sam
-
-// Threshold thresholds low-resolution logits at the picture's size.
-var Threshold = threshold
