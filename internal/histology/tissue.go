@@ -1,37 +1,28 @@
-package sam
+// Package histology looks at stained tissue without a model: where a slide has
+// tissue, and where nuclei are.
+//
+// Pictures are image.RGBA, premultiplied; what is transparent was not scanned
+// and counts as glass. Errors carry no package's name: whoever hands them to a
+// user adds its own.
+//
+//	m, err := histology.Tissue(thumbnail)
+//	pts, err := histology.Nuclei(ctx, tile, 0.25)
+package histology
 
 import (
-	"context"
-	"fmt"
 	"image"
 
 	"github.com/slidesam/sam/internal/mask"
 )
 
-// tissueSide is the longer side, in pixels, that tissue is looked for at.
-const tissueSide = 1536
-
-// TissueMask returns where a brightfield slide has tissue, as a mask of the
-// whole slide reduced to at most 1,536 pixels.
+// Tissue returns where a picture of a brightfield slide has tissue.
 //
 // Tissue is what has colour, more than Otsu's threshold of the spread between
 // the largest and the smallest channel, or is clearly darker than the glass;
 // specks are dropped, small gaps closed, and the outline widened by two
 // pixels. The thresholds are held to 6..24 and to three quarters of the glass,
 // so that a slide without glass is all tissue and an empty one none.
-func TissueMask(ctx context.Context, s *Slide) (*Mask, error) {
-	pic, err := s.w.Thumbnail(ctx, tissueSide)
-	if err != nil {
-		return nil, fmt.Errorf("sam: tissue mask: %w", err)
-	}
-	m, err := tissueOf(pic)
-	if err != nil {
-		return nil, fmt.Errorf("sam: tissue mask: %w", err)
-	}
-	return (*Mask)(m), nil
-}
-
-func tissueOf(pic *image.RGBA) (*mask.Mask, error) {
+func Tissue(pic *image.RGBA) (*mask.Mask, error) {
 	w, h := pic.Rect.Dx(), pic.Rect.Dy()
 	spread, light := make([]byte, w*h), make([]byte, w*h)
 	var hs, hl [256]int
@@ -121,35 +112,4 @@ func smooth(v []byte, w, h int) []byte {
 		}
 	}
 	return out
-}
-
-// coverage answers whether a rectangle of the slide meets a mask, by sums
-// over rectangles.
-type coverage struct {
-	size Size
-	sums []int32 // [H+1, W+1]
-}
-
-func newCoverage(m *Mask) *coverage {
-	s := m.Size()
-	c := &coverage{s, make([]int32, (s.H+1)*(s.W+1))}
-	for y := range s.H {
-		row := int32(0)
-		for x := range s.W {
-			if m.At(x, y) {
-				row++
-			}
-			c.sums[(y+1)*(s.W+1)+x+1] = c.sums[y*(s.W+1)+x+1] + row
-		}
-	}
-	return c
-}
-
-// any reports whether r, of a slide of w x h, meets the mask.
-func (c *coverage) any(r image.Rectangle, w, h int) bool {
-	fx, fy := float64(c.size.W)/float64(w), float64(c.size.H)/float64(h)
-	x0, y0 := int(float64(r.Min.X)*fx), int(float64(r.Min.Y)*fy)
-	x1, y1 := min(int(float64(r.Max.X)*fx)+1, c.size.W), min(int(float64(r.Max.Y)*fy)+1, c.size.H)
-	n := c.size.W + 1
-	return c.sums[y1*n+x1]-c.sums[y0*n+x1]-c.sums[y1*n+x0]+c.sums[y0*n+x0] > 0
 }

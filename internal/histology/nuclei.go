@@ -1,4 +1,4 @@
-package sam
+package histology
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/slidesam/sam/internal/kernel"
 )
 
-// Constants of FindNuclei, in micrometres and optical density. They are
+// Constants of Nuclei, in micrometres and optical density. They are
 // fixed, not taken from the tile, so that neighbouring tiles agree.
 const (
 	nucleusBlur     = 1.1  // standard deviation of the smoothing
@@ -51,24 +51,26 @@ var density = func() (t [256]float32) {
 	return t
 }()
 
-// FindNuclei returns a point prompt at each nucleus of an H&E tile: the
-// maxima of the smoothed amount of haematoxylin that are strong enough and
-// stand out of their neighbourhood. It serves as SegmentOptions.Find, and
-// needs no model. mpp 0 means 0.5.
+// Point is a place in a picture, in pixels: x right, y down.
+type Point struct{ X, Y float64 }
+
+// Nuclei returns a point at each nucleus of an H&E tile: the maxima of the
+// smoothed amount of haematoxylin that are strong enough and stand out of their
+// neighbourhood. mpp is in micrometres per pixel; 0 means 0.5.
 //
 // Points come row by row, and those of a tile depend on their neighbourhood
 // alone. Stains are those of Ruifrok and Johnston, Anal. Quant. Cytol. Histol.
 // 23 (2001).
-func FindNuclei(ctx context.Context, tile *image.RGBA, mpp float64) ([]Prompt, error) {
+func Nuclei(ctx context.Context, tile *image.RGBA, mpp float64) ([]Point, error) {
 	if mpp == 0 {
 		mpp = defaultMPP
 	}
 	if !(mpp > 0) || mpp > 4 {
-		return nil, errors.New("sam: find nuclei: pixels of more than 4 micrometres, or none")
+		return nil, errors.New("pixels of more than 4 micrometres, or none")
 	}
 	w, h := tile.Rect.Dx(), tile.Rect.Dy()
 	if w == 0 || h == 0 {
-		return nil, errors.New("sam: find nuclei: empty tile")
+		return nil, errors.New("empty tile")
 	}
 	stain := make([]float32, w*h)
 	kernel.Parallel(h, func(y int) {
@@ -97,9 +99,9 @@ func FindNuclei(ctx context.Context, tile *image.RGBA, mpp float64) ([]Prompt, e
 		peaks = append(peaks, r...)
 	}
 	peaks = thin(peaks, stain, w, nucleusDistance/mpp)
-	out := make([]Prompt, len(peaks))
+	out := make([]Point, len(peaks))
 	for i, p := range peaks {
-		out[i] = Prompt{Points: []Point{{X: float64(p%w) + 0.5, Y: float64(p/w) + 0.5, Label: Foreground}}}
+		out[i] = Point{X: float64(p%w) + 0.5, Y: float64(p/w) + 0.5}
 	}
 	return out, nil
 }

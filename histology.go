@@ -1,0 +1,48 @@
+package sam
+
+import (
+	"context"
+	"fmt"
+	"image"
+
+	"github.com/slidesam/sam/internal/histology"
+)
+
+// tissueSide is the longer side, in pixels, that tissue is looked for at.
+const tissueSide = 1536
+
+// TissueMask returns where a brightfield slide has tissue, as a mask of the
+// whole slide reduced to at most 1,536 pixels.
+//
+// Tissue is what has colour, more than Otsu's threshold of the spread between
+// the largest and the smallest channel, or is clearly darker than the glass;
+// specks are dropped, small gaps closed, and the outline widened by two
+// pixels. The thresholds are held to 6..24 and to three quarters of the glass,
+// so that a slide without glass is all tissue and an empty one none.
+func TissueMask(ctx context.Context, s *Slide) (*Mask, error) {
+	pic, err := s.w.Thumbnail(ctx, tissueSide)
+	if err != nil {
+		return nil, fmt.Errorf("sam: tissue mask: %w", err)
+	}
+	return faceMask("tissue mask")(histology.Tissue(pic))
+}
+
+// FindNuclei returns a point prompt at each nucleus of an H&E tile: the
+// maxima of the smoothed amount of haematoxylin that are strong enough and
+// stand out of their neighbourhood. It serves as SegmentOptions.Find, and
+// needs no model. mpp 0 means 0.5.
+//
+// Points come row by row, and those of a tile depend on their neighbourhood
+// alone. Stains are those of Ruifrok and Johnston, Anal. Quant. Cytol. Histol.
+// 23 (2001).
+func FindNuclei(ctx context.Context, tile *image.RGBA, mpp float64) ([]Prompt, error) {
+	pts, err := histology.Nuclei(ctx, tile, mpp)
+	if err != nil {
+		return nil, fmt.Errorf("sam: find nuclei: %w", err)
+	}
+	out := make([]Prompt, len(pts))
+	for i, pt := range pts {
+		out[i] = Prompt{Points: []Point{{X: pt.X, Y: pt.Y, Label: Foreground}}}
+	}
+	return out, nil
+}
