@@ -61,8 +61,6 @@ type EverythingOptions struct {
 	// Progress, if set, is told after each batch how many prompts of all are
 	// done. It is called by one goroutine at a time.
 	Progress func(done, total int)
-
-	tile *tileGrid // of a slide; nil: the picture stands alone
 }
 
 // Region is one object that Everything found.
@@ -106,7 +104,7 @@ func (m *Model) Everything(ctx context.Context, img image.Image, o EverythingOpt
 	if err != nil {
 		return nil, fmt.Errorf("sam: everything: %w", err)
 	}
-	r, err := everything(ctx, &modelMasks{m: m, src: src}, Size(src.Bounds()), o)
+	r, err := everything(ctx, &modelMasks{m: m, src: src}, Size(src.Bounds()), o, nil)
 	if err != nil {
 		return nil, fmt.Errorf("sam: everything: %w", err)
 	}
@@ -122,7 +120,7 @@ func (m *Model) EverythingIn(ctx context.Context, e *Embedding, o EverythingOpti
 	if o.CropNLayers != 0 {
 		return nil, fmt.Errorf("sam: everything: %d crop layers of an embedding: call Everything with the picture", o.CropNLayers)
 	}
-	r, err := everything(ctx, &modelMasks{m: m, whole: e}, e.picture, o)
+	r, err := everything(ctx, &modelMasks{m: m, whole: e}, e.picture, o, nil)
 	if err != nil {
 		return nil, fmt.Errorf("sam: everything: %w", err)
 	}

@@ -17,7 +17,7 @@ type DrawnMasks struct {
 
 // EverythingFrom runs the generator on drawn masks.
 func EverythingFrom(ctx context.Context, d DrawnMasks, s Size, o EverythingOptions) ([]Region, error) {
-	return everything(ctx, drawnSource{d}, s, o)
+	return everything(ctx, drawnSource{d}, s, o, nil)
 }
 
 type drawnSource struct{ DrawnMasks }

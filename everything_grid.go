@@ -12,6 +12,7 @@ type generator struct {
 	EverythingOptions
 	size  Size
 	grids [][]Point // of each layer, in [0, 1]
+	tile  *tileGrid // of a slide; nil: the picture stands alone
 }
 
 // maxGridSide bounds PointsPerSide: a million points.
@@ -20,7 +21,7 @@ const maxGridSide = 1000
 // maxCropLayers bounds CropNLayers: 2^7 crops a side in the last layer.
 const maxCropLayers = 7
 
-func newGenerator(s Size, o EverythingOptions) (*generator, error) {
+func newGenerator(s Size, o EverythingOptions, tile *tileGrid) (*generator, error) {
 	if len(o.PointGrids) > 0 && o.PointsPerSide != 0 {
 		return nil, errors.New("both PointsPerSide and PointGrids are given, want one")
 	}
@@ -68,7 +69,7 @@ func newGenerator(s Size, o EverythingOptions) (*generator, error) {
 	if o.CropOverlapRatio < 0 || o.CropOverlapRatio > 1 || o.StabilityScoreOffset < 0 {
 		return nil, fmt.Errorf("CropOverlapRatio %v, StabilityScoreOffset %v: want 0 to 1, and at least 0", o.CropOverlapRatio, o.StabilityScoreOffset)
 	}
-	g := &generator{EverythingOptions: o, size: s}
+	g := &generator{EverythingOptions: o, size: s, tile: tile}
 	return g, g.buildGrids()
 }
 

@@ -11,9 +11,10 @@ import (
 	"github.com/slidesam/sam/internal/resample"
 )
 
-// everything runs the generator on any source of masks.
-func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions) ([]Region, error) {
-	g, err := newGenerator(s, o)
+// everything runs the generator on any source of masks. tile is where the
+// picture lies on a slide; nil: it stands alone.
+func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions, tile *tileGrid) ([]Region, error) {
+	g, err := newGenerator(s, o, tile)
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,20 @@ const tissueSide = 1536
 // pixels. The thresholds are held to 6..24 and to three quarters of the glass,
 // so that a slide without glass is all tissue and an empty one none.
 func TissueMask(ctx context.Context, s *Slide) (*Mask, error) {
-	pic, err := s.w.Thumbnail(ctx, tissueSide)
+	m, err := tissueMask(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("sam: tissue mask: %w", err)
 	}
-	return faceMask("tissue mask")(histology.Tissue(pic))
+	return m, nil
+}
+
+func tissueMask(ctx context.Context, s *Slide) (*Mask, error) {
+	pic, err := s.w.Thumbnail(ctx, tissueSide)
+	if err != nil {
+		return nil, err
+	}
+	m, err := histology.Tissue(pic)
+	return (*Mask)(m), err
 }
 
 // FindNuclei returns a point prompt at each nucleus of an H&E tile: the

@@ -52,7 +52,7 @@ func TestLabels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o, dir := fineAndCoarse(), t.TempDir()
 			o.Scales = scales
-			res, err := sam.SegmentSlideWith(context.Background(), s, dir, o, findColours)
+			res, err := segmentWith(context.Background(), s, dir, o, findColours)
 			require.NoError(t, err)
 			want := map[float64]map[uint32]int{}
 			for i, r := range readObjects(t, dir) {

@@ -58,7 +58,7 @@ func TestScales(t *testing.T) {
 	s, err := sam.NewSlide(truthPyramid{}, 0.5)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	res, err := sam.SegmentSlideWith(ctx, s, dir, fineAndCoarse(), findColours)
+	res, err := segmentWith(ctx, s, dir, fineAndCoarse(), findColours)
 	require.NoError(t, err)
 	require.Len(t, res.Scales, 2)
 	assert.Equal(t, []string{"coarse, 2", "fine"}, []string{res.Scales[0].Class, res.Scales[1].Class})
@@ -70,7 +70,7 @@ func TestScales(t *testing.T) {
 	for _, sc := range fineAndCoarse().Scales {
 		o, dir := fineAndCoarse(), t.TempDir()
 		o.Scales = []sam.SegmentScale{sc}
-		_, err := sam.SegmentSlideWith(ctx, s, dir, o, findColours)
+		_, err := segmentWith(ctx, s, dir, o, findColours)
 		require.NoError(t, err)
 		alone[sc.Class] = byColour(t, readObjects(t, dir))
 	}
@@ -126,7 +126,7 @@ func TestScaleList(t *testing.T) {
 	require.NoError(t, err)
 	run := func(o sam.SegmentOptions) map[string]string {
 		dir := t.TempDir()
-		_, err := sam.SegmentSlideWith(ctx, s, dir, o, findColours)
+		_, err := segmentWith(ctx, s, dir, o, findColours)
 		require.NoError(t, err)
 		return sums(t, dir)
 	}
@@ -150,11 +150,11 @@ func TestScaleList(t *testing.T) {
 		{sam.SegmentOptions{Scales: []sam.SegmentScale{{MPP: 0.5}, {}}}, "two scales of 0.5"},
 		{sam.SegmentOptions{Scales: []sam.SegmentScale{{MPP: -1}}}, "want more than 0"},
 	} {
-		_, err := sam.SegmentSlideWith(ctx, s, t.TempDir(), tt.o, findColours)
+		_, err := segmentWith(ctx, s, t.TempDir(), tt.o, findColours)
 		assert.ErrorContains(t, err, tt.want)
 	}
 	bare := sam.SlideFromImage(truth(), 0)
-	_, err = sam.SegmentSlideWith(ctx, bare, t.TempDir(), fineAndCoarse(), findColours)
+	_, err = segmentWith(ctx, bare, t.TempDir(), fineAndCoarse(), findColours)
 	assert.ErrorIs(t, err, sam.ErrNoMPP)
 }
 
@@ -189,7 +189,7 @@ func TestDisjoint(t *testing.T) {
 		want     int
 	}{{false, 5}, {true, 3}} {
 		dir := t.TempDir()
-		_, err := sam.SegmentSlideWith(ctx, s, dir, sam.SegmentOptions{AllTiles: true, Disjoint: tt.disjoint}, func(context.Context, *image.RGBA, []sam.Point) ([]sam.Region, error) {
+		_, err := segmentWith(ctx, s, dir, sam.SegmentOptions{AllTiles: true, Disjoint: tt.disjoint}, func(context.Context, *image.RGBA, []sam.Point) ([]sam.Region, error) {
 			return regions, nil
 		})
 		require.NoError(t, err)
@@ -214,10 +214,9 @@ func TestDisjointTiles(t *testing.T) {
 	}{{image.Rect(50, 100, 60, 140), 0.7}, {image.Rect(50, 110, 60, 160), 0.8}, {image.Rect(50, 133, 60, 230), 0.9}}
 	for _, tile := range []int{1024, 200} {
 		o := sam.SegmentOptions{AllTiles: true, Disjoint: true, Tile: tile, Halo: 50}
-		_, windows, err := sam.TilesOf(context.Background(), s, o)
-		require.NoError(t, err)
+		_, windows := tilesOf(t, s, o)
 		at, dir := 0, t.TempDir()
-		_, err = sam.SegmentSlideWith(context.Background(), s, dir, o, func(context.Context, *image.RGBA, []sam.Point) (out []sam.Region, err error) {
+		_, err := segmentWith(context.Background(), s, dir, o, func(context.Context, *image.RGBA, []sam.Point) (out []sam.Region, err error) {
 			w := windows[at]
 			at++
 			for i, b := range objects {

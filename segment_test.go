@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -104,6 +105,32 @@ func findColours(_ context.Context, img *image.RGBA, points []sam.Point) ([]sam.
 		out = append(out, sam.Region{Mask: m, IoUPred: 0.9, Stability: 0.95, Point: sam.Point{X: float64(x) + 0.5, Y: float64(y) + 0.5}, Prompt: -1})
 	}
 	return out, nil
+}
+
+// finder is a finder by the points that a model would decode.
+func finder(find func(ctx context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error)) sam.SlideFinder {
+	return sam.SlideFinder{Name: "test", Find: func(ctx context.Context, img *image.RGBA, t sam.SlideTile) ([]sam.Region, error) {
+		var points []sam.Point
+		for _, p := range t.Prompts {
+			points = append(points, p.Points[0])
+		}
+		return find(ctx, img, points)
+	}}
+}
+
+// segmentWith is SegmentSlide with that finder.
+func segmentWith(ctx context.Context, s *sam.Slide, dir string, o sam.SegmentOptions, find func(ctx context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error)) (*sam.SegmentResult, error) {
+	return sam.SegmentSlide(ctx, s, dir, finder(find), o)
+}
+
+// tilesOf lays out the tiles of a slide and returns core and window of each.
+func tilesOf(t *testing.T, s *sam.Slide, o sam.SegmentOptions) (cores, windows []image.Rectangle) {
+	_, err := sam.SegmentSlide(context.Background(), s, t.TempDir(), sam.SlideFinder{Name: "tiles", Find: func(_ context.Context, _ *image.RGBA, t sam.SlideTile) ([]sam.Region, error) {
+		cores, windows = append(cores, t.Core), append(windows, t.Window)
+		return nil, nil
+	}}, o)
+	require.NoError(t, err)
+	return cores, windows
 }
 
 // findMiddles prompts each nucleus with its pixel nearest to the middle of
@@ -207,7 +234,7 @@ func TestSeams(t *testing.T) {
 			} else {
 				o.Everything.PointsPerSide = min(tile, truthSide) / spacing
 			}
-			res, err := sam.SegmentSlideWith(ctx, s, dir, o, func(ctx context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error) {
+			res, err := segmentWith(ctx, s, dir, o, func(ctx context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error) {
 				decoded += len(points)
 				return findColours(ctx, img, points)
 			})
@@ -240,7 +267,7 @@ func TestGridOnSeams(t *testing.T) {
 		o := sam.SegmentOptions{AllTiles: true, Tile: tile, Halo: 128}
 		o.Everything.PointsPerSide = side
 		got, want := 0, 0
-		_, err := sam.SegmentSlideWith(context.Background(), s, t.TempDir(), o, func(_ context.Context, _ *image.RGBA, points []sam.Point) ([]sam.Region, error) {
+		_, err := segmentWith(context.Background(), s, t.TempDir(), o, func(_ context.Context, _ *image.RGBA, points []sam.Point) ([]sam.Region, error) {
 			got += len(points)
 			return nil, nil
 		})
@@ -258,7 +285,7 @@ func TestPointOnFarEdge(t *testing.T) {
 	o := sam.SegmentOptions{AllTiles: true, Tile: 400, Halo: 50}
 	o.Everything.PointGrids = [][]sam.Point{{{X: 1, Y: 1}}}
 	got, dir := 0, t.TempDir()
-	_, err := sam.SegmentSlideWith(context.Background(), s, dir, o, func(_ context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error) {
+	_, err := segmentWith(context.Background(), s, dir, o, func(_ context.Context, img *image.RGBA, points []sam.Point) ([]sam.Region, error) {
 		got += len(points)
 		var out []sam.Region
 		for _, p := range points {
@@ -288,7 +315,7 @@ func TestMaxArea(t *testing.T) {
 	s := sam.SlideFromImage(img, 0)
 	for most, want := range map[int]int{0: 1, 2500: 0, 5000: 1} {
 		dir := t.TempDir()
-		_, err := sam.SegmentSlideWith(context.Background(), s, dir, sam.SegmentOptions{AllTiles: true, Tile: 200, Halo: 50, MaxArea: most}, findColours)
+		_, err := segmentWith(context.Background(), s, dir, sam.SegmentOptions{AllTiles: true, Tile: 200, Halo: 50, MaxArea: most}, findColours)
 		require.NoError(t, err)
 		assert.Len(t, readObjects(t, dir), want, "at most %d pixels", most)
 	}
@@ -313,7 +340,7 @@ func TestKilledRuns(t *testing.T) {
 func testKilled(t *testing.T, s *sam.Slide, o sam.SegmentOptions) {
 	ctx := context.Background()
 	plain := t.TempDir()
-	_, err := sam.SegmentSlideWith(ctx, s, plain, o, findColours)
+	_, err := segmentWith(ctx, s, plain, o, findColours)
 	require.NoError(t, err)
 	want := sums(t, plain)
 
@@ -323,7 +350,7 @@ func testKilled(t *testing.T, s *sam.Slide, o sam.SegmentOptions) {
 	for range 40 {
 		run, cancel := context.WithCancel(ctx)
 		left := rng.IntN(3)
-		_, err := sam.SegmentSlideWith(run, s, dir, o, func(ctx context.Context, img *image.RGBA, ps []sam.Point) ([]sam.Region, error) {
+		_, err := segmentWith(run, s, dir, o, func(ctx context.Context, img *image.RGBA, ps []sam.Point) ([]sam.Region, error) {
 			if left == 0 {
 				cancel()
 				return nil, ctx.Err()
@@ -347,7 +374,7 @@ func testKilled(t *testing.T, s *sam.Slide, o sam.SegmentOptions) {
 			require.NoError(t, os.WriteFile(f, b[:len(b)-rng.IntN(2)], 0o600))
 		}
 	}
-	res, err := sam.SegmentSlideWith(ctx, s, dir, o, findColours)
+	res, err := segmentWith(ctx, s, dir, o, findColours)
 	require.NoError(t, err)
 	assert.Equal(t, want, sums(t, dir))
 	t.Logf("stopped %d times, %d of %d tiles resumed at the end", stopped, res.Resumed, res.Tiles)
@@ -355,22 +382,22 @@ func testKilled(t *testing.T, s *sam.Slide, o sam.SegmentOptions) {
 	shards := t.TempDir()
 	for i := range 3 {
 		o.Shard, o.Shards = 2-i, 3
-		res, err := sam.SegmentSlideWith(ctx, s, shards, o, findColours)
+		res, err := segmentWith(ctx, s, shards, o, findColours)
 		require.NoError(t, err)
 		assert.False(t, res.Merged)
 		if i < 2 {
 			o.Shard, o.Shards = 0, 0
-			_, err = sam.MergeSlideWith(ctx, s, shards, o)
+			_, err = sam.MergeSlide(ctx, s, shards, finder(nil), o)
 			require.ErrorIs(t, err, sam.ErrUnfinished)
 		}
 	}
 	o.Shard, o.Shards = 0, 0
-	_, err = sam.MergeSlideWith(ctx, s, shards, o)
+	_, err = sam.MergeSlide(ctx, s, shards, finder(nil), o)
 	require.NoError(t, err)
 	assert.Equal(t, want, sums(t, shards))
 
 	o.Tile = 512
-	_, err = sam.SegmentSlideWith(ctx, s, shards, o, findColours)
+	_, err = segmentWith(ctx, s, shards, o, findColours)
 	assert.ErrorIs(t, err, sam.ErrOtherRun)
 }
 
@@ -387,8 +414,7 @@ func TestTiles(t *testing.T) {
 		{256, 257, 256, 32, image.Rectangle{}}, {1000, 700, 256, 32, image.Rect(0, 250, 310, 700)}, {640, 448, 256, 32, image.Rectangle{}},
 	} {
 		s := sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, tt.w, tt.h)), 0)
-		cores, windows, err := sam.TilesOf(context.Background(), s, sam.SegmentOptions{AllTiles: true, Tile: tt.tile, Halo: tt.halo, Region: tt.region})
-		require.NoError(t, err)
+		cores, windows := tilesOf(t, s, sam.SegmentOptions{AllTiles: true, Tile: tt.tile, Halo: tt.halo, Region: tt.region})
 		area := 0
 		want := image.Rect(0, 0, tt.w, tt.h)
 		for i, c := range cores {
@@ -451,7 +477,7 @@ func TestOutputs(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	s := sam.SlideFromImage(truth(), 0.25)
 	var last sam.SegmentProgress
-	res, err := sam.SegmentSlideWith(ctx, s, dir, sam.SegmentOptions{
+	res, err := segmentWith(ctx, s, dir, sam.SegmentOptions{
 		MPP: 0.25, AllTiles: true, Tile: 512, Halo: 64, Class: "nucleus", MinArea: 20, Region: image.Rect(300, 200, 1500, 1100),
 		Progress: func(p sam.SegmentProgress) { last = p },
 	}, findColours)
@@ -497,28 +523,16 @@ func TestSegmentErrors(t *testing.T) {
 		{"halo", sam.SegmentOptions{Tile: 256, Halo: 100}, "halo of 100"},
 		{"shard", sam.SegmentOptions{Shard: 2, Shards: 2}, "shard 2 of 2"},
 		{"region", sam.SegmentOptions{AllTiles: true, Region: image.Rect(400, 400, 500, 500)}, "outside the slide"},
+		{"find without a name", sam.SegmentOptions{Find: sam.FindNuclei}, "Find without FindName"},
 		{"prompts", sam.SegmentOptions{Everything: sam.EverythingOptions{Prompts: []sam.Prompt{{}}}}, "use Find"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := sam.SegmentSlideWith(ctx, s, t.TempDir(), tt.o, findColours)
+			_, err := segmentWith(ctx, s, t.TempDir(), tt.o, findColours)
 			assert.ErrorContains(t, err, tt.want)
+			assert.Equal(t, 1, strings.Count(err.Error(), "sam: "), "the package is named once: %v", err)
 		})
 	}
 	broken := errors.New("the model fell asleep")
-	_, err := sam.SegmentSlideWith(ctx, s, t.TempDir(), sam.SegmentOptions{AllTiles: true}, func(context.Context, *image.RGBA, []sam.Point) ([]sam.Region, error) { return nil, broken })
+	_, err := segmentWith(ctx, s, t.TempDir(), sam.SegmentOptions{AllTiles: true}, func(context.Context, *image.RGBA, []sam.Point) ([]sam.Region, error) { return nil, broken })
 	assert.ErrorIs(t, err, broken)
-}
-
-// FuzzTileFile reads altered tile files.
-func FuzzTileFile(f *testing.F) {
-	body := `{"plan":"x","tile":0,"objects":[{"box":[1,2,3,2],"runs":"141","iou":0.5,"stability":1,"point":[2,3],"cut":false}]}`
-	f.Add([]byte(body))
-	f.Add([]byte(`{"plan":"x","tile":0,"objects":[{"box":[0,0,9,9],"runs":"a"}]}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		whole := fmt.Appendf(nil, "%s\nsha256 %x\n", b, sha256.Sum256(b))
-		n, err := sam.ParseTile(whole, 40, 30)
-		if err == nil && n > len(b) {
-			t.Fatalf("%d objects in %d bytes", n, len(b))
-		}
-	})
 }

@@ -82,6 +82,19 @@ func (a *File) Write(p []byte) (int, error) {
 	return a.buf.Write(p)
 }
 
+// Overwrite replaces bytes that were written before, from offset on, as for a
+// header that is known at the end alone.
+func (a *File) Overwrite(offset int64, p []byte) error {
+	if a.f == nil {
+		return ErrClosed
+	}
+	if err := a.buf.Flush(); err != nil {
+		return err
+	}
+	_, err := a.f.WriteAt(p, offset)
+	return err
+}
+
 // Commit finishes the file and puts it in its place. On an error the file is
 // removed, as by Close.
 func (a *File) Commit() error {

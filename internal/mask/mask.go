@@ -92,11 +92,19 @@ type Run struct{ Y, X0, X1 int }
 // Runs yields the mask's pixels as runs of greatest length, row by row from
 // the top, from left to right.
 func (m *Mask) Runs() iter.Seq[Run] {
+	if m == nil {
+		return func(func(Run) bool) {}
+	}
+	return m.RunsIn(m.box.Min.Y, m.box.Max.Y)
+}
+
+// RunsIn yields the runs of rows y0 to y1-1, as Runs does those of all.
+func (m *Mask) RunsIn(y0, y1 int) iter.Seq[Run] {
 	return func(yield func(Run) bool) {
 		if m == nil {
 			return
 		}
-		for y := m.box.Min.Y; y < m.box.Max.Y; y++ {
+		for y := max(y0, m.box.Min.Y); y < min(y1, m.box.Max.Y); y++ {
 			row := m.row(y)
 			for x := 0; ; {
 				a := nextBit(row, x, 0)

@@ -1,4 +1,4 @@
-package sam
+package wholeslide
 
 import (
 	"fmt"
@@ -7,18 +7,22 @@ import (
 	"strings"
 
 	"github.com/paulmach/orb"
+
+	"github.com/slidesam/sam/internal/geojson"
+	"github.com/slidesam/sam/internal/mask"
 )
 
-// frame returns the outlines in level-0 pixels, to a thousandth.
-func (m *Mask) frame(p *scalePlan) orb.Geometry {
-	g := m.Geometry(Frame{})
-	if p.FX == 1 && p.FY == 1 {
+// outlines returns the outlines of a mask of the scale in level-0 pixels, to a
+// thousandth.
+func (p *scalePlan) outlines(m *mask.Mask) orb.Geometry {
+	g := m.Geometry(mask.Frame{})
+	if p.fx == 1 && p.fy == 1 {
 		return g
 	}
 	scale := func(poly orb.Polygon) {
 		for _, r := range poly {
 			for i, v := range r {
-				r[i] = orb.Point{round(v[0]*p.FX, 3), round(v[1]*p.FY, 3)}
+				r[i] = orb.Point{round(v[0]*p.fx, 3), round(v[1]*p.fy, 3)}
 			}
 		}
 	}
@@ -33,22 +37,22 @@ func (m *Mask) frame(p *scalePlan) orb.Geometry {
 	return g
 }
 
-// description is what is measured of an object. Lengths and areas are in
+// measures are what is measured of an object. Lengths and areas are in
 // pixels of the scale, um2 and um turn them into micrometres.
-type description struct {
-	merged       mergedObject
+type measures struct {
+	object       found
 	plan         *scalePlan
 	area         int
 	x, y         float64 // centroid, level 0
 	major, minor float64 // axes of the ellipse of the same second moments
 }
 
-func describe(m mergedObject, p *scalePlan) description {
-	d := description{merged: m, plan: p, area: m.mask.Area()}
-	cx, cy := m.mask.pixels().Centroid()
-	d.x, d.y = cx*p.FX, cy*p.FY
+func measure(m found, p *scalePlan) measures {
+	d := measures{object: m, plan: p, area: m.Mask.Area()}
+	cx, cy := m.Mask.Centroid()
+	d.x, d.y = cx*p.fx, cy*p.fy
 	var xx, yy, xy float64
-	for r := range m.mask.Runs() {
+	for r := range m.Mask.Runs() {
 		w := float64(r.X1 - r.X0)
 		mx, my := float64(r.X0)+w/2-cx, float64(r.Y)+0.5-cy
 		xx += w*mx*mx + w*w*w/12
@@ -63,43 +67,47 @@ func describe(m mergedObject, p *scalePlan) description {
 }
 
 // areaPixels returns the area in pixels of level 0.
-func (d description) areaPixels() float64 { return float64(d.area) * d.plan.FX * d.plan.FY }
+func (d measures) areaPixels() float64 { return float64(d.area) * d.plan.fx * d.plan.fy }
 
-func (d description) measurements() []Measurement {
-	ms := []Measurement{
-		{MeasurePredictedIoU, round(float64(d.merged.iou), 6)}, {MeasureStability, round(float64(d.merged.stability), 6)},
-		{MeasureAreaPixels, d.areaPixels()},
+func (d measures) measurements() []geojson.Measurement {
+	ms := []geojson.Measurement{
+		{Name: geojson.MeasurePredictedIoU, Value: round(float64(d.object.IoUPred), 6)},
+		{Name: geojson.MeasureStability, Value: round(float64(d.object.Stability), 6)},
+		{Name: geojson.MeasureAreaPixels, Value: d.areaPixels()},
 	}
-	if um := d.plan.MPP; um > 0 {
-		ms = append(ms, Measurement{MeasureAreaMicrons, round(float64(d.area)*um*um, 4)},
-			Measurement{"Major axis µm", round(d.major*um, 4)}, Measurement{"Minor axis µm", round(d.minor*um, 4)},
-			Measurement{MeasureScale, um})
+	add := func(name string, v float64) { ms = append(ms, geojson.Measurement{Name: name, Value: v}) }
+	if um := d.plan.mpp; um > 0 {
+		add(geojson.MeasureAreaMicrons, round(float64(d.area)*um*um, 4))
+		add("Major axis µm", round(d.major*um, 4))
+		add("Minor axis µm", round(d.minor*um, 4))
+		add(geojson.MeasureScale, um)
 	}
-	return append(ms, Measurement{"Eccentricity", round(math.Sqrt(max(1-d.minor*d.minor/(d.major*d.major), 0)), 4)},
-		Measurement{"Tiles", float64(d.merged.parts)})
+	add("Eccentricity", round(math.Sqrt(max(1-d.minor*d.minor/(d.major*d.major), 0)), 4))
+	add("Tiles", float64(d.object.tiles))
+	return ms
 }
 
 const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles"
 
 // csv returns the object's line: places, box and area_px in pixels of level 0
 // whatever the scale; unknown values empty.
-func (d description) csv(id int) string {
-	um := d.plan.MPP
+func (d measures) csv(id int) string {
+	um := d.plan.mpp
 	known := func(v float64) string {
 		if um == 0 {
 			return ""
 		}
 		return fmt.Sprintf("%.4f", v)
 	}
-	x0, y0, x1, y1 := d.plan.rect(d.merged.mask.Bounds())
+	x0, y0, x1, y1 := d.plan.level0(d.object.Mask.Bounds())
 	mpp := ""
 	if um > 0 {
 		mpp = strconv.FormatFloat(um, 'g', -1, 64)
 	}
 	short := func(v float64) string { return strconv.FormatFloat(round(v, 2), 'f', -1, 64) }
-	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d", id, csvText(d.plan.scale.Class), mpp,
+	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d", id, csvText(d.plan.Class), mpp,
 		d.x, d.y, short(x0), short(y0), short(x1-x0), short(y1-y0), short(d.areaPixels()), known(float64(d.area)*um*um), known(d.major*um), known(d.minor*um),
-		d.merged.iou, d.merged.stability, d.merged.point.X*d.plan.FX, d.merged.point.Y*d.plan.FY, d.merged.parts)
+		d.object.IoUPred, d.object.Stability, d.object.Pt.X*d.plan.fx, d.object.Pt.Y*d.plan.fy, d.object.tiles)
 }
 
 // csvText quotes a field that needs it.

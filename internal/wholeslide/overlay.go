@@ -1,4 +1,4 @@
-package sam
+package wholeslide
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"github.com/paulmach/orb"
 
 	"github.com/slidesam/sam/internal/draw"
+	"github.com/slidesam/sam/internal/wsi"
 )
 
 // overlaySide is the longer side of the overlay in pixels.
@@ -19,8 +20,8 @@ type overlay struct {
 	fx, fy float64 // its pixels per level-0 pixel
 }
 
-func newOverlay(ctx context.Context, s *Slide) (*overlay, error) {
-	pic, err := s.w.Thumbnail(ctx, overlaySide)
+func newOverlay(ctx context.Context, s *wsi.Slide) (*overlay, error) {
+	pic, err := s.Thumbnail(ctx, overlaySide)
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +30,8 @@ func newOverlay(ctx context.Context, s *Slide) (*overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := s.Size()
-	return &overlay{c, float64(pic.Rect.Dx()) / float64(size.W), float64(pic.Rect.Dy()) / float64(size.H)}, nil
+	l := s.Levels()[0]
+	return &overlay{c, float64(pic.Rect.Dx()) / float64(l.W), float64(pic.Rect.Dy()) / float64(l.H)}, nil
 }
 
 // add draws the outlines of an object in the k-th colour.

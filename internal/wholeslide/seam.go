@@ -1,4 +1,4 @@
-package sam
+package wholeslide
 
 import (
 	"image"
@@ -7,7 +7,7 @@ import (
 
 // node is an object that a tile saw, among those that may be one.
 type node struct {
-	tileObject
+	sighting
 	tile, index int // order of all objects
 	row         int
 	parent      *node
@@ -45,17 +45,17 @@ func join(a, b *node) {
 // found twice.
 const sameIoU = 0.5
 
-// mergedObject is an object of the slide.
-type mergedObject struct {
-	tileObject
+// found is an object of the slide, put together from what tiles saw of it.
+type found struct {
+	sighting
 	tile, index int
-	parts       int  // tiles that saw it
+	tiles       int  // that saw it
 	whole       bool // one of them saw all of it
 }
 
 // seamMerger joins the objects of neighbouring tiles. Tiles come row by row;
-// it holds the objects near the last two rows of tiles and gives each object
-// on as soon as no later tile can change it.
+// it holds the objects near the last two rows of tiles and hands each object to
+// emit as soon as no later tile can change it.
 //
 // Objects of two tiles that agree on the part both windows show are one. Of
 // such a set the object stays that is whole and has its centroid in the core
@@ -64,39 +64,39 @@ type mergedObject struct {
 // saw is the tile's whose core holds the point that found it.
 type seamMerger struct {
 	plan    *scalePlan
-	emit    func(mergedObject) error
+	emit    func(found) error
 	above   map[int][]*node // by column, the row above
 	here    map[int][]*node
 	row     int
 	open    []*node // roots that the next row can still join
-	waiting []mergedObject
+	waiting []found
 }
 
-func newSeamMerger(p *scalePlan, emit func(mergedObject) error) *seamMerger {
+func newSeamMerger(p *scalePlan, emit func(found) error) *seamMerger {
 	return &seamMerger{plan: p, emit: emit, here: map[int][]*node{}, row: -1}
 }
 
 // add takes the objects of the next tile.
-func (s *seamMerger) add(t slideTile, objects []tileObject) error {
-	if t.row != s.row {
-		if err := s.endRow(t.row); err != nil {
+func (s *seamMerger) add(t Tile, objects []sighting) error {
+	if t.Row != s.row {
+		if err := s.endRow(t.Row); err != nil {
 			return err
 		}
 	}
 	nodes := make([]*node, len(objects))
 	for i, o := range objects {
-		n := &node{tileObject: o, tile: t.index, index: i, row: t.row}
+		n := &node{sighting: o, tile: t.Index, index: i, row: t.Row}
 		n.parent, n.members = n, []*node{n}
 		nodes[i] = n
 		s.open = append(s.open, n)
 	}
-	s.match(nodes, s.here[t.col-1], t.window)
-	for c := t.col - 1; c <= t.col+1; c++ {
-		s.match(nodes, s.above[c], t.window)
+	s.match(nodes, s.here[t.Col-1], t.Window)
+	for c := t.Col - 1; c <= t.Col+1; c++ {
+		s.match(nodes, s.above[c], t.Window)
 	}
 	// At the slide's edge windows are shifted inward and reach further back.
-	s.match(nodes, s.here[t.col-2], t.window)
-	s.here[t.col] = nodes
+	s.match(nodes, s.here[t.Col-2], t.Window)
+	s.here[t.Col] = nodes
 	return nil
 }
 
@@ -105,25 +105,25 @@ func (s *seamMerger) match(a, b []*node, window image.Rectangle) {
 	if len(a) == 0 || len(b) == 0 {
 		return
 	}
-	both := window.Intersect(s.plan.tile(b[0].tile).window)
+	both := window.Intersect(s.plan.at(b[0].tile).Window)
 	type pair struct {
 		x, y *node
 		iou  float64
 	}
 	var pairs []pair
 	for _, x := range a {
-		if !x.mask.Bounds().Overlaps(both) {
+		if !x.Mask.Bounds().Overlaps(both) {
 			continue
 		}
 		for _, y := range b {
-			if !x.mask.Bounds().Overlaps(y.mask.Bounds()) {
+			if !x.Mask.Bounds().Overlaps(y.Mask.Bounds()) {
 				continue
 			}
-			n := x.mask.Intersection(y.mask)
+			n := x.Mask.Intersection(y.Mask)
 			if n == 0 {
 				continue
 			}
-			if iou := float64(n) / float64(x.mask.pixels().AreaIn(both)+y.mask.pixels().AreaIn(both)-n); iou >= sameIoU {
+			if iou := float64(n) / float64(x.Mask.AreaIn(both)+y.Mask.AreaIn(both)-n); iou >= sameIoU {
 				pairs = append(pairs, pair{x, y, iou})
 			}
 		}
@@ -138,8 +138,8 @@ func (s *seamMerger) match(a, b []*node, window image.Rectangle) {
 	}
 }
 
-// endRow settles the sets that no tile of the new row can join and gives on
-// the objects that no later tile can touch.
+// endRow settles the sets that no tile of the new row can join and hands on the
+// objects that no later tile can touch.
 func (s *seamMerger) endRow(row int) error {
 	s.above = s.here
 	if row != s.row+1 {
@@ -156,7 +156,7 @@ func (s *seamMerger) endRow(row int) error {
 		var r image.Rectangle
 		for _, m := range n.members {
 			last = max(last, m.row)
-			r = r.Union(m.mask.Bounds())
+			r = r.Union(m.Mask.Bounds())
 		}
 		if last >= row-1 && s.above != nil {
 			open, held = append(open, n), append(held, r)
@@ -167,11 +167,11 @@ func (s *seamMerger) endRow(row int) error {
 		}
 	}
 	s.open = open
-	top := s.plan.H + 1 // of what is still to come
-	if row >= 0 && row < s.plan.Rows {
+	top := s.plan.size.H + 1 // of what is still to come
+	if row >= 0 && row < s.plan.rows {
 		// The last window is shifted inward, perhaps above the one before.
-		last := (s.plan.Rows - 1) * s.plan.Cols
-		top = min(s.plan.tile(row*s.plan.Cols).window.Min.Y, s.plan.tile(last).window.Min.Y)
+		last := (s.plan.rows - 1) * s.plan.cols
+		top = min(s.plan.at(row*s.plan.cols).Window.Min.Y, s.plan.at(last).Window.Min.Y)
 	}
 	return s.flush(top, held)
 }
@@ -182,30 +182,30 @@ func (s *seamMerger) settle(root *node) error {
 	sort.Slice(ms, func(i, j int) bool { return ms[i].before(ms[j]) })
 	var own, whole *node
 	for _, m := range ms {
-		if !m.cut && s.owns(m) && (own == nil || m.iou > own.iou) {
+		if !m.cut && s.owns(m) && (own == nil || m.IoUPred > own.IoUPred) {
 			own = m
 		}
-		if !m.cut && (whole == nil || m.iou > whole.iou) {
+		if !m.cut && (whole == nil || m.IoUPred > whole.IoUPred) {
 			whole = m
 		}
 	}
-	out := mergedObject{tile: ms[0].tile, index: ms[0].index, parts: len(ms), whole: whole != nil}
+	out := found{tile: ms[0].tile, index: ms[0].index, tiles: len(ms), whole: whole != nil}
 	switch {
 	case len(ms) == 1:
-		if n := ms[0]; !s.plan.holds(n.tile, s.plan.pixel(n.point)) {
+		if n := ms[0]; !s.plan.holds(n.tile, s.plan.pixel(n.Pt)) {
 			return nil // found by a neighbour's point, where the neighbour saw something else
 		}
-		out.tileObject = ms[0].tileObject
+		out.sighting = ms[0].sighting
 	case own != nil:
-		out.tileObject = own.tileObject
+		out.sighting = own.sighting
 	case whole != nil:
-		out.tileObject = whole.tileObject
+		out.sighting = whole.sighting
 	default:
 		var err error
-		if out.tileObject, err = unite(ms); err != nil {
+		if out.sighting, err = unite(ms); err != nil {
 			return err
 		}
-		if most := s.plan.scale.MaxArea; most > 0 && out.mask.Area() > most {
+		if most := s.plan.MaxArea; most > 0 && out.Mask.Area() > most {
 			return nil // no tile saw how large it is
 		}
 	}
@@ -216,33 +216,33 @@ func (s *seamMerger) settle(root *node) error {
 // owns reports whether the object's centroid lies in its tile's core, or in
 // that of a tile that is left out for want of tissue.
 func (s *seamMerger) owns(n *node) bool {
-	x, y := n.mask.pixels().Centroid()
+	x, y := n.Mask.Centroid()
 	return s.plan.holds(n.tile, image.Pt(int(x), int(y)))
 }
 
 // unite returns the union of an object's parts. Scores are means by area.
-func unite(ms []*node) (tileObject, error) {
-	out := ms[0].tileObject
+func unite(ms []*node) (sighting, error) {
+	out := ms[0].sighting
 	iou, stability, area := 0.0, 0.0, 0.0
 	for i, m := range ms {
-		a := float64(m.mask.Area())
-		iou, stability, area = iou+a*float64(m.iou), stability+a*float64(m.stability), area+a
+		a := float64(m.Mask.Area())
+		iou, stability, area = iou+a*float64(m.IoUPred), stability+a*float64(m.Stability), area+a
 		if i > 0 {
-			u, err := out.mask.Union(m.mask)
+			u, err := out.Mask.Union(m.Mask)
 			if err != nil {
 				return out, err
 			}
-			out.mask = u
+			out.Mask = u
 		}
 	}
-	out.iou, out.stability, out.cut = float32(iou/area), float32(stability/area), false
+	out.IoUPred, out.Stability, out.cut = float32(iou/area), float32(stability/area), false
 	return out, nil
 }
 
-// flush gives on the objects that end above top and meet none of the held
+// flush hands on the objects that end above top and meet none of the held
 // rectangles, in order, and drops those that another tile found as well, or
-// that lie in another if objects are disjoint. What a better object stands for
-// waits until that one's own fate is known.
+// that lie in another if objects are disjoint. An object that a better one
+// would replace waits until it is known whether that one stays.
 func (s *seamMerger) flush(top int, held []image.Rectangle) error {
 	w := s.waiting
 	sort.SliceStable(w, func(i, j int) bool {
@@ -250,19 +250,19 @@ func (s *seamMerger) flush(top int, held []image.Rectangle) error {
 	})
 	free := make([]bool, len(w))
 	for i, o := range w {
-		b := o.mask.Bounds()
+		b := o.Mask.Bounds()
 		free[i] = b.Max.Y <= top
 		for _, h := range held {
 			free[i] = free[i] && !h.Overlaps(b)
 		}
 	}
-	fates := s.judge(w, free)
-	var keep []mergedObject
+	verdicts := s.judge(w, free)
+	var keep []found
 	for i, o := range w {
-		switch fates[i] {
-		case fateOpen:
+		switch verdicts[i] {
+		case undecided:
 			keep = append(keep, o)
-		case fateStays:
+		case stays:
 			if err := s.emit(o); err != nil {
 				return err
 			}
@@ -278,22 +278,22 @@ func (s *seamMerger) end() error {
 		return err
 	}
 	s.here = map[int][]*node{}
-	return s.endRow(s.plan.Rows + 2)
+	return s.endRow(s.plan.rows + 2)
 }
 
 // settled returns a row above which no further object of the merger lies.
 func (s *seamMerger) settled() int {
 	top := 0 // before the first tile
 	if s.row >= 0 {
-		last := (s.plan.Rows - 1) * s.plan.Cols
-		top = min(s.plan.tile(s.row*s.plan.Cols).window.Min.Y, s.plan.tile(last).window.Min.Y)
+		last := (s.plan.rows - 1) * s.plan.cols
+		top = min(s.plan.at(s.row*s.plan.cols).Window.Min.Y, s.plan.at(last).Window.Min.Y)
 	}
 	lower := func(r image.Rectangle) { top = min(top, r.Min.Y) }
 	for _, n := range s.open {
-		lower(n.mask.Bounds())
+		lower(n.Mask.Bounds())
 	}
 	for _, m := range s.waiting {
-		lower(m.mask.Bounds())
+		lower(m.Mask.Bounds())
 	}
 	return top
 }

@@ -1,12 +1,15 @@
-package sam
+package wholeslide
 
 import (
-	"bufio"
 	"bytes"
 	"compress/zlib"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"os"
+
+	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/tiff"
 )
 
 // labelTile is the side of the label pyramid's tiles.
@@ -19,9 +22,8 @@ const labelTile = 256
 // Tiles go out as soon as no object can reach them, so that about two rows of
 // tiles of each level are held. Tiles without an object share one copy.
 type labelWriter struct {
-	f      *os.File
-	w      *bufio.Writer
-	at     uint64
+	f      *atomicfile.File
+	w      *tiff.Writer
 	levels []*labelLevel
 	masks  []labelled // that reach rows not yet written
 	mpp    float64
@@ -30,7 +32,7 @@ type labelWriter struct {
 
 type labelled struct {
 	id   uint32
-	mask *Mask
+	mask *mask.Mask
 }
 
 type labelLevel struct {
@@ -41,34 +43,22 @@ type labelLevel struct {
 	zero             [2]uint64
 }
 
-func newLabelWriter(f *os.File, p *scalePlan) *labelWriter {
-	l := &labelWriter{f: f, w: bufio.NewWriterSize(f, 1<<20), mpp: p.MPP}
-	for width, height := p.W, p.H; ; width, height = (width+1)/2, (height+1)/2 {
+func newLabelWriter(f *atomicfile.File, p *scalePlan) *labelWriter {
+	l := &labelWriter{f: f, w: tiff.NewWriter(f), mpp: p.mpp}
+	for width, height := p.size.W, p.size.H; ; width, height = (width+1)/2, (height+1)/2 {
 		v := &labelLevel{w: width, h: height, cols: (width-1)/labelTile + 1, rows: (height-1)/labelTile + 1, parts: map[int][]uint32{}}
 		v.offs, v.sizes = make([]uint64, v.cols*v.rows), make([]uint64, v.cols*v.rows)
 		l.levels = append(l.levels, v)
 		if v.cols == 1 && v.rows == 1 {
-			break
+			return l
 		}
 	}
-	// close puts the header here.
-	l.write(make([]byte, 16))
-	return l
-}
-
-func (l *labelWriter) write(b []byte) {
-	if l.err != nil {
-		return
-	}
-	n, err := l.w.Write(b)
-	l.at += uint64(n)
-	l.err = err
 }
 
 // add takes the next object.
-func (l *labelWriter) add(id uint32, m *Mask) error {
+func (l *labelWriter) add(id uint32, m *mask.Mask) error {
 	l.masks = append(l.masks, labelled{id, m})
-	return l.err
+	return errors.Join(l.err, l.w.Err())
 }
 
 // settle writes the tiles that end above row y, which no further object
@@ -88,7 +78,7 @@ func (l *labelWriter) settle(y int) error {
 	}
 	clear(l.masks[len(keep):])
 	l.masks = keep
-	return l.err
+	return errors.Join(l.err, l.w.Err())
 }
 
 // paintRow fills the tiles of level 0's next row.
@@ -97,10 +87,7 @@ func (l *labelWriter) paintRow() {
 	y0 := z.next * labelTile
 	y1 := min(y0+labelTile, z.h)
 	for _, m := range l.masks {
-		for r := range m.mask.Runs() {
-			if r.Y < y0 || r.Y >= y1 {
-				continue
-			}
+		for r := range m.mask.RunsIn(y0, y1) {
 			for x := r.X0; x < r.X1; x++ {
 				t := z.parts[x/labelTile]
 				if t == nil {
@@ -164,110 +151,65 @@ func (l *labelWriter) tile(t []uint32) [2]uint64 {
 	}
 	var b bytes.Buffer
 	z := zlib.NewWriter(&b)
-	if _, err := z.Write(raw); err != nil && l.err == nil {
+	_, err := z.Write(raw)
+	if err = errors.Join(err, z.Close()); err != nil && l.err == nil {
 		l.err = err
 	}
-	if err := z.Close(); err != nil && l.err == nil {
-		l.err = err
-	}
-	at := l.at
-	l.write(b.Bytes())
-	return [2]uint64{at, uint64(b.Len())}
+	at, n := l.w.Segment(b.Bytes())
+	return [2]uint64{at, n}
 }
 
-// close writes what is left, the directories, and the header at the beginning
-// of the file, and brings it to the disk.
-func (l *labelWriter) close() error {
+// commit writes what is left, the directories and the header, and puts the
+// file in its place.
+func (l *labelWriter) commit() error {
 	if err := l.settle(l.levels[0].h); err != nil {
 		return err
 	}
-	le := binary.LittleEndian
-	header := le.AppendUint64([]byte{'I', 'I', 43, 0, 8, 0, 0, 0}, l.at)
+	var dirs [][]tiff.Field
 	for k, v := range l.levels {
-		l.directory(v, k > 0, k == len(l.levels)-1)
+		dirs = append(dirs, l.fields(v, k > 0))
 	}
-	if l.err == nil {
-		l.err = l.w.Flush()
+	l.w.Directories(dirs...)
+	if err := errors.Join(l.err, l.w.Err()); err != nil {
+		return fmt.Errorf("write labels: %w", err)
 	}
-	if l.err == nil {
-		_, l.err = l.f.WriteAt(header, 0)
+	if err := l.f.Overwrite(0, l.w.Header()); err != nil {
+		return fmt.Errorf("write labels: %w", err)
 	}
-	if l.err == nil {
-		l.err = l.f.Sync()
-	}
-	if l.err != nil {
-		return fmt.Errorf("write labels: %w", l.err)
-	}
-	return l.f.Close()
+	return l.f.Commit()
 }
 
-// directory writes the values too long for a field, then the directory, then
-// where the next one is.
-func (l *labelWriter) directory(v *labelLevel, reduced, last bool) {
-	le := binary.LittleEndian
-	type field struct {
-		tag, typ uint16
-		vals     []uint64
+// fields returns the directory of a level.
+func (l *labelWriter) fields(v *labelLevel, reduced bool) []tiff.Field {
+	const (
+		deflate      = 8
+		blackIsZero  = 1
+		centimetre   = 3
+		noUnit       = 1
+		unsigned     = 1
+		reducedImage = 1
+	)
+	short := func(t tiff.Tag, v uint64) tiff.Field {
+		return tiff.Field{Tag: t, Type: tiff.Short, Values: []uint64{v}}
 	}
-	res := []uint64{}
-	unit := uint64(1)
+	long := func(t tiff.Tag, v uint64) tiff.Field { return tiff.Field{Tag: t, Type: tiff.Long, Values: []uint64{v}} }
+	var resolution []uint64
+	unit := uint64(noUnit)
 	if l.mpp > 0 {
 		// Pixels per centimetre as a fraction over 1000.
 		f := float64(v.w) / float64(l.levels[0].w)
-		res, unit = []uint64{uint64(1e4/l.mpp*f*1000) | 1000<<32}, 3
+		resolution, unit = []uint64{uint64(1e4/l.mpp*f*1000) | 1000<<32}, centimetre
 	}
 	sub := uint64(0)
 	if reduced {
-		sub = 1
+		sub = reducedImage
 	}
-	fields := []field{
-		{254, 4, []uint64{sub}}, {256, 4, []uint64{uint64(v.w)}}, {257, 4, []uint64{uint64(v.h)}}, {258, 3, []uint64{32}}, {259, 3, []uint64{8}},
-		{262, 3, []uint64{1}}, {277, 3, []uint64{1}}, {282, 5, res}, {283, 5, res}, {296, 3, []uint64{unit}},
-		{322, 3, []uint64{labelTile}}, {323, 3, []uint64{labelTile}}, {324, 16, v.offs}, {325, 16, v.sizes}, {339, 3, []uint64{1}},
+	return []tiff.Field{
+		long(tiff.NewSubfileType, sub), long(tiff.ImageWidth, uint64(v.w)), long(tiff.ImageLength, uint64(v.h)),
+		short(tiff.BitsPerSample, 32), short(tiff.Compression, deflate), short(tiff.Photometric, blackIsZero), short(tiff.SamplesPerPixel, 1),
+		{Tag: tiff.XResolution, Type: tiff.Rational, Values: resolution}, {Tag: tiff.YResolution, Type: tiff.Rational, Values: resolution},
+		short(tiff.ResolutionUnit, unit), short(tiff.TileWidth, labelTile), short(tiff.TileLength, labelTile),
+		{Tag: tiff.TileOffsets, Type: tiff.Long8, Values: v.offs}, {Tag: tiff.TileByteCounts, Type: tiff.Long8, Values: v.sizes},
+		short(tiff.SampleFormat, unsigned),
 	}
-	size := map[uint16]int{3: 2, 4: 4, 5: 8, 16: 8}
-	long, count := 0, 0
-	for _, f := range fields {
-		if n := size[f.typ] * len(f.vals); n > 8 {
-			long += n
-		}
-		if len(f.vals) > 0 {
-			count++
-		}
-	}
-	// The directory comes first, so that the header and the directory before
-	// can name it; the long values follow it.
-	place := l.at + 8 + uint64(20*count) + 8
-	dir := le.AppendUint64(nil, uint64(count))
-	var values []byte
-	for _, f := range fields {
-		if len(f.vals) == 0 {
-			continue
-		}
-		dir = le.AppendUint16(le.AppendUint16(dir, f.tag), f.typ)
-		dir = le.AppendUint64(dir, uint64(len(f.vals)))
-		var b []byte
-		for _, x := range f.vals {
-			switch size[f.typ] {
-			case 2:
-				b = le.AppendUint16(b, uint16(x))
-			case 4:
-				b = le.AppendUint32(b, uint32(x))
-			default:
-				b = le.AppendUint64(b, x)
-			}
-		}
-		if len(b) > 8 {
-			dir = le.AppendUint64(dir, place+uint64(len(values)))
-			values = append(values, b...)
-			continue
-		}
-		dir = append(dir, append(b, make([]byte, 8-len(b))...)...)
-	}
-	next := place + uint64(long)
-	if last {
-		next = 0
-	}
-	l.write(le.AppendUint64(dir, next))
-	l.write(values)
 }

@@ -1,0 +1,171 @@
+package wholeslide
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/geojson"
+	"github.com/slidesam/sam/internal/wsi"
+)
+
+// Names of the outputs in a run's folder. A run of several scales has a file
+// of labels for each, see ScaleResult.
+const (
+	GeoJSONFile = "objects.geojson"
+	CSVFile     = "objects.csv"
+	LabelsFile  = "labels.tif"
+	OverlayFile = "overlay.png"
+)
+
+// labelsName names the labels of a scale.
+func (p *Plan) labelsName(q *scalePlan) string {
+	if len(p.scales) == 1 {
+		return LabelsFile
+	}
+	return "labels-" + strconv.FormatFloat(q.mpp, 'g', -1, 64) + ".tif"
+}
+
+// Merge merges the tiles of all shards and writes the outputs to dir; each
+// appears whole or not at all. It changes nothing else.
+//
+// The error wraps ErrUnfinished if tiles are missing, ErrOtherRun if dir holds
+// a run of something else, and os.ErrNotExist if it holds none.
+func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, error) {
+	if err := p.verify(dir); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s holds no run: give the folder of one, or begin it: %w", dir, err)
+		}
+		return nil, err
+	}
+	res := p.result(dir)
+	out, err := newOutput(ctx, s, dir, p, res)
+	if err != nil {
+		return nil, err
+	}
+	defer out.close()
+	merger := newScaleMerger(p, out.add)
+	read := func(q *scalePlan, i int) ([]sighting, error) {
+		seen, err := readTile(dir, q, i)
+		if errors.Is(err, errNoTile) {
+			return nil, fmt.Errorf("%w: tile %d of the %d at %g micrometres per pixel is missing: run its shard (%w)", ErrUnfinished, i, len(q.tiles), q.mpp, err)
+		}
+		return seen, err
+	}
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if more, err = merger.advance(read); err != nil {
+			return nil, err
+		}
+		for k, l := range out.labels {
+			if err := l.settle(merger.settled(k)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := out.commit(); err != nil {
+		return nil, err
+	}
+	res.Merged = true
+	return res, nil
+}
+
+// output is the files of a run while they are written.
+type output struct {
+	dir        string
+	plan       *Plan
+	res        *Result
+	files      [2]*atomicfile.File
+	geo, table *bufio.Writer
+	features   *geojson.Writer
+	labels     []*labelWriter // of each scale
+	over       *overlay
+}
+
+func newOutput(ctx context.Context, s *wsi.Slide, dir string, p *Plan, res *Result) (*output, error) {
+	o := &output{dir: dir, plan: p, res: res}
+	var err error
+	for i, name := range []string{GeoJSONFile, CSVFile} {
+		if o.files[i], err = atomicfile.Create(filepath.Join(dir, name)); err != nil {
+			o.close()
+			return nil, err
+		}
+	}
+	o.geo, o.table = bufio.NewWriter(o.files[0]), bufio.NewWriter(o.files[1])
+	o.features = geojson.NewWriter(o.geo)
+	fmt.Fprintln(o.table, csvHeader)
+	for _, q := range p.scales {
+		f, err := atomicfile.Create(filepath.Join(dir, p.labelsName(q)))
+		if err != nil {
+			o.close()
+			return nil, err
+		}
+		o.labels = append(o.labels, newLabelWriter(f, q))
+	}
+	if o.over, err = newOverlay(ctx, s); err != nil {
+		o.close()
+		return nil, err
+	}
+	return o, nil
+}
+
+// add takes the next object, of scale k.
+func (o *output) add(k int, m found) error {
+	q := o.plan.scales[k]
+	o.res.Objects++
+	o.res.Scales[k].Objects++
+	n := o.res.Objects
+	d := measure(m, q)
+	f := geojson.Feature{Geometry: q.outlines(m.Mask), Type: geojson.Detection, Measurements: d.measurements()}
+	if c := q.Class; c != "" {
+		f.Class = &geojson.Class{Name: c}
+	}
+	if err := o.features.Write(f); err != nil {
+		return err
+	}
+	o.over.add(f.Geometry, len(o.plan.scales)-1-k) // the finest in the same colour always
+	if _, err := fmt.Fprintln(o.table, d.csv(n)); err != nil {
+		return err
+	}
+	return o.labels[k].add(uint32(n), m.Mask)
+}
+
+// commit ends all files and gives them their names.
+func (o *output) commit() error {
+	if err := errors.Join(o.features.Close(), o.geo.Flush(), o.table.Flush()); err != nil {
+		return err
+	}
+	for _, l := range o.labels {
+		if err := l.commit(); err != nil {
+			return err
+		}
+	}
+	if err := atomicfile.Write(filepath.Join(o.dir, OverlayFile), o.over.write); err != nil {
+		return err
+	}
+	for _, f := range o.files {
+		if err := f.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close drops what was not committed.
+func (o *output) close() {
+	for _, f := range o.files {
+		if f != nil {
+			f.Close()
+		}
+	}
+	for _, l := range o.labels {
+		l.f.Close()
+	}
+}

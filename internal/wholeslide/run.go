@@ -1,0 +1,184 @@
+package wholeslide
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"time"
+
+	"github.com/slidesam/sam/internal/wsi"
+)
+
+// Run searches the tiles of the plan's shard that are not done, and keeps what
+// is found of each as a file in dir. One tile is read ahead while another is
+// searched. progress, if not nil, is told after each tile.
+//
+// The error wraps ErrOtherRun if dir holds a run of something else, and ctx's
+// error soon after ctx is done. When Run returns nothing reads the slide any
+// more.
+func (p *Plan) Run(ctx context.Context, s *wsi.Slide, dir string, progress func(Progress)) (*Result, error) {
+	if err := p.claim(dir); err != nil {
+		return nil, err
+	}
+	res := p.result(dir)
+	ctx, stop := context.WithCancel(ctx)
+	todo, total, err := p.unfinished(ctx, dir, res)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	ahead := make(chan tilePicture, 1)
+	go readAhead(ctx, s, todo, ahead)
+	defer func() {
+		stop()
+		for range ahead { // until the reader is gone
+		}
+	}()
+	begun, done, objects := time.Now(), 0, 0
+	report := func() {
+		if progress == nil {
+			return
+		}
+		r := Progress{Done: res.Resumed + done, Total: total, Resumed: res.Resumed, Objects: objects, Elapsed: time.Since(begun)}
+		if done > 0 {
+			r.Left = r.Elapsed / time.Duration(done) * time.Duration(len(todo)-done)
+		}
+		progress(r)
+	}
+	report()
+	for t := range ahead {
+		n, err := 0, t.err
+		if err == nil {
+			n, err = t.search(ctx, dir)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("tile %d at %v of the slide at %g micrometres per pixel: %w", t.tile.Index, t.tile.Window, t.plan.mpp, err)
+		}
+		done, objects = done+1, objects+n
+		report()
+	}
+	return res, ctx.Err()
+}
+
+func (p *Plan) result(dir string) *Result {
+	r := &Result{Dir: dir, Tiles: p.Tiles()}
+	for _, q := range p.scales {
+		r.Scales = append(r.Scales, ScaleResult{MPP: q.mpp, Class: q.Class, Tiles: len(q.tiles), Labels: p.labelsName(q)})
+	}
+	return r
+}
+
+// tilePicture is a tile on its way to the finder.
+type tilePicture struct {
+	plan *scalePlan
+	tile Tile
+	img  *image.RGBA
+	err  error
+}
+
+// unfinished returns the tiles of the shard that have to be done, and how many
+// the shard has.
+func (p *Plan) unfinished(ctx context.Context, dir string, res *Result) (todo []tilePicture, total int, err error) {
+	k := -1
+	for _, q := range p.scales {
+		for _, i := range q.tiles {
+			if k++; k%p.shards != p.shard {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, 0, err
+			}
+			total++
+			switch _, err := readTile(dir, q, i); {
+			case err == nil:
+				res.Resumed++
+			case errors.Is(err, errNoTile):
+				todo = append(todo, tilePicture{plan: q, tile: q.at(i)})
+			default:
+				return nil, 0, err
+			}
+		}
+	}
+	return todo, total, nil
+}
+
+// readAhead reads the tiles' pictures until one cannot be read or ctx is done.
+func readAhead(ctx context.Context, s *wsi.Slide, todo []tilePicture, ahead chan<- tilePicture) {
+	defer close(ahead)
+	for _, t := range todo {
+		t.img, t.err = readWindow(ctx, s, t.plan, t.tile.Window)
+		select {
+		case ahead <- t:
+		case <-ctx.Done():
+			return
+		}
+		if t.err != nil {
+			return
+		}
+	}
+}
+
+// search finds the tile's objects and writes its file; it returns how many
+// there are.
+func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
+	found, err := t.plan.Find(ctx, t.img, t.tile)
+	if err != nil {
+		return 0, err
+	}
+	seen, err := t.plan.keep(t.tile, found)
+	if err != nil {
+		return 0, err
+	}
+	return len(seen), writeTile(dir, t.plan, t.tile, seen)
+}
+
+// keep brings what was found in a tile's window to the frame of the scale, and
+// leaves out what is too small or too large.
+func (p *scalePlan) keep(t Tile, found []Object) ([]sighting, error) {
+	var out []sighting
+	w := t.Window
+	for _, o := range found {
+		a := o.Mask.Area()
+		if a == 0 || a < p.MinArea || p.MaxArea > 0 && a > p.MaxArea {
+			continue
+		}
+		m, err := o.Mask.Place(p.size, w.Min)
+		if err != nil {
+			return nil, err
+		}
+		b := m.Bounds()
+		cut := b.Min.X == w.Min.X && w.Min.X > 0 || b.Min.Y == w.Min.Y && w.Min.Y > 0 ||
+			b.Max.X == w.Max.X && w.Max.X < p.size.W || b.Max.Y == w.Max.Y && w.Max.Y < p.size.H
+		o.Mask, o.Pt = m, Point{o.Pt.X + float64(w.Min.X), o.Pt.Y + float64(w.Min.Y)}
+		out = append(out, sighting{o, cut})
+	}
+	return out, nil
+}
+
+// readWindow reads a rectangle of the scale, on white where nothing was
+// scanned.
+func readWindow(ctx context.Context, s *wsi.Slide, p *scalePlan, r image.Rectangle) (*image.RGBA, error) {
+	img := image.NewRGBA(image.Rect(0, 0, r.Dx(), r.Dy()))
+	var err error
+	if p.fx == 1 && p.fy == 1 {
+		err = s.ReadRegion(ctx, 0, r.Min, img)
+	} else {
+		err = s.ReadAt(ctx, p.mpp, r.Min, img)
+	}
+	if err != nil {
+		return nil, err
+	}
+	whiten(img)
+	return img, nil
+}
+
+// whiten puts a picture on white: where nothing was scanned is glass.
+func whiten(img *image.RGBA) {
+	for i := 0; i < len(img.Pix); i += 4 {
+		q := img.Pix[i : i+4 : i+4]
+		if a := q[3]; a != 255 { // premultiplied: the rest of the light is white
+			q[0], q[1], q[2], q[3] = q[0]+255-a, q[1]+255-a, q[2]+255-a, 255
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package wholeslide
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/mask"
+)
+
+// sighting is an object as one tile saw it, in the frame of the scale.
+type sighting struct {
+	Object
+	cut bool // it reaches a side of the window that is not the slide's
+}
+
+// tileFile is the content of a tile's file.
+type tileFile struct {
+	Plan    string         `json:"plan"`
+	Scale   int            `json:"scale"`
+	Tile    int            `json:"tile"`
+	Objects []fileSighting `json:"objects"`
+}
+
+// fileSighting is a sighting whose mask is that of its own rectangle.
+type fileSighting struct {
+	Box       [4]int     `json:"box"`  // x, y, width, height
+	Runs      string     `json:"runs"` // COCO's run-length code of the box
+	IoU       float32    `json:"iou"`
+	Stability float32    `json:"stability"`
+	Point     [2]float64 `json:"point"`
+	Cut       bool       `json:"cut"`
+}
+
+// errNoTile is returned for a tile whose file is absent, torn or another
+// run's; it has to be done again.
+var errNoTile = errors.New("tile is not done")
+
+// tilePath is where a tile's file lies, a thousand to a folder.
+func tilePath(dir string, p *scalePlan, i int) string {
+	return filepath.Join(dir, "tiles", fmt.Sprint(p.index), fmt.Sprintf("%04d", i/1000), fmt.Sprintf("%08d.json", i))
+}
+
+// writeTile writes a tile's file: JSON, then a line with its SHA-256. It
+// appears whole or not at all.
+func writeTile(dir string, p *scalePlan, t Tile, seen []sighting) error {
+	f := tileFile{Plan: p.run, Scale: p.index, Tile: t.Index, Objects: make([]fileSighting, len(seen))}
+	for i, o := range seen {
+		b := o.Mask.Bounds()
+		small, err := o.Mask.Window(b)
+		if err != nil {
+			return err
+		}
+		f.Objects[i] = fileSighting{
+			Box: [4]int{b.Min.X, b.Min.Y, b.Dx(), b.Dy()}, Runs: small.RLE().Compressed(),
+			IoU: o.IoUPred, Stability: o.Stability, Point: [2]float64{o.Pt.X, o.Pt.Y}, Cut: o.cut,
+		}
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	path := tilePath(dir, p, t.Index)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s\n%s\n", b, sumLine(b))
+		return err
+	})
+}
+
+func sumLine(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha256 " + hex.EncodeToString(sum[:])
+}
+
+// readTile reads a tile's file. The error wraps errNoTile if the tile has to
+// be done again.
+func readTile(dir string, p *scalePlan, i int) ([]sighting, error) {
+	b, err := os.ReadFile(tilePath(dir, p, i))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errNoTile
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseTile(b, p, i)
+}
+
+// parseTile checks and reads the content of a tile's file.
+func parseTile(b []byte, p *scalePlan, i int) ([]sighting, error) {
+	body, sum, ok := bytes.Cut(b, []byte("\n"))
+	if !ok || string(bytes.TrimSpace(sum)) != sumLine(body) {
+		return nil, fmt.Errorf("%w: its checksum is wrong", errNoTile)
+	}
+	var f tileFile
+	if err := json.Unmarshal(body, &f); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoTile, err)
+	}
+	if f.Plan != p.run || f.Scale != p.index || f.Tile != i {
+		return nil, fmt.Errorf("%w: it is tile %d of scale %d of run %s", errNoTile, f.Tile, f.Scale, f.Plan)
+	}
+	window := p.at(i).Window
+	out := make([]sighting, len(f.Objects))
+	for k, o := range f.Objects {
+		m, err := o.mask(p.size, window)
+		if err != nil {
+			return nil, fmt.Errorf("%w: object %d: %w", errNoTile, k, err)
+		}
+		out[k] = sighting{Object{Mask: m, IoUPred: o.IoU, Stability: o.Stability, Pt: Point{o.Point[0], o.Point[1]}}, o.Cut}
+	}
+	return out, nil
+}
+
+// mask returns the mask on a slide of the given size.
+func (o *fileSighting) mask(size mask.Size, window image.Rectangle) (*mask.Mask, error) {
+	box := image.Rect(o.Box[0], o.Box[1], o.Box[0]+o.Box[2], o.Box[1]+o.Box[3])
+	if o.Box[2] <= 0 || o.Box[3] <= 0 || !box.In(window) {
+		return nil, fmt.Errorf("it lies at %v, outside %v", box, window)
+	}
+	rle, err := mask.ParseRLE(mask.Size{H: o.Box[3], W: o.Box[2]}, o.Runs)
+	if err != nil {
+		return nil, err
+	}
+	small, err := mask.FromRLE(rle)
+	if err != nil {
+		return nil, err
+	}
+	return small.Place(size, box.Min)
+}
