@@ -321,7 +321,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 	case sc.Everything.Prompts != nil:
 		return wholeslide.Scale{}, errors.New("prompts in Everything belong to one picture: use Find")
 	case sc.Find != nil && sc.FindName == "":
-		return wholeslide.Scale{}, errors.New("Find without FindName: name it, so that tiles searched by another finder are not taken for its own")
+		return wholeslide.Scale{}, errors.New("prompts by Find need a FindName, so that tiles searched by another finder are not taken for its own")
 	}
 	id, err := json.Marshal(newFinderIdentity(r.name, sc))
 	if err != nil {

@@ -5,11 +5,13 @@
 // common kinds of colour blindness, and every line and marker has a dark rim,
 // so that it can be seen on pale stroma and on dark nuclei alike.
 //
-//	c := draw.New(img)
+//	c, err := draw.New(img)
 //	c.Fill(mask, draw.Color(0), 0.35)
 //	c.Outline(mask, draw.Color(0), 2)
-//	c.Point(120, 80, true)
-//	err := png.Encode(w, c.Image())
+//	c.Box(4, 4, 16, 13, draw.Color(2), 1)
+//	err = png.Encode(w, c.Image())
+//
+// The package's example is checked.
 package draw
 
 import (
