@@ -159,7 +159,6 @@ func TestRefused(t *testing.T) {
 		text string
 	}{
 		{"compression", set(tiff.Compression, short(50001)), tiff.ErrUnsupported, "WebP"},
-		{"jpeg 2000 lossy", set(tiff.Compression, short(33004)), tiff.ErrUnsupported, "leaves open"},
 		{"bits", set(tiff.BitsPerSample, short(12, 12, 12)), tiff.ErrUnsupported, "12 bits"},
 		{"unequal bits", set(tiff.BitsPerSample, short(8, 8, 16)), tiff.ErrUnsupported, "[8 8 16]"},
 		{"float", set(tiff.SampleFormat, short(3, 3, 3)), tiff.ErrUnsupported, "floating-point"},
