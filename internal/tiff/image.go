@@ -101,6 +101,15 @@ func (d *Dir) image() (*Image, error) {
 	return im, im.readCompression(d)
 }
 
+// Gray reports whether a pixel is one sample of brightness.
+func (im *Image) Gray() bool { return im.photo <= photoBlackIsZero && im.spp == 1 }
+
+// SameSamples reports whether two pictures have pixels of one kind: both in
+// colour or both gray, and of as many bits.
+func (im *Image) SameSamples(o *Image) bool {
+	return im.Gray() == o.Gray() && (im.photo == photoPalette) == (o.photo == photoPalette) && im.bits == o.bits
+}
+
 func (im *Image) readSize(d *Dir) error {
 	for _, s := range []struct {
 		tag Tag
@@ -205,7 +214,7 @@ func (im *Image) readSamples(d *Dir) error {
 			im.alpha, im.premul = color, extra[0] == 1
 		}
 	}
-	if ff, err := d.Uint(FillOrder, 1); err != nil || ff != 1 {
+	if ff, err := d.Uint(FillOrder, 1); err != nil || ff > 1 { // 0 is written for 1
 		return fmt.Errorf("fill order %d: %w", ff, ErrUnsupported)
 	}
 	return nil

@@ -82,6 +82,9 @@ type Slide struct {
 	file   *tiff.File
 	sparse bool // the format leaves blank tiles out
 	src    Source
+	path   string
+
+	warnings []string
 
 	// Of a slide that the OpenSlide library reads.
 	identity string
@@ -124,6 +127,20 @@ func (s *Slide) Levels() []Level { return s.levels }
 
 // Meta returns what the file says about the slide.
 func (s *Slide) Meta() Meta { return s.meta }
+
+// Warnings returns what is odd about the file and was passed over, for people
+// to read: what the slide shows may not be all that was meant.
+func (s *Slide) Warnings() []string {
+	var out []string
+	if s.file != nil {
+		out = append(out, s.file.Warnings()...)
+	}
+	return append(out, s.warnings...)
+}
+
+func (s *Slide) warn(format string, args ...any) {
+	s.warnings = append(s.warnings, fmt.Sprintf(format, args...))
+}
 
 // AssociatedNames returns the names of the associated pictures ("label",
 // "macro", "thumbnail"), in the file's order.
