@@ -61,10 +61,13 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 }
 
 func readHead(path string) ([]byte, error) {
-	if st, err := os.Stat(path); err != nil {
+	switch st, err := os.Stat(path); {
+	case err != nil:
 		return nil, err
-	} else if st.IsDir() {
+	case st.IsDir():
 		return nil, nil
+	case !st.Mode().IsRegular(): // a pipe would block for ever
+		return nil, fmt.Errorf("%s is no regular file (%v): %w", path, st.Mode().Type(), ErrFormat)
 	}
 	f, err := os.Open(path)
 	if err != nil {

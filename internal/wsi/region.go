@@ -82,6 +82,7 @@ func (s *Slide) tile(ctx context.Context, level, col, row int) (*tiff.Segment, e
 	if !s.opt.SkipBadTiles {
 		return nil, te
 	}
+	s.skip(te)
 	if s.opt.OnBadTile != nil {
 		s.opt.OnBadTile(te)
 	}

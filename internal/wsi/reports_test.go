@@ -113,3 +113,37 @@ func TestReportedSlides(t *testing.T) {
 		})
 	}
 }
+
+// TestReportedIdentity: two pictures of one size are two slides.
+func TestReportedIdentity(t *testing.T) {
+	a, err := report(t, "00_A.jpg").Identity(context.Background())
+	require.NoError(t, err)
+	b, err := report(t, "00_B.jpg").Identity(context.Background())
+	require.NoError(t, err)
+	assert.NotEqual(t, a, b)
+}
+
+// TestReportedGap: tiles of length 0 on level 1 are made of level 0.
+func TestReportedGap(t *testing.T) {
+	s := report(t, "08_zero_length_tiles_level1.svs")
+	ctx := context.Background()
+	r := image.Rect(200, 200, 900, 900)
+	coarse := image.NewRGBA(image.Rect(0, 0, r.Dx(), r.Dy()))
+	require.NoError(t, s.ReadRegion(ctx, 1, r.Min, coarse))
+	fine := image.NewRGBA(image.Rect(0, 0, 2*r.Dx(), 2*r.Dy()))
+	require.NoError(t, s.ReadRegion(ctx, 0, r.Min.Mul(2), fine))
+	half := image.NewRGBA(coarse.Rect)
+	for y := range r.Dy() {
+		for x := range r.Dx() {
+			for c := range 4 {
+				sum := 2
+				for k := range 4 {
+					sum += int(fine.Pix[fine.PixOffset(2*x+k%2, 2*y+k/2)+c])
+				}
+				half.Pix[half.PixOffset(x, y)+c] = byte(sum / 4)
+			}
+		}
+	}
+	mean, _ := meanGap(t, half, coarse)
+	assert.Less(t, mean, 6.0)
+}
