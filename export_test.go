@@ -4,53 +4,64 @@ import (
 	"context"
 	"image"
 
+	"gorgonia.org/gorgonia"
+
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/promptenc"
-	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 )
 
 // EncodeStages runs the encoder on img and returns the program with the
 // value of each stage.
-func (m *Model) EncodeStages(ctx context.Context, img image.Image) (*graph.Program, error) {
+func (m *Model) EncodeStages(ctx context.Context, img image.Image) (graph.Program, error) {
+	n := m.encoderGraph()
+	n.options.KeepStages = true
+	return m.encodeProgram(ctx, img, n)
+}
+
+func (m *Model) encodeProgram(ctx context.Context, img image.Image, n network) (graph.Program, error) {
 	src, err := picture.New(img)
 	if err != nil {
 		return nil, err
 	}
-	in := resample.LongestSide(src.Bounds(), m.cfg.Encoder.ImageSize)
+	in := resample.LongestSide(src.Bounds(), m.encoder.ImageSize())
 	pix, err := resample.Bilinear(nil, src, in)
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.encoder.Program(graph.CompileOptions{KeepStages: true})
+	p, err := m.compile(n)
 	if err != nil {
 		return nil, err
 	}
-	normalise(p.Input(vit.Picture), pix, Size(in), m.cfg.Encoder.ImageSize, mirror{}, Size{})
+	m.colours.normalise(p.Input(m.encoder.Input()), pix, Size(in), m.encoder.ImageSize(), mirror{}, Size{})
 	return p, p.Run(ctx)
 }
 
 // DecodeStages decodes one prompt layer by layer and returns the program with
 // the value of each stage.
-func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single bool) (*graph.Program, error) {
-	return m.decodeProgram(ctx, e, p, single, graph.CompileOptions{KeepStages: true})
-}
-
-// DecodeProgram decodes one prompt as Predict does and returns the program.
-func (m *Model) DecodeProgram(ctx context.Context, e *Embedding, p Prompt, single bool) (*graph.Program, error) {
-	return m.decodeProgram(ctx, e, p, single, graph.CompileOptions{})
-}
-
-func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, single bool, o graph.CompileOptions) (*graph.Program, error) {
-	enc, err := m.encode(e, p)
+func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single bool) (graph.Program, error) {
+	enc, key, err := m.decodeKey(e, p, single)
 	if err != nil {
 		return nil, err
 	}
+	n := m.decoderGraph(key)
+	n.options.KeepStages = true
+	return m.decodeProgram(ctx, e, enc, key, n)
+}
+
+// decodeKey is the shape of one prompt.
+func (m *Model) decodeKey(e *Embedding, p Prompt, single bool) (encoded, decoderKey, error) {
+	enc, err := m.encode(e, p)
 	key := enc.key(single)
 	key.prompts = 1
-	prog, err := m.buildDecoder(key, o)
+	return enc, key, err
+}
+
+func (m *Model) decodeProgram(ctx context.Context, e *Embedding, enc encoded, key decoderKey, n network) (graph.Program, error) {
+	prog, err := m.compile(n)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +82,97 @@ func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, singl
 		copy(prog.Input(inQ), side.q)
 	}
 	return prog, prog.Run(ctx)
+}
+
+// WithEncoder returns m with another encoder of m's grid and channels.
+func (m *Model) WithEncoder(e Encoder) (*Model, error) {
+	c := &Model{cfg: m.cfg, fingerprint: m.fingerprint, encoder: e, prompt: m.prompt, decoder: m.decoder}
+	return c, c.start()
+}
+
+// Values are the values of the model's weights by their names, as the graphs'
+// leaves have them.
+func (m *Model) Values() (map[string][]float32, error) {
+	all := map[string][]float32{}
+	for _, s := range m.weights() {
+		for _, w := range s.All() {
+			v, err := w.Values()
+			if err != nil {
+				return nil, err
+			}
+			all[w.Name()] = v
+		}
+	}
+	return all, nil
+}
+
+// Answers are what the ways to run one graph return.
+type Answers struct{ Lowered, Plain, TapeMachine [][]float32 }
+
+// EncodeEachWay runs the encoder's graph in each way.
+func (m *Model) EncodeEachWay(ctx context.Context, img image.Image) (Answers, error) {
+	return m.eachWay(m.encoderGraph(), func(n network) (graph.Program, error) { return m.encodeProgram(ctx, img, n) })
+}
+
+// DecodeEachWay runs the decoder's graph, from an embedding to masks, in each
+// way.
+func (m *Model) DecodeEachWay(ctx context.Context, e *Embedding, p Prompt) (Answers, error) {
+	enc, key, err := m.decodeKey(e, p, false)
+	if err != nil {
+		return Answers{}, err
+	}
+	n := m.decoderGraph(key)
+	if !key.masked {
+		b := graph.NewBuilder()
+		n = network{"whole decoder", b, m.buildDecoder(b, key, m.image(b), false), graph.CompileOptions{}}
+	}
+	return m.eachWay(n, func(n network) (graph.Program, error) {
+		prog, err := m.compile(n)
+		if err != nil {
+			return nil, err
+		}
+		copy(prog.Input(promptenc.Points), enc.points)
+		copy(prog.Input(promptenc.Mask), enc.mask)
+		copy(prog.Input(inEmbedding), e.views[0].data)
+		return prog, prog.Run(ctx)
+	})
+}
+
+func (m *Model) eachWay(n network, run func(network) (graph.Program, error)) (a Answers, err error) {
+	results := func(p graph.Program) (out [][]float32) {
+		for i := range n.outputs {
+			out = append(out, append([]float32(nil), p.Output(i)...))
+		}
+		return out
+	}
+	p, err := run(n)
+	if err != nil {
+		return a, err
+	}
+	a.Lowered = results(p)
+	n.options.Plain = true
+	if p, err = run(n); err != nil {
+		return a, err
+	}
+	a.Plain = results(p)
+	n.b.Run(cpu.Run)
+	if err := n.b.BindValues(); err != nil {
+		return a, err
+	}
+	for name, node := range n.b.Inputs() {
+		if err := graph.Let(node, p.Input(name)); err != nil {
+			return a, err
+		}
+	}
+	vm := gorgonia.NewTapeMachine(n.b.Graph())
+	defer vm.Close()
+	if err := vm.RunAll(); err != nil {
+		return a, err
+	}
+	for _, o := range n.outputs {
+		a.TapeMachine = append(a.TapeMachine, o.Value().Data().([]float32))
+	}
+	return a, nil
 }
 
 // HoldImageSide makes predictions on e wait, as for a goroutine that computes
@@ -97,11 +199,11 @@ func (m *Mask) On(p Prompt) (*Mask, error) { return faceMask("on")(on(m.pixels()
 // Turned returns the encoder's input [side, side, 3] for a resized picture pix
 // [H, W, 3], turned over.
 func (m *Model) Turned(pix []byte, s Size, x, y bool) []float32 {
-	side := m.cfg.Encoder.ImageSize
+	side := m.encoder.ImageSize()
 	dst := make([]float32, 3*side*side)
 	for i := range dst {
 		dst[i] = 1e6 // of an earlier picture
 	}
-	normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
+	m.colours.normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
 	return dst
 }

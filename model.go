@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
@@ -20,7 +21,9 @@ import (
 type Model struct {
 	cfg         Config
 	fingerprint [16]byte
-	encoder     *vit.Encoder
+	backend     graph.Backend
+	encoder     Encoder
+	colours     *colourTable // of the encoder's input
 	prompt      *promptenc.Encoder
 	decoder     *maskdec.Decoder
 	encoders    *graph.Pool[struct{}]
@@ -90,7 +93,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: cfg, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
+	m := &Model{cfg: cfg}
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
@@ -100,22 +103,32 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if m.prompt, err = promptenc.New(cfg.Prompt, p.Prompt); err != nil {
 		return nil, err
 	}
-	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder, m.prompt.Positions()); err != nil {
+	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder); err != nil {
 		return nil, err
+	}
+	if err := m.start(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// start makes a model of its three networks: it reads their weights and sets
+// up the pools of programs.
+func (m *Model) start() error {
+	m.backend, m.pixels, m.mirrors = cpu.Backend{}, new(sync.Pool), make([]mirror, 1)
+	m.colours = newColourTable(m.encoder)
+	if err := m.prepare(); err != nil {
+		return err
 	}
 	// One encoder keeps all cores busy by itself, and its working memory is
 	// large. Decoders have parts that only one core can do; each holds some
 	// 20 MB at the published shapes, 50 MB for prompts of many tokens.
 	n := runtime.GOMAXPROCS(0)
 	decoders := min(n, 8)
-	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (*graph.Program, error) {
-		return m.encoder.Program(graph.CompileOptions{})
-	})
-	m.images = graph.NewPool(1, 1, func(struct{}) (*graph.Program, error) { return m.buildImage() })
-	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (*graph.Program, error) {
-		return m.buildDecoder(k, graph.CompileOptions{})
-	})
-	return m, nil
+	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
+	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
+	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
+	return nil
 }
 
 // Config returns the model's shape; it is the caller's to change.
@@ -126,4 +139,10 @@ func (m *Model) Config() Config { return m.cfg.clone() }
 func (m *Model) Fingerprint() [16]byte { return m.fingerprint }
 
 // Bytes is the memory that the model's weights take.
-func (m *Model) Bytes() int64 { return m.encoder.Bytes() + m.prompt.Bytes() + m.decoder.Bytes() }
+func (m *Model) Bytes() int64 {
+	var n int64
+	for _, s := range m.weights() {
+		n += s.Bytes()
+	}
+	return n
+}
