@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/embedfile"
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // ErrEmbeddingFile is returned for a file that holds no whole embedding.
@@ -104,7 +104,7 @@ func (m *Model) readEmbedding(r io.Reader) (*Embedding, error) {
 // LoadEmbedding reads the file that [Embedding.Save] wrote; see
 // [Model.ReadEmbedding].
 func (m *Model) LoadEmbedding(path string) (*Embedding, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("sam: read embedding: %w", err)
 	}

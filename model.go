@@ -51,7 +51,8 @@ func newParams(c Config) *params {
 //
 // Load returns an error that says what the file is if it holds no Segment
 // Anything model, one that lists every missing, unexpected and ill-shaped
-// tensor, or one that names a tensor with a value that is not finite.
+// tensor, or one that names a tensor with a value that is not finite. A file
+// that another program changes meanwhile is an error.
 func Load(path string) (*Model, error) {
 	ck, err := weights.Open(path)
 	if err != nil {
@@ -59,6 +60,9 @@ func Load(path string) (*Model, error) {
 	}
 	defer ck.Close()
 	m, err := fromCheckpoint(ck)
+	if err == nil {
+		err = ck.Unchanged()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sam: load %s: %w", path, err)
 	}

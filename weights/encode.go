@@ -74,6 +74,10 @@ func (e *encoder) each(t *Tensor, f func([]byte) error) error {
 	if err != nil {
 		return err
 	}
+	return guarded(func() error { return e.chunks(t, x, f) })
+}
+
+func (e *encoder) chunks(t *Tensor, x []float32, f func([]byte) error) error {
 	step := chunk / e.dtype.Size()
 	for at := 0; at < len(x); at += step {
 		if err := e.ctx.Err(); err != nil {

@@ -26,8 +26,14 @@ func (c *Checkpoint) Fingerprint() ([16]byte, error) {
 			return [16]byte{}, fmt.Errorf("weights: fingerprint: %w", err)
 		}
 		h := newHasher()
-		h.floats(x)
+		err = guarded(func() error {
+			h.floats(x)
+			return nil
+		})
 		t.Release()
+		if err != nil {
+			return [16]byte{}, fmt.Errorf("weights: fingerprint: read %s: %w", name, err)
+		}
 		for i := range len(name) {
 			h.word(uint64(name[i]))
 		}

@@ -2,12 +2,15 @@ package weights
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"sync"
 
 	"github.com/edsrzf/mmap-go"
+
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // mapping is a file mapped into memory, read only.
@@ -17,13 +20,19 @@ type mapping struct {
 	mapped mmap.MMap // nil when data is ordinary memory
 	file   *os.File  // nil when it is not mapped, and once it is read
 	closed bool
+
+	path string // empty when data is ordinary memory
+	info os.FileInfo
 }
 
 // mapFile maps a whole file. An empty file has empty data. The file stays open
 // until doneOpening.
 func mapFile(path string) (*mapping, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
+		if errors.Is(err, regular.ErrNotRegular) {
+			err = formatError{err}
+		}
 		return nil, err
 	}
 	m, err := mapOpen(f)
@@ -31,6 +40,7 @@ func mapFile(path string) (*mapping, error) {
 		_ = f.Close()
 		return nil, err
 	}
+	m.path = path
 	return m, nil
 }
 
@@ -39,11 +49,8 @@ func mapOpen(f *os.File) (*mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !st.Mode().IsRegular() {
-		return nil, formatError{fmt.Errorf("a %s, want a file", kindOf(st.Mode()))}
-	}
 	if st.Size() == 0 {
-		return &mapping{file: f}, nil
+		return &mapping{file: f, info: st}, nil
 	}
 	if st.Size() > math.MaxInt {
 		return nil, fmt.Errorf("%d bytes do not fit the address space", st.Size())
@@ -52,7 +59,7 @@ func mapOpen(f *os.File) (*mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map into memory: %w", err)
 	}
-	return &mapping{data: m, mapped: m, file: f}, nil
+	return &mapping{data: m, mapped: m, file: f, info: st}, nil
 }
 
 // ReadAt reads headers while the file is being opened: from the file, since
@@ -72,13 +79,6 @@ func (m *mapping) doneOpening() {
 		m.file = nil
 		m.release(0, len(m.data))
 	}
-}
-
-func kindOf(m os.FileMode) string {
-	if m.IsDir() {
-		return "folder"
-	}
-	return "device or pipe"
 }
 
 // bytes returns n bytes at off. The range was checked when the file was read.

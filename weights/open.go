@@ -15,19 +15,30 @@ import (
 // their tensors the names of Original. The format is told from the content, not from the
 // name. Nothing in the file is executed: objects of a pickle that are not
 // tensors or containers are skipped. Opening reads no values: damage in them
-// shows in Float32s.
+// shows in Float32s. Pipes and devices are refused.
 //
 // An error wraps ErrFormat if the file is of another kind or damaged, and says
-// what it is and what to do. The file must not be changed while it is open.
+// what it is and what to do. The file should not be changed while it is open: reading what was cut off is
+// an error that wraps ErrChanged where this package reads, and ends the program
+// where the caller reads a slice of [Tensor.Float32s]; [Param.Use] guards that.
+// [Checkpoint.Unchanged] tells afterwards.
 func Open(path string) (*Checkpoint, error) {
 	file, err := mapFile(path)
 	if err != nil {
 		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-			err = pe.Err // the path is named below
+			cause := pe.Err // the path is named below
+			if errors.Is(err, ErrFormat) {
+				cause = formatError{cause}
+			}
+			err = cause
 		}
 		return nil, fmt.Errorf("weights: open %s: %w", path, err)
 	}
-	c, err := read(file)
+	var c *Checkpoint
+	err = guarded(func() error {
+		c, err = read(file)
+		return err
+	})
 	file.doneOpening()
 	if err != nil {
 		_ = file.close()

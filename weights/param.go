@@ -24,6 +24,25 @@ func (p *Param) Float32s() ([]float32, error) {
 	return p.tensor.Float32s()
 }
 
+// Use calls f with the bound tensor's values, which f must not keep, and
+// releases them. f must read them in its own goroutine: there, a file that is
+// cut short meanwhile is an error that wraps ErrChanged.
+func (p *Param) Use(f func(values []float32)) error {
+	v, err := p.Float32s()
+	if err != nil {
+		return err
+	}
+	defer p.Release()
+	err = guarded(func() error {
+		f(v)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("weights: read %s: %w", p.label(), err)
+	}
+	return nil
+}
+
 // Release says that the values are not needed for now, as Tensor.Release does.
 func (p *Param) Release() {
 	if p.tensor != nil {

@@ -49,7 +49,16 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return data, nil
 }
 
-func (t *Tensor) values() ([]float32, error) {
+func (t *Tensor) values() (data []float32, err error) {
+	err = guarded(func() error {
+		data, err = t.checked()
+		return err
+	})
+	return data, err
+}
+
+// checked returns the values and looks at each once.
+func (t *Tensor) checked() ([]float32, error) {
 	data, err := t.src.float32s()
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t.Name, err)

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/paulmach/orb"
 	"github.com/paulmach/orb/geojson"
 	"github.com/slidesam/sam/eval"
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // maxJSON is the largest JSON file that is read.
@@ -20,7 +20,7 @@ const maxJSON = 1 << 30
 
 // readJSON reads a file of bounded size.
 func readJSON(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLayout, err)
 	}

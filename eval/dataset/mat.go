@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
+
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // matArray is a numeric array of a .mat file, column-major.
@@ -31,7 +32,7 @@ const (
 //
 // Source: MAT-File Format, The MathWorks, chapter 1.
 func readMat(path string, names ...string) (map[string]*matArray, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

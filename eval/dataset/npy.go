@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/sbinet/npyio/npy"
+
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // array is an .npy file that is read slice by slice along its first axis, since
@@ -27,7 +28,7 @@ const maxHeader = 1 << 16
 
 // openArray reads the header and checks that the file holds what it claims.
 func openArray(path string) (*array, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLayout, err)
 	}
@@ -138,7 +139,7 @@ func (a *array) slice(i int) ([]float64, error) {
 	if n*width > 1<<30 {
 		return nil, fmt.Errorf("%w: %s: slices of %d numbers", ErrFormat, a.path, n)
 	}
-	f, err := os.Open(a.path)
+	f, err := regular.Open(a.path)
 	if err != nil {
 		return nil, err
 	}

@@ -8,13 +8,13 @@ import (
 	_ "image/gif" // registers the format
 	_ "image/jpeg"
 	_ "image/png"
-	"os"
 
 	_ "golang.org/x/image/bmp" // registers the format
 	_ "golang.org/x/image/tiff"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // maxPixels is the largest picture that is read whole, 16,384 x 16,384: a file
@@ -25,7 +25,7 @@ var pictureExts = []string{".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 // readPicture decodes a PNG, JPEG, TIFF or BMP file.
 func readPicture(path string) (img image.Image, err error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -4,17 +4,18 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/paulmach/orb"
+
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // maxXML is the largest annotation file that is read. MoNuSeg's have about 5 MB.
 const maxXML = 1 << 28
 
 func openXML(path string, parse func(io.Reader) ([]outline, error)) ([]outline, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLayout, err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/regular"
 	"github.com/slidesam/sam/weights/bundled"
 )
 
@@ -92,7 +93,7 @@ func (o options) open() (image.Image, error) {
 	if o.picture == "" {
 		return bundled.Picture(), nil
 	}
-	f, err := os.Open(o.picture)
+	f, err := regular.Open(o.picture)
 	if err != nil {
 		return nil, err
 	}

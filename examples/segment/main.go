@@ -22,6 +22,7 @@ import (
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/draw"
+	"github.com/slidesam/sam/internal/regular"
 	"github.com/slidesam/sam/weights/bundled"
 )
 
@@ -132,7 +133,7 @@ func (j job) open() (image.Image, error) {
 	if j.picture == "" {
 		return bundled.Picture(), nil
 	}
-	f, err := os.Open(j.picture)
+	f, err := regular.Open(j.picture)
 	if err != nil {
 		return nil, err
 	}

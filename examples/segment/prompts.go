@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // prompt is one object to segment, as the JSON file has it.
@@ -54,7 +54,7 @@ func (p prompt) check() error {
 const maxPrompts = 64 << 20
 
 func readPrompts(path string) ([]prompt, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

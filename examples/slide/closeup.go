@@ -9,13 +9,13 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/draw"
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // closeUpFile is a field of the slide at the finest resolution worked at.
@@ -102,7 +102,7 @@ func readField(ctx context.Context, s *sam.Slide, r image.Rectangle, mpp, f floa
 // outlines calls use for each ring of the wanted objects, which are in the
 // order of their numbers. The file has a line for each object after the first.
 func outlines(path string, wanted []object, use func(o object, ring [][2]float64)) error {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return err
 	}

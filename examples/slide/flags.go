@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"image"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // job is what the flags ask for.
@@ -255,7 +255,7 @@ type sample struct{ slide, out string }
 // readSheet reads a CSV file with a header. Slides are found beside the sheet
 // if their paths are relative; out defaults to the slide's name in dir.
 func readSheet(path, dir string) ([]sample, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

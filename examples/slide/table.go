@@ -7,8 +7,9 @@ import (
 	"image"
 	"io"
 	"math"
-	"os"
 	"strconv"
+
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // object is a line of objects.csv.
@@ -23,7 +24,7 @@ type object struct {
 
 // readTable calls f for each line of objects.csv.
 func readTable(path string, use func(object)) error {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return err
 	}

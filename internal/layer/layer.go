@@ -22,15 +22,7 @@ type Set struct{ all []*graph.Weight }
 
 // Weight returns a bound parameter as a leaf of graphs.
 func (s *Set) Weight(p *weights.Param) *graph.Weight {
-	w := graph.NewWeight(p.Name(), p.Shape, func(use func([]float32)) error {
-		v, err := p.Float32s()
-		if err != nil {
-			return err
-		}
-		use(v)
-		p.Release()
-		return nil
-	})
+	w := graph.NewWeight(p.Name(), p.Shape, p.Use)
 	s.all = append(s.all, w)
 	return w
 }
