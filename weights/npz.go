@@ -26,12 +26,25 @@ func isNPZ(entries []zipfile.Entry) bool {
 		!is(func(n string) bool { return path.Base(n) == "data.pkl" })
 }
 
+// Compressed arrays may take freeNPZ bytes and maxNPZRatio times the file
+// together. Those of a model take little more than the file does.
+const (
+	freeNPZ     = 64 << 20
+	maxNPZRatio = 16
+)
+
 // readNPZ returns the arrays of a file that numpy.savez or savez_compressed
 // wrote, by name. Only headers are read; entries that are not compressed are
 // views of the file.
 func readNPZ(file *mapping, entries []zipfile.Entry) (map[string]*Tensor, error) {
 	tensors := map[string]*Tensor{}
+	total := 0
 	for _, e := range entries {
+		if e.Method == zipfile.Deflate {
+			if total += e.Size; e.Size < 0 || total > freeNPZ+maxNPZRatio*len(file.data) {
+				return nil, fmt.Errorf("arrays of more than %d bytes in a file of %d: weights do not compress so well; save them with numpy.savez", total, len(file.data))
+			}
+		}
 		name, ok := strings.CutSuffix(e.Name, ".npy")
 		if !ok {
 			continue

@@ -237,5 +237,17 @@ func TestNPZBomb(t *testing.T) {
 	size := binary.LittleEndian.Uint32(data[at+24:])
 	binary.LittleEndian.PutUint32(data[at+24:], size+4*n)
 	_, err := readAll(t, data)
-	require.ErrorContains(t, err, "cannot come from")
+	require.ErrorContains(t, err, "weights do not compress so well")
+}
+
+// TestNPZOfZeros: arrays that do inflate to what they claim, which is far more
+// than weights of that many bytes would.
+func TestNPZOfZeros(t *testing.T) {
+	const n = 1 << 25
+	dict := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }\n", n)
+	head := "\x93NUMPY\x01\x00" + string([]byte{byte(len(dict)), 0}) + dict
+	data := zipped(t, zip.Deflate, map[string][]byte{"mask_decoder.a.npy": append([]byte(head), make([]byte, 4*n)...)})
+	require.Less(t, len(data), 1<<18)
+	_, err := readAll(t, data)
+	require.ErrorContains(t, err, "weights do not compress so well")
 }

@@ -32,7 +32,35 @@ func readJSON(path string) ([]byte, error) {
 	if len(b) > maxJSON {
 		return nil, fmt.Errorf("%w: %s: more than %d bytes", ErrFormat, path, maxJSON)
 	}
+	if depth := nesting(b); depth > maxNesting {
+		return nil, fmt.Errorf("%w: %s: %d arrays and objects within each other, at most %d are read", ErrFormat, path, depth, maxNesting)
+	}
 	return b, nil
+}
+
+// maxNesting is how deep a JSON file may be. Annotations have about ten levels,
+// and each level may be scanned again for every one above it.
+const maxNesting = 64
+
+// nesting returns how many arrays and objects of a JSON text lie within each
+// other.
+func nesting(b []byte) int {
+	depth, deepest, text := 0, 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '[' || c == '{':
+			depth++
+			deepest = max(deepest, depth)
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return deepest
 }
 
 // QuPathOptions chooses among QuPath's objects. The zero value takes every
@@ -156,6 +184,15 @@ func parseQuPath(b []byte, o QuPathOptions) ([]outline, error) {
 func parseArea(b json.RawMessage) (orb.MultiPolygon, error) {
 	if len(b) == 0 || string(b) == "null" {
 		return nil, errors.New("no geometry")
+	}
+	var head struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		return nil, err
+	}
+	if head.Type == "GeometryCollection" { // QuPath exports none
+		return nil, nil
 	}
 	g, err := geojson.UnmarshalGeometry(b)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/slidesam/sam/internal/regular"
 )
@@ -24,11 +25,18 @@ const (
 	maxMatFile     = 1 << 31
 	maxMatElement  = 1 << 30 // bytes of one element, unpacked
 	maxMatElements = 4096
+	maxMatHeader   = 1 << 12 // bytes of an array's flags, dimensions or name
+	// Arrays of up to freeMatArray bytes may come from any number of bytes,
+	// larger ones from a maxMatRatio-th at least: zlib makes 1,000 of one.
+	freeMatArray = 1 << 24
+	maxMatRatio  = 256
 )
 
 // readMat reads the named numeric arrays of a MATLAB level 5 file (-v6 or -v7).
-// Arrays of other names, and cells, structures and text, are passed over. A
-// name that is not there is absent from the result.
+// Arrays of other names, and cells, structures and text, are passed over
+// without unpacking them. A name that is not there is absent from the result.
+// An array is refused, before memory is taken, if its size does not fit its
+// dimensions or is out of all proportion to the bytes that it comes from.
 //
 // Source: MAT-File Format, The MathWorks, chapter 1.
 func readMat(path string, names ...string) (map[string]*matArray, error) {
@@ -66,31 +74,28 @@ func parseMat(r io.Reader, names ...string) (map[string]*matArray, error) {
 	}
 	out := map[string]*matArray{}
 	for range maxMatElements {
-		e, err := readElement(r, o)
+		t, err := readTag(r, o)
 		if err == io.EOF {
 			return out, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if e.kind == miCompressed {
-			z, err := zlib.NewReader(bytes.NewReader(e.data))
-			if err != nil {
-				return nil, err
-			}
-			if e, err = readElement(z, o); err != nil {
-				return nil, fmt.Errorf("compressed element: %w", err)
-			}
-		}
-		if e.kind != miMatrix {
+		if t.small != nil {
 			continue
 		}
-		name, a, err := parseMatrix(e.data, o, wanted)
-		if err != nil {
-			return nil, fmt.Errorf("array %q: %w", name, err)
+		body := &io.LimitedReader{R: r, N: int64(t.size)}
+		if err := parseElement(body, t, o, wanted, out); err != nil {
+			return nil, err
 		}
-		if a != nil {
-			out[name] = a
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return nil, err
+		}
+		if body.N > 0 {
+			return nil, fmt.Errorf("element of %d bytes ends after %d", t.size, int64(t.size)-body.N)
+		}
+		if err := t.skipPadding(r); err != nil {
+			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("more than %d elements", maxMatElements)
@@ -117,45 +122,98 @@ const (
 
 var matWidth = map[uint32]int{miInt8: 1, miUint8: 1, miInt16: 2, miUint16: 2, miInt32: 4, miUint32: 4, miSingle: 4, miDouble: 8, miInt64: 8, miUint64: 8}
 
+// parseElement adds the array of an element to out if it is wanted.
+func parseElement(body io.Reader, t matTag, o binary.ByteOrder, wanted map[string]bool, out map[string]*matArray) error {
+	kind := t.kind
+	if kind == miCompressed {
+		z, err := zlib.NewReader(body)
+		if err != nil {
+			return err
+		}
+		inner, err := readTag(z, o)
+		if err != nil {
+			return fmt.Errorf("compressed element: %w", err)
+		}
+		kind, body = inner.kind, io.LimitReader(z, int64(inner.size))
+	}
+	if kind != miMatrix {
+		return nil
+	}
+	name, a, err := parseMatrix(body, int64(t.size), o, wanted)
+	if err != nil {
+		return fmt.Errorf("array %q: %w", name, err)
+	}
+	if a != nil {
+		out[name] = a
+	}
+	return nil
+}
+
+// matTag is the head of an element.
+type matTag struct {
+	kind, size uint32
+	small      []byte // the data where they lie in the tag
+}
+
+// readTag reads an element's head. io.EOF says that nothing follows.
+func readTag(r io.Reader, o binary.ByteOrder) (matTag, error) {
+	var tag [8]byte
+	if n, err := io.ReadFull(r, tag[:]); err != nil {
+		if n == 0 && err == io.EOF {
+			return matTag{}, io.EOF
+		}
+		return matTag{}, fmt.Errorf("element tag: %w", io.ErrUnexpectedEOF)
+	}
+	t := matTag{kind: o.Uint32(tag[:4]), size: o.Uint32(tag[4:])}
+	if small := t.kind >> 16; small != 0 { // up to four bytes within the tag
+		if small > 4 {
+			return matTag{}, fmt.Errorf("small element of %d bytes", small)
+		}
+		return matTag{t.kind & 0xFFFF, small, tag[4 : 4+small]}, nil
+	}
+	if t.size > maxMatElement {
+		return matTag{}, fmt.Errorf("element of %d bytes, at most %d are read", t.size, maxMatElement)
+	}
+	return t, nil
+}
+
+func (t matTag) skipPadding(r io.Reader) error {
+	pad := -int64(t.size) & 7
+	if t.small != nil || pad == 0 || t.kind == miCompressed {
+		return nil
+	}
+	if _, err := io.CopyN(io.Discard, r, pad); err != nil && err != io.EOF {
+		return err
+	}
+	return nil
+}
+
 type element struct {
 	kind uint32
 	data []byte
 }
 
-// readElement reads a tag, its data and the padding. io.EOF says that nothing
-// follows.
+// readElement reads a short element with its padding.
 func readElement(r io.Reader, o binary.ByteOrder) (element, error) {
-	var tag [8]byte
-	if n, err := io.ReadFull(r, tag[:]); err != nil {
-		if n == 0 && err == io.EOF {
-			return element{}, io.EOF
-		}
-		return element{}, fmt.Errorf("element tag: %w", io.ErrUnexpectedEOF)
+	t, err := readTag(r, o)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
-	kind, size := o.Uint32(tag[:4]), o.Uint32(tag[4:])
-	if small := kind >> 16; small != 0 { // up to four bytes within the tag
-		if small > 4 {
-			return element{}, fmt.Errorf("small element of %d bytes", small)
-		}
-		return element{kind & 0xFFFF, tag[4 : 4+small]}, nil
+	if err != nil || t.small != nil {
+		return element{t.kind, t.small}, err
 	}
-	if size > maxMatElement {
-		return element{}, fmt.Errorf("element of %d bytes, at most %d are read", size, maxMatElement)
+	if t.size > maxMatHeader {
+		return element{}, fmt.Errorf("%d bytes, at most %d are read", t.size, maxMatHeader)
 	}
-	var buf bytes.Buffer // grows as bytes come: the size is only a claim
-	if n, err := io.CopyN(&buf, r, int64(size)); err != nil {
-		return element{}, fmt.Errorf("element of %d bytes ends after %d", size, n)
+	b := make([]byte, t.size)
+	if n, err := io.ReadFull(r, b); err != nil {
+		return element{}, fmt.Errorf("element of %d bytes ends after %d", t.size, n)
 	}
-	if pad := -int64(size) & 7; pad > 0 && kind != miCompressed {
-		if _, err := io.CopyN(io.Discard, r, pad); err != nil && err != io.EOF {
-			return element{}, err
-		}
-	}
-	return element{kind, buf.Bytes()}, nil
+	return element{t.kind, b}, t.skipPadding(r)
 }
 
-func parseMatrix(b []byte, o binary.ByteOrder, wanted map[string]bool) (string, *matArray, error) {
-	r := bytes.NewReader(b)
+// parseMatrix reads an array that comes from that many bytes of the file.
+func parseMatrix(r io.Reader, stored int64, o binary.ByteOrder, wanted map[string]bool) (string, *matArray, error) {
 	var e [3]element // flags, dimensions, name
 	for i := range e {
 		var err error
@@ -196,17 +254,31 @@ func parseMatrix(b []byte, o binary.ByteOrder, wanted map[string]bool) (string, 
 	if total == 0 {
 		return name, a, nil
 	}
-	re, err := readElement(r, o)
+	t, err := readTag(r, o)
 	if err != nil {
-		return name, nil, err
+		return name, nil, fmt.Errorf("numbers: %w", err)
 	}
-	w := matWidth[re.kind]
-	if w == 0 || len(re.data) != total*w {
-		return name, nil, fmt.Errorf("%d bytes of type %d for dimensions %v", len(re.data), re.kind, a.dims)
+	w := matWidth[t.kind]
+	if w == 0 || int64(t.size) != int64(total)*int64(w) {
+		return name, nil, fmt.Errorf("%d bytes of type %d for dimensions %v", t.size, t.kind, a.dims)
 	}
-	a.data = make([]float64, total)
-	for i := range a.data {
-		a.data[i] = matNumber(re.data[i*w:], re.kind, o)
+	if n := int64(t.size); n > freeMatArray && n/maxMatRatio > stored {
+		return name, nil, fmt.Errorf("%d bytes from %d, at most %d of one are read: save it without compression (-v6)", n, stored, maxMatRatio)
+	}
+	if t.small != nil {
+		r = bytes.NewReader(t.small)
+	}
+	// Memory is taken as numbers come: the size is only a claim.
+	buf := make([]byte, min(int(t.size), 1<<16))
+	for len(a.data) < total {
+		b := buf[:min(len(buf)/w, total-len(a.data))*w]
+		if _, err := io.ReadFull(r, b); err != nil {
+			return name, nil, fmt.Errorf("element of %d bytes ends after %d", t.size, len(a.data)*w)
+		}
+		a.data = slices.Grow(a.data, len(b)/w)
+		for ; len(b) > 0; b = b[w:] {
+			a.data = append(a.data, matNumber(b, t.kind, o))
+		}
 	}
 	return name, a, nil
 }
