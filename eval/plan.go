@@ -55,9 +55,10 @@ type Options struct {
 	// Tolerance of surface Dice and boundary F, in micrometres where the scale
 	// is known, else in pixels. 0 means two pixels.
 	Tolerance float64
-	// Dir keeps one file per picture as it is done. A run over the same data,
-	// model and options goes on from there; another one is an error. "" keeps
-	// nothing.
+	// Dir keeps one file per picture as it is done, with a checksum. A run over
+	// the same data, model and options goes on from there; pictures or truths
+	// that have changed are measured anew, other names, models and options are
+	// an error. Several runs of one plan may share it. "" keeps nothing.
 	Dir string
 	// Embeddings keeps every picture's embedding in a folder, for this and
 	// other experiments with the same model; 4 MB each for Meta's models, 16 MB mirrored. It

@@ -1,19 +1,10 @@
 package eval
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 
-	"github.com/slidesam/sam/internal/atomicfile"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -26,8 +17,10 @@ import (
 // however often the run was stopped and started again with the same Dir.
 //
 // Run stops soon after ctx is done and returns its error; pictures that are
-// done stay in Dir. The error wraps ErrOtherPlan if Dir holds the results of
-// other options, another model or other data.
+// done stay in Dir. They are known by their content, see [Picture.Digest]: one
+// whose pixels or truth have changed since is measured anew. The error wraps
+// ErrOtherPlan if Dir holds the results of other options, another model or
+// other names.
 func Run(ctx context.Context, m Model, d Dataset, o Options) (*Results, error) {
 	plan, err := newPlan(m, d, o)
 	if err != nil {
@@ -61,13 +54,6 @@ func Run(ctx context.Context, m Model, d Dataset, o Options) (*Results, error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			records, err := store.load(i)
-			if err != nil || records != nil {
-				if err == nil {
-					report(i, records, true)
-				}
-				return err
-			}
 			p, err := d.Load(ctx, i)
 			if err != nil {
 				return err
@@ -76,10 +62,23 @@ func Run(ctx context.Context, m Model, d Dataset, o Options) (*Results, error) {
 				return err
 			}
 			p.Item = plan.Items[i]
+			digest := ""
+			if o.Dir != "" {
+				if digest, err = p.Digest(); err != nil {
+					return err
+				}
+			}
+			records, err := store.load(i, digest)
+			if err != nil || records != nil {
+				if err == nil {
+					report(i, records, true)
+				}
+				return err
+			}
 			if records, err = runPicture(ctx, m, p, plan, o.Embeddings); err != nil {
 				return fmt.Errorf("picture %s: %w", p.ID, err)
 			}
-			if err := store.save(i, records); err != nil {
+			if err := store.save(i, digest, records); err != nil {
 				return err
 			}
 			report(i, records, false)
@@ -144,101 +143,4 @@ func (p *Picture) shownAt(mpp float64) (*Picture, error) {
 		q = &c
 	}
 	return q, nil
-}
-
-// store keeps the records of pictures that are done.
-type store struct {
-	dir  string
-	plan Plan
-}
-
-func openStore(dir string, plan Plan) (*store, error) {
-	s := &store{dir: dir, plan: plan}
-	if dir == "" {
-		return s, nil
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "pictures"), 0o777); err != nil {
-		return nil, err
-	}
-	want, err := encode(plan)
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, "plan.json")
-	have, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return s, write(path, want)
-	case err != nil:
-		return nil, err
-	case !bytes.Equal(have, want):
-		return nil, fmt.Errorf("%w: %s differs; choose another folder or remove this one", ErrOtherPlan, path)
-	}
-	// what a kill left half written
-	left, err := filepath.Glob(filepath.Join(dir, "pictures", ".*.tmp"))
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range left {
-		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-// path names a picture's file by a hash, since names may hold slashes.
-func (s *store) path(i int) string {
-	h := sha256.Sum256([]byte(s.plan.Items[i].ID))
-	return filepath.Join(s.dir, "pictures", fmt.Sprintf("%05d-%s.json", i, hex.EncodeToString(h[:6])))
-}
-
-// load returns a picture's records, nil if there are none yet.
-func (s *store) load(i int) ([]Record, error) {
-	if s.dir == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(s.path(i))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var out []Record
-	if err := json.Unmarshal(b, &out); err != nil {
-		return nil, fmt.Errorf("%s: %w; remove it to measure the picture again", s.path(i), err)
-	}
-	if want := len(s.plan.Settings) * max(1, len(s.plan.MPP)); len(out) != want {
-		return nil, fmt.Errorf("%s: %d records, want %d; remove it to measure the picture again", s.path(i), len(out), want)
-	}
-	return out, nil
-}
-
-func (s *store) save(i int, records []Record) error {
-	if s.dir == "" {
-		return nil
-	}
-	b, err := encode(records)
-	if err != nil {
-		return err
-	}
-	return write(s.path(i), b)
-}
-
-func encode(v any) ([]byte, error) {
-	b, err := json.MarshalIndent(v, "", "\t")
-	return append(b, '\n'), err
-}
-
-// write leaves the whole file or none.
-func write(path string, b []byte) error {
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(b); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return f.Commit()
 }

@@ -260,6 +260,8 @@ func TestRunResumes(t *testing.T) {
 			// a kill in the middle of writing leaves a temporary file
 			half := filepath.Join(o.Dir, "pictures", ".00001-x.json.12345678.tmp")
 			require.NoError(t, os.WriteFile(half, []byte("[{"), 0o600))
+			long := time.Now().Add(-time.Hour)
+			require.NoError(t, os.Chtimes(half, long, long))
 			kept, err := filepath.Glob(filepath.Join(o.Dir, "pictures", "0*.json"))
 			require.NoError(t, err)
 			resumed := 0
