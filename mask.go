@@ -48,8 +48,8 @@ func NewMask(size Size, in func(x, y int) bool) (*Mask, error) {
 // MaskFromImage returns the mask of the pixels that are nearer to white than
 // to black: those whose grey value, as image/color.GrayModel computes it
 // without the alpha, is at least 128. That is the rule for masks stored as
-// JPEG, which are not exactly 0 and 255. The mask begins at the top left of
-// img's bounds.
+// JPEG, which are not exactly 0 and 255. Where no value is above 1, of 8 bits
+// or of 16, those of 1 are the mask. It begins at the top left of img's bounds.
 func MaskFromImage(img image.Image) (*Mask, error) {
 	return faceMask("mask from image")(mask.FromImage(img))
 }

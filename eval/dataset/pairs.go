@@ -56,7 +56,7 @@ func pair(img, mask string, kind MaskKind, mpp float64) func(context.Context) (*
 		if p.Image, err = readPicture(img); err != nil {
 			return nil, err
 		}
-		m, err := readPicture(mask)
+		m, err := readMask(mask)
 		if err != nil {
 			return nil, err
 		}

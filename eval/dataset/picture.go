@@ -1,64 +1,47 @@
 package dataset
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
-	_ "image/gif" // registers the format
-	_ "image/jpeg"
-	_ "image/png"
-
-	_ "golang.org/x/image/bmp" // registers the format
-	_ "golang.org/x/image/tiff"
+	"sync/atomic"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
-	"github.com/slidesam/sam/internal/regular"
+	"github.com/slidesam/sam/internal/picfile"
 )
 
-// maxPixels is the largest picture that is read whole, 16,384 x 16,384: a file
-// of a few bytes can claim any size.
+// maxPixels is the most numbers of an array that is read whole, those of a label
+// map of 16,384 x 16,384: a file of a few bytes can claim any size.
 const maxPixels = 1 << 28
 
 var pictureExts = []string{".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
-// readPicture decodes a PNG, JPEG, TIFF or BMP file.
-func readPicture(path string) (img image.Image, err error) {
-	f, err := regular.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	cfg, _, err := image.DecodeConfig(bufio.NewReader(f))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrFormat, path, err)
-	}
-	if cfg.Width <= 0 || cfg.Height <= 0 || cfg.Width > maxPixels/cfg.Height {
-		return nil, fmt.Errorf("%w: %s: %d x %d pixels, at most %d in all are read", ErrFormat, path, cfg.Width, cfg.Height, maxPixels)
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	// no codec here makes more than 8,256 pixels of a byte (deflate, one bit)
-	if n := int64(cfg.Width) * int64(cfg.Height); n > 1<<20 && n > 10000*st.Size() {
-		return nil, fmt.Errorf("%w: %s: %d x %d pixels in %d bytes", ErrFormat, path, cfg.Width, cfg.Height, st.Size())
-	}
-	if _, err := f.Seek(0, 0); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if r := recover(); r != nil { // decoders of other modules, on broken files
-			img, err = nil, fmt.Errorf("%w: %s: %v", ErrFormat, path, r)
-		}
-	}()
-	img, _, err = image.Decode(bufio.NewReaderSize(f, 1<<16))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrFormat, path, err)
-	}
-	return img, nil
+// readPicture reads a picture as [sam.OpenPicture] does.
+func readPicture(path string) (image.Image, error) {
+	return readWith(path, picfile.Options{MaxPixels: maxPictureRead.Load()})
 }
+
+// readMask reads a mask with its samples as they are.
+func readMask(path string) (image.Image, error) {
+	return readWith(path, picfile.Options{MaxPixels: maxPictureRead.Load(), Raw: true})
+}
+
+func readWith(path string, o picfile.Options) (image.Image, error) {
+	img, _, err := picfile.Open(path, o)
+	if errors.Is(err, picfile.ErrFormat) {
+		err = fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return img, err
+}
+
+// maxPictureRead is the limit that SetMaxPixels sets.
+var maxPictureRead atomic.Int64
+
+// SetMaxPixels sets the most pixels of a picture or mask that is read, for all
+// data sets of the program; 0 is the default of [sam.PictureOptions].
+func SetMaxPixels(n int64) { maxPictureRead.Store(max(0, n)) }
 
 // labelsOf takes a picture's values for instance numbers: grey of 8 or 16
 // bits, palette indices, or colours with three equal channels.

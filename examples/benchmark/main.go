@@ -8,8 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"image"
-	_ "image/jpeg"
-	_ "image/png"
 	"io"
 	"os"
 	"os/signal"
@@ -17,7 +15,6 @@ import (
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/atomicfile"
-	"github.com/slidesam/sam/internal/regular"
 	"github.com/slidesam/sam/weights/bundled"
 )
 
@@ -93,16 +90,7 @@ func (o options) open() (image.Image, error) {
 	if o.picture == "" {
 		return bundled.Picture(), nil
 	}
-	f, err := regular.Open(o.picture)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	img, _, err := image.Decode(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; want a PNG or JPEG file", o.picture, err)
-	}
-	return img, nil
+	return sam.OpenPicture(o.picture)
 }
 
 func (o options) load() (*sam.Model, string, error) {

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"image"
-	_ "image/jpeg"
 	"image/png"
 	"io"
 	"os"
@@ -17,12 +16,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	_ "golang.org/x/image/tiff"
-
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/draw"
-	"github.com/slidesam/sam/internal/regular"
 	"github.com/slidesam/sam/weights/bundled"
 )
 
@@ -48,6 +44,8 @@ type job struct {
 	local     bool
 	mirror    bool
 	threshold float64
+	maxPixels int64
+	window    string
 }
 
 func parse(args []string) (job, error) {
@@ -63,6 +61,8 @@ func parse(args []string) (job, error) {
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only what lies in its box, and the pieces that its foreground points are on")
 	fs.BoolVar(&j.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
 	fs.Float64Var(&j.threshold, "threshold", 0, "logit above which a pixel belongs to a mask")
+	fs.Int64Var(&j.maxPixels, "max-pixels", 0, "most `pixels` of a picture that is read; 0: 134 million")
+	fs.StringVar(&j.window, "window", "", "`min,max` of 16-bit samples that become black and white, or percentiles such as 1%,99%")
 	if err := fs.Parse(args); err != nil {
 		return j, err
 	}
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	img, err := j.open()
+	img, err := j.open(stdout)
 	if err != nil {
 		return err
 	}
@@ -129,18 +129,19 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-func (j job) open() (image.Image, error) {
+func (j job) open(stdout io.Writer) (image.Image, error) {
 	if j.picture == "" {
 		return bundled.Picture(), nil
 	}
-	f, err := regular.Open(j.picture)
+	img, info, err := sam.OpenPictureWith(j.picture, sam.PictureOptions{MaxPixels: j.maxPixels, Window: j.window})
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	img, _, err := image.Decode(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; want a PNG, JPEG or TIFF file", j.picture, err)
+	if info.Orientation != 1 {
+		fmt.Fprintf(stdout, "the picture is turned upright, as its orientation %d says: prompts and masks are in that frame\n", info.Orientation)
+	}
+	for _, w := range info.Warnings {
+		fmt.Fprintln(stdout, "warning:", w)
 	}
 	return img, nil
 }
@@ -193,6 +194,25 @@ func (j job) segment(ctx context.Context, m *sam.Model, e *sam.Embedding) ([]obj
 
 func maskName(i int) string { return fmt.Sprintf("mask_%d.png", i) }
 
+// removeMasks removes the masks that an earlier run of more prompts left beside
+// the first n.
+func removeMasks(dir string, n int) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var i int
+		if _, err := fmt.Sscanf(e.Name(), "mask_%d.png", &i); err != nil || i < n || e.Name() != maskName(i) || !e.Type().IsRegular() {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // write writes all results, each file whole or not at all.
 func (j job) write(img image.Image, objects []object) error {
 	if err := os.MkdirAll(j.out, 0o755); err != nil {
@@ -202,6 +222,9 @@ func (j job) write(img image.Image, objects []object) error {
 		if err := atomicfile.Write(filepath.Join(j.out, maskName(i)), o.mask.WritePNG); err != nil {
 			return err
 		}
+	}
+	if err := removeMasks(j.out, len(objects)); err != nil {
+		return err
 	}
 	err := atomicfile.Write(filepath.Join(j.out, "masks.geojson"), func(w io.Writer) error { return features(w, objects) })
 	if err != nil {

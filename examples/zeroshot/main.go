@@ -23,6 +23,7 @@ import (
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
+	"github.com/slidesam/sam/eval/dataset"
 	"github.com/slidesam/sam/eval/report"
 )
 
@@ -53,6 +54,7 @@ type config struct {
 	empty              eval.Empty
 	choice             string
 	local, mirror      bool
+	maxPixels          int64
 }
 
 func parse(args []string, help io.Writer) (config, error) {
@@ -77,6 +79,7 @@ func parse(args []string, help io.Writer) (config, error) {
 	f.StringVar(&c.choice, "masks", "auto", "which of a prompt's masks counts: auto, predicted, single, oracle")
 	f.BoolVar(&c.local, "local", false, "keep of each mask what lies in its box, and the pieces that its foreground points are on; the paper's masks are whole")
 	f.BoolVar(&c.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
+	f.Int64Var(&c.maxPixels, "max-pixels", 0, "most pixels of a picture or mask that is read; 0: 134 million")
 	f.BoolVar(&c.quiet, "quiet", false, "draw no progress bar")
 	f.Func("magnifications", "magnifications at which each picture is shown, with commas, such as 5,10,40 (default: as it is)", func(s string) error {
 		for _, part := range strings.Split(s, ",") {
@@ -117,6 +120,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
+	dataset.SetMaxPixels(c.maxPixels)
 	sets, err := c.sets()
 	if err != nil {
 		return err

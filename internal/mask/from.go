@@ -32,14 +32,21 @@ func New(size Size, in func(x, y int) bool) (*Mask, error) {
 // FromImage returns the mask of the pixels that are nearer to white than
 // to black: those whose grey value, as image/color.GrayModel computes it
 // without the alpha, is at least 128. That is the rule for masks stored as
-// JPEG, which are not exactly 0 and 255. The mask begins at the top left of
-// img's bounds.
+// JPEG, which are not exactly 0 and 255. Where no pixel is above 1, of 8 bits
+// or of 16, those of 1 are the mask. It begins at the top left of img's bounds.
 func FromImage(img image.Image) (*Mask, error) {
 	p, err := picture.New(img)
 	if err != nil {
 		return nil, err
 	}
 	size := Size(p.Bounds())
+	if m, ok := img.(*image.Gray16); ok && !anyAbove1(m) {
+		return New(size, func(x, y int) bool { return m.Gray16At(m.Rect.Min.X+x, m.Rect.Min.Y+y).Y == 1 })
+	}
+	limit := uint32(128)
+	if highest(p) == 1 {
+		limit = 1
+	}
 	b, err := NewBuilder(size, image.Rect(0, 0, size.W, size.H))
 	if err != nil {
 		return nil, err
@@ -48,14 +55,42 @@ func FromImage(img image.Image) (*Mask, error) {
 	for y := range size.H {
 		row, px := b.Row(y), p.Row(y, buf)
 		for x := range size.W {
-			// The weights of color.GrayModel on 16 bits: 257 times 8-bit values.
-			grey := (19595*uint32(px[3*x]) + 38470*uint32(px[3*x+1]) + 7471*uint32(px[3*x+2])) * 257
-			if (grey+1<<15)>>24 >= 128 {
+			if brightness(px[3*x:]) >= limit {
 				row[x>>6] |= 1 << (x & 63)
 			}
 		}
 	}
 	return b.Mask(), nil
+}
+
+// brightness has the weights of color.GrayModel on 16 bits: 257 times 8-bit values.
+func brightness(px []byte) uint32 {
+	return ((19595*uint32(px[0])+38470*uint32(px[1])+7471*uint32(px[2]))*257 + 1<<15) >> 24
+}
+
+// highest returns the highest value of a channel, or any above 1.
+func highest(p *picture.Picture) byte {
+	top := byte(0)
+	buf := make([]byte, p.Bounds().W*3)
+	for y := range p.Bounds().H {
+		for _, v := range p.Row(y, buf) {
+			if top = max(top, v); top > 1 {
+				return top
+			}
+		}
+	}
+	return top
+}
+
+func anyAbove1(m *image.Gray16) bool {
+	for y := m.Rect.Min.Y; y < m.Rect.Max.Y; y++ {
+		for x := m.Rect.Min.X; x < m.Rect.Max.X; x++ {
+			if m.Gray16At(x, y).Y > 1 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // FromLogits returns the mask of the values above limit of data [H, W]. It

@@ -2,6 +2,8 @@ package mask_test
 
 import (
 	"fmt"
+	"image"
+	"image/color"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -86,4 +88,33 @@ func BenchmarkThreshold(b *testing.B) {
 			})
 		}
 	}
+}
+
+// Masks of 0 and 1 are what they say, issue 24: they came out empty.
+func TestFromImageOfZeroAndOne(t *testing.T) {
+	want := func(x, y int) bool { return x+y == 2 }
+	r := image.Rect(2, 1, 7, 5) // the mask begins at its corner
+	small, deep, rgb := image.NewGray(r), image.NewGray16(r), image.NewNRGBA(r)
+	for y := range r.Dy() {
+		for x := range r.Dx() {
+			if want(x, y) {
+				small.SetGray(2+x, 1+y, color.Gray{Y: 1})
+				deep.SetGray16(2+x, 1+y, color.Gray16{Y: 1})
+				rgb.SetNRGBA(2+x, 1+y, color.NRGBA{R: 1, G: 1, B: 1, A: 255})
+			}
+		}
+	}
+	for _, img := range []image.Image{small, deep, rgb} {
+		m, err := mask.FromImage(img)
+		require.NoError(t, err)
+		for y := range r.Dy() {
+			for x := range r.Dx() {
+				require.Equal(t, want(x, y), m.At(x, y), "%T %d %d", img, x, y)
+			}
+		}
+	}
+	small.SetGray(2, 1, color.Gray{Y: 2})
+	m, err := mask.FromImage(small)
+	require.NoError(t, err)
+	require.Zero(t, m.Area())
 }
