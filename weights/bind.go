@@ -17,8 +17,9 @@ type Spec struct {
 }
 
 // harmless are tensors that some files hold and no network needs: the picture
-// statistics that Meta's Sam keeps as buffers but does not save.
-var harmless = map[string]bool{"pixel_mean": true, "pixel_std": true}
+// statistics that Meta's Sam keeps as buffers but does not save, and the count
+// of PyTorch's AveragedModel.
+var harmless = map[string]bool{"pixel_mean": true, "pixel_std": true, "n_averaged": true}
 
 // Bind fills the Param fields of a network from a checkpoint.
 //
@@ -32,7 +33,8 @@ var harmless = map[string]bool{"pixel_mean": true, "pixel_std": true}
 // Binding is strict. Each tensor that is missing, that no field asks for, or
 // that has another shape than its field is a fault, wrapping ErrMissing,
 // ErrUnexpected or ErrShape. The error joins all faults, sorted by name; with
-// an error, no field may be used. pixel_mean and pixel_std are ignored.
+// an error, no field may be used. pixel_mean, pixel_std and
+// n_averaged are ignored.
 func Bind(c *Checkpoint, dst any) error {
 	type fault struct {
 		name string

@@ -32,7 +32,7 @@ func normalize(tensors map[string]*Tensor, opaque map[string]string, file *mappi
 		return nil, err
 	}
 	if !ok {
-		return nil, notSAM(tensors)
+		return nil, notSAM(tensors, opaque)
 	}
 	for _, name := range slices.Sorted(maps.Keys(opaque)) {
 		if c, _, key := splitName(name); c == container && isHead(key) {
@@ -168,19 +168,45 @@ func refuseOtherModels(tensors map[string]*Tensor) error {
 	switch {
 	case anyName(tensors, ".sam_mask_decoder.", ".image_encoder.trunk.", ".memory_attention.", ".vision_encoder.backbone."):
 		return errors.New("a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
-	case anyName(tensors, ".mask_decoder.hf_token."):
+	case anyName(tensors, ".mask_decoder.hf_token.", ".mask_decoder.hq_token.", ".mask_decoder.hq_mask_mlp.", ".mask_decoder.compress_vit_conv1."):
 		return errors.New("an HQ-SAM checkpoint, whose decoder is another: use a SAM checkpoint")
 	case anyName(tensors, ".image_encoder.patch_embed.seq."):
 		return errors.New("a MobileSAM checkpoint, whose TinyViT encoder is not supported: use a ViT-B, ViT-L or ViT-H checkpoint")
+	case anyName(tensors, ".mask_decoder.final_output_upscaling_layers."):
+		return errors.New("an EfficientSAM checkpoint, whose encoder and decoder are others: use a SAM checkpoint")
+	case anyName(tensors, ".image_encoder.fuse_stage2.", ".image_encoder.fuse_stage3.", ".image_encoder.features."):
+		return errors.New("an EdgeSAM checkpoint (or one of RepViT-SAM), whose encoder is a RepViT: use a SAM checkpoint")
+	case anyName(tensors, ".nuclei_binary_map_decoder.", ".hv_map_decoder.", ".nuclei_type_maps_decoder."):
+		return errors.New("a CellViT checkpoint, which has SAM's encoder at most and decoders of its own: use a SAM checkpoint")
+	case anyName(tensors, ".Adapter.channel.", ".Adapter.spatial."):
+		return errors.New("a SAM-Med2D checkpoint, whose encoder has adapter layers: use the SAM that it was trained from, or one fine-tuned without adapters")
+	case anyName(tensors, ".MLP_Adapter.", ".Space_Adapter."):
+		return errors.New("a Medical SAM Adapter checkpoint, whose encoder has adapter layers: use a SAM fine-tuned without adapters")
+	case anyName(tensors, ".diam_mean", ".diam_labels"):
+		return errors.New("a Cellpose model (Cellpose-SAM has SAM's encoder, but neither prompts nor a mask decoder): use a SAM checkpoint")
 	case anyName(tensors, ".lora_A.", ".lora_B."):
 		return errors.New("a PEFT adapter: merge it with merge_and_unload() and save the model's state dict")
 	}
 	return nil
 }
 
+// wholeModule returns the object that a file without a SAM's tensors keeps under
+// a key of a state dict, and its class; "" if there is none.
+func wholeModule(opaque map[string]string) (key, class string) {
+	for _, k := range append(slices.Clone(containers[1:]), "ema", "net", "network") {
+		if class := opaque[k]; class != "" {
+			return k, class
+		}
+	}
+	return "", ""
+}
+
 // notSAM says what a file without a SAM's tensors is.
-func notSAM(tensors map[string]*Tensor) error {
+func notSAM(tensors map[string]*Tensor, opaque map[string]string) error {
+	key, class := wholeModule(opaque)
 	switch {
+	case class != "":
+		return fmt.Errorf("a whole Python object of %.80q under %.80q, not a state dict: save its state_dict()", class, key)
 	case anyName(tensors, ".deconv1.", ".deconv_out.", ".decoder_head."):
 		if anyName(tensors, ".encoder.blocks.", ".encoder.patch_embed.") {
 			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: use the SAM it was trained from, such as vit_b_histopathology")
