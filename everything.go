@@ -21,8 +21,12 @@ type EverythingOptions struct {
 	PointGrids [][]Point
 	// Prompts are decoded instead of points of a grid, in the picture's
 	// frame: boxes or points from another detector. With crops, a crop takes
-	// those that lie in it.
+	// those that lie in it. Nil means the grid, and an empty list that is not
+	// nil means no prompt at all, which finds nothing; see PromptsOnly.
 	Prompts []Prompt
+	// PromptsOnly decodes Prompts and never a grid, so that the nil list of a
+	// detector that found nothing finds nothing.
+	PromptsOnly bool
 	// SingleMask asks for one mask per prompt, instead of three.
 	SingleMask bool
 	// PointsPerBatch is how many prompts are decoded before their masks are

@@ -31,6 +31,9 @@ func newGenerator(s Size, o EverythingOptions, tile *tileGrid) (*generator, erro
 	if len(o.PointGrids) > 0 && o.PointsPerSide != 0 {
 		return nil, errors.New("both PointsPerSide and PointGrids are given, want one")
 	}
+	if o.PromptsOnly && o.Prompts == nil {
+		o.Prompts = []Prompt{}
+	}
 	if o.Prompts != nil && (len(o.PointGrids) > 0 || o.PointsPerSide != 0) {
 		return nil, errors.New("both Prompts and points of a grid are given, want one")
 	}

@@ -134,6 +134,7 @@ func (r *SegmentResult) Hint() string { return wholeslide.Tally(r.Tally).Hint(r.
 // SegmentTally counts what became of prompts and masks on the way to objects.
 type SegmentTally struct {
 	Prompts      int // that the model was given
+	Clipped      int // prompts just outside the picture that were brought to its edge
 	Masks        int // that it answered with
 	LowIoU       int // dropped by predicted IoU
 	LowStability int // dropped by stability
@@ -349,7 +350,7 @@ func (o SegmentOptions) scales() ([]SegmentScale, error) {
 // scale returns the scale as the machinery below knows it.
 func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 	switch {
-	case sc.Everything.Prompts != nil:
+	case sc.Everything.Prompts != nil || sc.Everything.PromptsOnly:
 		return wholeslide.Scale{}, errors.New("prompts in Everything belong to one picture: use Find")
 	case sc.Find != nil && sc.FindName == "":
 		return wholeslide.Scale{}, errors.New("prompts by Find need a FindName, so that tiles searched by another finder are not taken for its own")
@@ -403,6 +404,7 @@ func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile
 	var none wholeslide.Tally
 	e := sc.Everything
 	e.Progress = nil
+	clipped := 0
 	if sc.Find != nil {
 		ps, err := sc.Find(ctx, img, t.MPP)
 		if err != nil {
@@ -411,12 +413,14 @@ func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile
 		if ps = nearCore(t, ps); len(ps) == 0 {
 			return nil, none, nil
 		}
+		ps, clipped = clipNear(ps, Size{H: img.Rect.Dy(), W: img.Rect.Dx()})
 		e.Prompts, e.PointsPerSide, e.PointGrids = ps, 0, nil
 	}
 	rs, tally, err := r.find(ctx, img, e, tileGrid{t.Window, t.Core}, t.MPP)
 	if err != nil {
 		return nil, none, err
 	}
+	tally.Clipped = clipped
 	out := make([]wholeslide.Object, len(rs))
 	for i, g := range rs {
 		pt := wholeslide.Point{X: g.Point.X, Y: g.Point.Y}

@@ -7,19 +7,21 @@ import (
 
 // Tally counts what became of prompts and masks on the way to objects.
 type Tally struct {
-	Prompts      int `json:"prompts"`       // that the finder was given
-	Masks        int `json:"masks"`         // that the model answered with
-	LowIoU       int `json:"low_iou"`       // dropped by predicted IoU
-	LowStability int `json:"low_stability"` // dropped by stability
-	Edge         int `json:"edge"`          // dropped at the edge of a crop
-	Duplicates   int `json:"duplicates"`    // dropped for a better one of nearly the same box, within a tile
-	Size         int `json:"size"`          // dropped because they are too small, too large or empty
-	Seen         int `json:"seen"`          // objects that tiles kept
+	Prompts      int `json:"prompts"`           // that the finder was given
+	Clipped      int `json:"clipped,omitempty"` // prompts just outside the picture that were brought to its edge
+	Masks        int `json:"masks"`             // that the model answered with
+	LowIoU       int `json:"low_iou"`           // dropped by predicted IoU
+	LowStability int `json:"low_stability"`     // dropped by stability
+	Edge         int `json:"edge"`              // dropped at the edge of a crop
+	Duplicates   int `json:"duplicates"`        // dropped for a better one of nearly the same box, within a tile
+	Size         int `json:"size"`              // dropped because they are too small, too large or empty
+	Seen         int `json:"seen"`              // objects that tiles kept
 }
 
 // Add adds the counts of o.
 func (t *Tally) Add(o Tally) {
 	t.Prompts += o.Prompts
+	t.Clipped += o.Clipped
 	t.Masks += o.Masks
 	t.LowIoU += o.LowIoU
 	t.LowStability += o.LowStability
@@ -33,6 +35,9 @@ func (t *Tally) Add(o Tally) {
 // which so many stayed in the end.
 func (t Tally) Describe(objects int) string {
 	parts := []string{fmt.Sprintf("%d prompts gave %d masks", t.Prompts, t.Masks)}
+	if t.Clipped > 0 {
+		parts = append(parts, fmt.Sprintf("%d prompts were clipped to the picture", t.Clipped))
+	}
 	for _, d := range t.drops(objects) {
 		if d.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", d.n, d.what))
