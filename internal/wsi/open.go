@@ -47,6 +47,8 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 		err = s.openPicture(path, "png", png.DecodeConfig, png.Decode)
 	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
 		err = s.openPicture(path, "jpeg", jpeg.DecodeConfig, decodeJPEG)
+	case head == nil || len(head) >= 132 && string(head[128:132]) == "DICM":
+		err = s.openFiles(path)
 	default:
 		err = s.openTIFF(path)
 		if errors.Is(err, tiff.ErrNotTIFF) {
@@ -106,16 +108,13 @@ var byExt = map[string]foreignFormat{
 	".ndpi": {"Hamamatsu NDPI", viaVips, true}, ".ndpis": {"Hamamatsu NDPI set", viaVips, false}, ".scn": {"Leica SCN", viaVips, true},
 	".bif": {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
 	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
-	".dcm": {"DICOM", viaVips, true}, ".zvi": {"Zeiss ZVI", viaBF, false}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)", false},
+	".zvi": {"Zeiss ZVI", viaBF, false}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)", false},
 }
 
 // foreign recognises formats that are not read; nil for the others. TIFF
 // based ones whose tags tell are found in openTIFF.
 func foreign(path string, head []byte) error {
 	switch {
-	case len(head) >= 132 && string(head[128:132]) == "DICM":
-		f := byExt[".dcm"]
-		return &f
 	case bytes.HasPrefix(head, []byte("ZISRAWFILE")):
 		f := byExt[".czi"]
 		return &f
