@@ -60,7 +60,7 @@ func checkReading(t *testing.T, s *wsi.Slide, want reading) {
 	if want.Associated == nil {
 		return
 	}
-	var names []string
+	names := []string{}
 	for n := range want.Associated {
 		names = append(names, n)
 	}

@@ -105,7 +105,7 @@ const (
 // byExt names formats by the file's extension where the first bytes do not.
 var byExt = map[string]foreignFormat{
 	".mrxs": {"3DHISTECH MIRAX (MRXS)", viaVips, true}, ".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
-	".ndpi": {"Hamamatsu NDPI", viaVips, true}, ".ndpis": {"Hamamatsu NDPI set", viaVips, false}, ".scn": {"Leica SCN", viaVips, true},
+	".ndpis": {"Hamamatsu NDPI set", viaVips, false}, ".scn": {"Leica SCN", viaVips, true},
 	".bif": {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
 	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
 	".zvi": {"Zeiss ZVI", viaBF, false}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)", false},
@@ -133,16 +133,33 @@ func foreign(path string, head []byte) error {
 
 // openTIFF opens a TIFF by the first format that claims it.
 func (s *Slide) openTIFF(path string) error {
-	f, err := tiff.Open(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err == nil {
+		err = s.openReader(f, st.Size())
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	s.close = f.Close
+	return nil
+}
+
+// openReader opens a slide of one file of size bytes.
+func (s *Slide) openReader(r io.ReaderAt, size int64) error {
+	if known, err := s.openNDPI(r, size); known {
+		return err
+	}
+	f, err := tiff.New(r, size)
 	if err != nil {
 		return err
 	}
 	s.file = f
-	if err := s.readTIFF(); err != nil {
-		f.Close()
-		return err
-	}
-	return nil
+	return s.readTIFF()
 }
 
 func (s *Slide) readTIFF() error {
@@ -157,9 +174,6 @@ func (s *Slide) readTIFF() error {
 	software := d.Text(tiff.Software)
 	desc := s.meta.Description
 	switch {
-	case d.Has(tiff.NDPIFormat):
-		f := byExt[".ndpi"]
-		return &f
 	case strings.Contains(desc, "<scn"):
 		f := byExt[".scn"]
 		return &f

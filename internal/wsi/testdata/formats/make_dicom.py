@@ -282,4 +282,5 @@ def main():
     json.dump(out, open(os.path.join(here, "dicom.json"), "w"), indent=1)
 
 
-main()
+if __name__ == "__main__":
+    main()
