@@ -9,34 +9,36 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/slidesam/sam/internal/tiff"
 )
 
 // openFolder returns the folder of a slide of several files and the name in
-// it that path means, "." for the folder itself. Nothing outside of that
+// it that file means, "." for the folder itself. Nothing outside of that
 // folder can be opened through it, by whatever names or links it holds.
-func openFolder(path string) (root *os.Root, name string, err error) {
-	// The path is the user's own and may be a link; its target is what counts.
-	if path, err = filepath.EvalSymlinks(path); err != nil {
+func openFolder(file string) (root *os.Root, name string, err error) {
+	// The file is the user's own and may be a link; its target is what counts.
+	if file, err = filepath.EvalSymlinks(file); err != nil {
 		return nil, "", err
 	}
-	st, err := os.Stat(path)
+	st, err := os.Stat(file)
 	if err != nil {
 		return nil, "", err
 	}
 	if st.IsDir() {
-		root, err = os.OpenRoot(path)
+		root, err = os.OpenRoot(file)
 		return root, ".", err
 	}
-	root, err = os.OpenRoot(filepath.Dir(path))
-	return root, filepath.Base(path), err
+	root, err = os.OpenRoot(filepath.Dir(file))
+	return root, filepath.Base(file), err
 }
 
 // openFiles opens a slide of several files: a folder, or a file of one.
-func (s *Slide) openFiles(path string) error {
-	root, name, err := openFolder(path)
+func (s *Slide) openFiles(file string) error {
+	root, name, err := openFolder(file)
 	if err != nil {
 		return err
 	}
@@ -55,6 +57,9 @@ func (s *Slide) openFiles(path string) error {
 
 // openIn opens the slide that name is in a folder.
 func (s *Slide) openIn(fsys fs.FS, name string) error {
+	if strings.EqualFold(path.Ext(name), ".mrxs") {
+		return s.openMIRAX(fsys, name)
+	}
 	return s.openDICOM(fsys, name)
 }
 

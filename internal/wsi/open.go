@@ -43,12 +43,12 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 	var err error
 	s := &Slide{path: path, opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
 	switch {
+	case head == nil || strings.EqualFold(filepath.Ext(path), ".mrxs") || len(head) >= 132 && string(head[128:132]) == "DICM":
+		err = s.openFiles(path)
 	case bytes.HasPrefix(head, []byte("\x89PNG\r\n\x1a\n")):
 		err = s.openPicture(path, "png", png.DecodeConfig, png.Decode)
 	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
 		err = s.openPicture(path, "jpeg", jpeg.DecodeConfig, decodeJPEG)
-	case head == nil || len(head) >= 132 && string(head[128:132]) == "DICM":
-		err = s.openFiles(path)
 	default:
 		err = s.openTIFF(path)
 		if errors.Is(err, tiff.ErrNotTIFF) {
@@ -104,7 +104,7 @@ const (
 
 // byExt names formats by the file's extension where the first bytes do not.
 var byExt = map[string]foreignFormat{
-	".mrxs": {"3DHISTECH MIRAX (MRXS)", viaVips, true}, ".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
+	".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
 	".ndpis": {"Hamamatsu NDPI set", viaVips, false}, ".scn": {"Leica SCN", viaVips, true},
 	".bif": {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
 	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
