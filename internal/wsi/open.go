@@ -105,8 +105,8 @@ const (
 // byExt names formats by the file's extension where the first bytes do not.
 var byExt = map[string]foreignFormat{
 	".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
-	".ndpis": {"Hamamatsu NDPI set", viaVips, false}, ".scn": {"Leica SCN", viaVips, true},
-	".bif": {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
+	".ndpis": {"Hamamatsu NDPI set", viaVips, false},
+	".bif":   {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
 	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
 	".zvi": {"Zeiss ZVI", viaBF, false}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)", false},
 }
@@ -174,9 +174,6 @@ func (s *Slide) readTIFF() error {
 	software := d.Text(tiff.Software)
 	desc := s.meta.Description
 	switch {
-	case strings.Contains(desc, "<scn"):
-		f := byExt[".scn"]
-		return &f
 	case strings.Contains(d.Text(tiff.XMP), "<iScan"):
 		f := byExt[".bif"]
 		return &f
@@ -189,6 +186,10 @@ func (s *Slide) readTIFF() error {
 	}
 	s.meta.ICC = icc
 	switch {
+	case strings.Contains(desc, "<scn"):
+		return s.openSCN()
+	case isQPI(desc):
+		return s.openQPTIFF()
 	case strings.HasPrefix(desc, "Aperio"):
 		return s.openAperio()
 	case strings.HasPrefix(software, "Philips") && strings.Contains(desc, "<DataObject"):
