@@ -1,6 +1,7 @@
 package wsi
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"io/fs"
@@ -22,6 +23,9 @@ func (r dicomRaster) tile(col, row int) (*tiff.Segment, error) { return r.Tile(c
 // Tiles that a sparse level leaves out stay transparent.
 func (s *Slide) openDICOM(fsys fs.FS, name string) error {
 	d, err := dicom.Open(fsys, name)
+	if errors.Is(err, tiff.ErrUnsupported) {
+		err = fmt.Errorf("%w: %w", err, ErrFormat)
+	}
 	if err != nil {
 		return err
 	}

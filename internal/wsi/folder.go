@@ -43,9 +43,6 @@ func (s *Slide) openFiles(file string) error {
 		return err
 	}
 	if err := s.openIn(root.FS(), name); err != nil {
-		if errors.Is(err, tiff.ErrUnsupported) && !errors.Is(err, ErrFormat) {
-			err = fmt.Errorf("%w: %w", err, ErrFormat)
-		}
 		s.Close()
 		root.Close()
 		return err

@@ -40,10 +40,10 @@ func TestMIRAXBroken(t *testing.T) {
 		{"outside", "FILE_1 = Data0001.dat", "FILE_1 = ../Data0001.dat", "outside", tiff.ErrCorrupt},
 		{"backslash", "FILE_1 = Data0001.dat", `FILE_1 = ..\Data0001.dat`, "outside", tiff.ErrCorrupt},
 		{"identifier", "SLIDE_ID = 0", "SLIDE_ID = 1", "not of this slide", tiff.ErrCorrupt},
-		{"format", "IMAGE_FORMAT = PNG", "IMAGE_FORMAT = JXR", "JXR", wsi.ErrFormat},
+		{"format", "IMAGE_FORMAT = PNG", "IMAGE_FORMAT = JXR", "JXR", tiff.ErrUnsupported},
 		{"size", "DIGITIZER_WIDTH = 64", "DIGITIZER_WIDTH = 9999999", "DIGITIZER_WIDTH", tiff.ErrCorrupt},
 		{"images", "IMAGENUMBER_Y = 4", "IMAGENUMBER_Y = 2", "positions", tiff.ErrCorrupt},
-		{"fluorescence", "NONHIER_COUNT", "HIER_1_NAME = Slide filter level\r\nHIER_1_COUNT = 3\r\nNONHIER_COUNT", "fluorescence", wsi.ErrFormat},
+		{"fluorescence", "NONHIER_COUNT", "HIER_1_NAME = Slide filter level\r\nHIER_1_COUNT = 3\r\nNONHIER_COUNT", "fluorescence", tiff.ErrUnsupported},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
