@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/slidesam/sam/internal/tiff"
+	"github.com/slidesam/sam/internal/zarr"
 )
 
 // openFolder returns the folder of a slide of several files and the name in
@@ -56,6 +57,9 @@ func (s *Slide) openFiles(file string) error {
 func (s *Slide) openIn(fsys fs.FS, name string) error {
 	if strings.EqualFold(path.Ext(name), ".mrxs") {
 		return s.openMIRAX(fsys, name)
+	}
+	if name == "." && zarr.IsZarr(fsys, name) {
+		return s.openZarr(fsys, name)
 	}
 	return s.openDICOM(fsys, name)
 }

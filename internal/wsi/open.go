@@ -108,7 +108,7 @@ var byExt = map[string]foreignFormat{
 	".ndpis": {"Hamamatsu NDPI set", viaVips, false},
 	".bif":   {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
 	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
-	".zvi": {"Zeiss ZVI", viaBF, false}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)", false},
+	".zvi": {"Zeiss ZVI", viaBF, false},
 }
 
 // foreign recognises formats that are not read; nil for the others. TIFF
