@@ -60,6 +60,9 @@ func Open(fsys fs.FS, file string) (*Slide, error) {
 		series = in.series
 	}
 	names, err := wsiFiles(fsys, dir, &series)
+	if errors.Is(err, errors.ErrUnsupported) && file != "." {
+		names, err = []string{file}, nil // a server that lists no folders
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dicom: open: %w", err)
 	}

@@ -20,7 +20,20 @@ import (
 //
 // Built with the tag openslide, on Linux and macOS, it asks the OpenSlide
 // library for what is not read here.
+//
+// An address such as https://host/a.svs is read if RegisterRemote was called
+// for its scheme.
 func Open(path string, o Options) (*Slide, error) {
+	if r, err := remoteOf(path); r != nil || err != nil {
+		var s *Slide
+		if err == nil {
+			s, err = openRemote(r, path, o)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("wsi: open address: %w", err)
+		}
+		return s, nil
+	}
 	head, err := readHead(path)
 	if err != nil {
 		return nil, fmt.Errorf("wsi: open: %w", err)
