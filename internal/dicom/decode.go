@@ -77,12 +77,24 @@ func (in *instance) checkPixels() error {
 	return nil
 }
 
-// decode turns the bytes of a frame into RGBA [rows, columns, 4].
-func (in *instance) decode(b []byte) ([]byte, error) {
-	w, h, spp := int(in.columns), int(in.rows), int(in.samples)
+// decode turns the bytes of a frame into RGBA. A JPEG at an edge may be
+// smaller than a tile, but not than the needW x needH pixels of the picture
+// in it: wsidicomizer writes such ones.
+func (in *instance) decode(b []byte, needW, needH int) (*tiff.Segment, error) {
+	w, h := int(in.columns), int(in.rows)
+	pix, err := in.pixels(b, &w, &h, needW, needH)
+	if err != nil {
+		return nil, err
+	}
+	return &tiff.Segment{W: w, H: h, Pix: pix}, nil
+}
+
+// pixels is decode; it sets the size of a smaller JPEG.
+func (in *instance) pixels(b []byte, pw, ph *int, needW, needH int) ([]byte, error) {
+	w, h, spp := *pw, *ph, int(in.samples)
 	switch codecOf(in.syntax) {
 	case jpeg:
-		return in.decodeJPEG(b, w, h, spp)
+		return in.decodeJPEG(b, pw, ph, needW, needH)
 	case jpeg2000:
 		pix, err := tiff.DecodeJPEG2000(b, w, h, spp, in.photometric == "YBR_FULL")
 		if err == nil && in.photometric == "MONOCHROME1" {
@@ -101,14 +113,15 @@ func (in *instance) decode(b []byte) ([]byte, error) {
 
 // decodeJPEG decodes a frame. What its markers say about the colours counts
 // more than the photometric interpretation, which writers get wrong.
-func (in *instance) decodeJPEG(b []byte, w, h, spp int) ([]byte, error) {
+func (in *instance) decodeJPEG(b []byte, w, h *int, needW, needH int) ([]byte, error) {
 	fw, fh, comps, err := jpegtile.Header(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, tiff.ErrCorrupt)
 	}
-	if fw != w || fh != h || comps != spp {
-		return nil, fmt.Errorf("JPEG of %d x %d x %d, want %d x %d x %d: %w", fw, fh, comps, w, h, spp, tiff.ErrCorrupt)
+	if fw > *w || fh > *h || fw < needW || fh < needH || comps != int(in.samples) {
+		return nil, fmt.Errorf("JPEG of %d x %d x %d, want %d x %d x %d: %w", fw, fh, comps, *w, *h, in.samples, tiff.ErrCorrupt)
 	}
+	*w, *h = fw, fh
 	color, ok := markerColor(b)
 	if !ok {
 		color = jpegtile.YCbCr

@@ -125,11 +125,12 @@ func (p *Picture) Tile(col, row int) (*tiff.Segment, error) {
 	}
 	in := p.parts[part]
 	b, err := in.frame(frame)
+	var seg *tiff.Segment
 	if err == nil {
-		b, err = in.decode(b)
+		seg, err = in.decode(b, min(p.TileW, p.W-col*p.TileW), min(p.TileH, p.H-row*p.TileH))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dicom: read tile (%d, %d): %w", col, row, err)
 	}
-	return &tiff.Segment{W: p.TileW, H: p.TileH, Pix: b}, nil
+	return seg, nil
 }

@@ -45,6 +45,7 @@ var conformance = []tried{
 	{"DICOM", "the same", "written by wsidicom", "dicom-wsidicom", "dicom.json"},
 	{"DICOM", "JPEG of RGB, no offset table", "written by pydicom", "dicom-jpeg-rgb", "dicom.json"},
 	{"DICOM", "JPEG whose Adobe marker beats the data set, two fragments a frame", "written by pydicom", "dicom-jpeg-adobe", "dicom.json"},
+	{"DICOM", "JFIF in a data set that says RGB, frames cut off at the edges", "written by pydicom as wsidicomizer does", "dicom-edges", "dicom.json"},
 	{"DICOM", "JPEG 2000 lossless, extended offset table", "written by pydicom", "dicom-j2k", "dicom.json"},
 	{"DICOM", "RLE", "written by pydicom", "dicom-rle", "dicom.json"},
 	{"DICOM", "native", "written by pydicom", "dicom-native", "dicom.json"},

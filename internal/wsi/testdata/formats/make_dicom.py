@@ -230,6 +230,18 @@ def main():
     instance("dicom-jpeg-adobe", "a.dcm", 3, 1, "VOLUME", *sizes[0], [enc(t) for _, _, t in tiles(pics[0], *T)], T, JPEG, photometric="YBR_FULL_422", fragments=2, bot=False)
     out["dicom-jpeg-adobe"] = {"by": "OpenSlide on the same data declared RGB", "levels": want}
 
+    # As wsidicomizer 0.2x writes the levels that it adds: JFIF, so YCbCr, in
+    # a data set that says RGB, and frames cut off at the edges. OpenSlide
+    # refuses it and wsidicom shows wrong colours: libjpeg decodes the frames.
+    enc = coder("jpeg422")
+    cut = [enc(np.ascontiguousarray(pics[0][y:y + 16, x:x + 16])) for x, y, _ in tiles(pics[0], *T)]
+    instance("dicom-edges", "a.dcm", 12, 1, "VOLUME", *sizes[0], cut, T, JPEG, photometric="RGB")
+    joined = np.zeros_like(pics[0])
+    for (x, y, _), j in zip(tiles(pics[0], *T), cut):
+        t = imagecodecs.jpeg8_decode(j)
+        joined[y:y + t.shape[0], x:x + t.shape[1]] = t
+    out["dicom-edges"] = {"by": "imagecodecs 2026.3.6, frame by frame", "levels": [[*sizes[0], digest(joined)]]}
+
     # Lossless codings.
     ts = tiles(pics[0], *T)
     whole = [[*sizes[0], digest(pics[0])]]
