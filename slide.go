@@ -64,8 +64,8 @@ type Slide struct{ w *wsi.Slide }
 
 // OpenSlide opens a whole-slide image or a picture: Aperio SVS, DICOM (a
 // folder or one of its files), Hamamatsu NDPI, 3DHISTECH MRXS, Leica SCN,
-// Akoya QPTIFF of brightfield, OME-TIFF, OME-Zarr (a folder), Philips TIFF,
-// generic tiled or stripped TIFF and BigTIFF, PNG, JPEG. Built with the tag
+// Ventana BIF, Akoya QPTIFF of brightfield, OME-TIFF, OME-Zarr (a folder),
+// Philips TIFF, generic tiled or stripped TIFF and BigTIFF, PNG, JPEG. Built with the tag
 // openslide, on Linux and macOS, it reads what else the OpenSlide library
 // knows through that library, which is loaded when the first such file is
 // opened.
@@ -138,8 +138,8 @@ func (s *Slide) MPP() (x, y float64) { m := s.w.Meta(); return m.MPPX, m.MPPY }
 func (s *Slide) Objective() float64 { return s.w.Meta().Objective }
 
 // Format names the file's format: "aperio", "dicom", "leica", "mirax",
-// "ndpi", "ome-tiff", "ome-zarr", "philips", "qptiff", "tiff", "png", "jpeg",
-// "picture" or "source", or OpenSlide's name of the vendor.
+// "ndpi", "ome-tiff", "ome-zarr", "philips", "qptiff", "tiff", "ventana",
+// "png", "jpeg", "picture" or "source", or OpenSlide's name of the vendor.
 func (s *Slide) Format() string { return s.w.Meta().Format }
 
 // Description returns the text that the scanner wrote, as it stands.

@@ -65,6 +65,8 @@ var conformance = []tried{
 	{"MIRAX", "nominal overlap", built, "mirax-overlap.mrxs", "mirax.json"},
 	{"Leica SCN", "one area, macro, focal planes", "written by tifffile, description built", "scn-one.scn", "tiff.json"},
 	{"Leica SCN", "two areas", "written by tifffile, description built", "scn-areas.scn", "tiff.json"},
+	{"Ventana BIF", "two areas of overlapping tiles, three levels, macro, thumbnail", "written by tifffile, description built", "bif-areas.bif", "tiff.json"},
+	{"Ventana TIFF", "no areas", "written by tifffile, description built", "bif-plain.tif", "tiff.json"},
 	{"QPTIFF", "brightfield, thumbnail, macro, label", "written by tifffile, description built", "qptiff-brightfield.qptiff", "tiff.json"},
 	{"OME-Zarr", "version 2, blosc of blosclz, bits shuffled", "written by zarr-python", "zarr-blosc-blosclz-2", "zarr-list.json"},
 	{"OME-Zarr", "version 2, blosc of lz4", "written by zarr-python", "zarr-blosc-lz4-0", "zarr-list.json"},

@@ -118,8 +118,8 @@ const (
 // byExt names formats by the file's extension where the first bytes do not.
 var byExt = map[string]foreignFormat{
 	".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
-	".ndpis": {"Hamamatsu NDPI set", viaVips, false},
-	".bif":   {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
+	".ndpis":   {"Hamamatsu NDPI set", viaVips, false},
+	".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
 	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
 	".zvi": {"Zeiss ZVI", viaBF, false},
 }
@@ -187,9 +187,6 @@ func (s *Slide) readTIFF() error {
 	software := d.Text(tiff.Software)
 	desc := s.meta.Description
 	switch {
-	case strings.Contains(d.Text(tiff.XMP), "<iScan"):
-		f := byExt[".bif"]
-		return &f
 	case strings.HasPrefix(software, "MedScan"):
 		return &foreignFormat{"Trestle TIFF", viaVips, true}
 	}
@@ -201,6 +198,8 @@ func (s *Slide) readTIFF() error {
 	switch {
 	case strings.Contains(desc, "<scn"):
 		return s.openSCN()
+	case strings.Contains(d.Text(tiff.XMP), "<iScan"):
+		return s.openBIF()
 	case isQPI(desc):
 		return s.openQPTIFF()
 	case strings.HasPrefix(desc, "Aperio"):

@@ -69,8 +69,48 @@ def qptiff(name, pages):
                     resolution=(1e4 / um, 1e4 / um), resolutionunit="CENTIMETER", software="PerkinElmer-QPI", **tile)
 
 
+def bif(name, encoded=True):
+    """Two areas of 3 x 2 and 2 x 2 tiles of 64 x 64 that overlap by 8 and 4."""
+    tw = 64
+    canvas = picture(6 * tw, 3 * tw, 2)  # tile by tile, whatever they show
+    infos, origins = "", ""
+    for i, (col, row, cols, rows, px, py) in enumerate([(0, 0, 3, 2, 8, 40), (4, 1, 2, 2, 200, 0)]):
+        joints = ""
+
+        def number(c, r):  # from below, turning at the ends
+            r = rows - 1 - r
+            return r * cols + (cols - 1 - c if r % 2 else c) + 1
+        for r in range(rows):
+            for c in range(cols):
+                if c + 1 < cols:
+                    joints += (f'<TileJointInfo FlagJoined="1" Confidence="{90 + c}" Direction="RIGHT" Tile1="{number(c, r)}" Tile2="{number(c + 1, r)}" '
+                               'OverlapX="8" OverlapY="0"/>')
+                if r:
+                    joints += (f'<TileJointInfo FlagJoined="1" Confidence="{80 + c}" Direction="UP" Tile1="{number(c, r)}" Tile2="{number(c, r - 1)}" '
+                               'OverlapX="0" OverlapY="4"/>')
+        infos += (f'<ImageInfo AOIScanned="1" AOIIndex="{i}" NumRows="{rows}" NumCols="{cols}" Width="{tw}" Height="{tw}" Pos-X="{px}" Pos-Y="{py}">{joints}</ImageInfo>')
+        origins += f'<AOI{i} OriginX="{col * tw}" OriginY="{row * tw}"/>'
+    infos += f'<ImageInfo AOIScanned="0" AOIIndex="2" NumRows="1" NumCols="1" Width="{tw}" Height="{tw}" Pos-X="0" Pos-Y="0"/>'
+    origins += '<AOI2 OriginX="0" OriginY="0"/>'
+    info = f'<EncodeInfo Ver="2"><SlideStitchInfo>{infos}</SlideStitchInfo><AoiOrigin>{origins}</AoiOrigin></EncodeInfo>'
+    iscan = '<?xml version="1.0"?><iScan Magnification="20" ScanRes="0.5" UnitNumber="1"/>'
+    with tifffile.TiffWriter(path(name), bigtiff=True) as t:
+        def page(p, desc, xmp=None, **kw):
+            x = [(700, "B", len(xmp), xmp.encode(), True)] if xmp else []
+            t.write(p, photometric="rgb", compression="jpeg", compressionargs={"level": 90}, metadata=None, description=desc, extratags=x, software=False, **kw)
+        page(picture(40, 60, 6), "Label Image", iscan, rowsperstrip=60)
+        page(picture(30, 20, 7), "Thumbnail", rowsperstrip=20)
+        for i in range(3):
+            p = canvas[::2 ** i, ::2 ** i]
+            page(np.ascontiguousarray(p), f"level={i} mag={20 / 2 ** i:g} quality=90", info if i == 0 and encoded else None, tile=(tw, tw))
+
+
 def main():
     out = {}
+    bif("bif-areas.bif")
+    bif("bif-plain.tif", encoded=False)
+    for n in ("bif-areas.bif", "bif-plain.tif"):
+        out[n] = read(n)
     a, b, macro = picture(192, 128), picture(128, 64, 3), picture(100, 75, 5)
     half = lambda p: np.ascontiguousarray(p[::2, ::2])
     main1 = scn_image("m1", "brightfield", 20, (750000, 450000, 96000, 64000), [(192, 128, 0, 1), (96, 64, 0, 2), (192, 128, 1, 3)])
