@@ -12,11 +12,11 @@ import (
 // the right and lower edge.
 type Picture struct {
 	Name         string // of an associated picture
+	Err          error  // why an associated picture cannot be read
 	W, H         int
 	TileW, TileH int
 	Cols, Rows   int
 
-	kind   string
 	parts  []*instance
 	sparse map[[2]int]ref // column and row; nil if tiled fully
 }
@@ -47,7 +47,7 @@ func newPicture(parts []*instance) (*Picture, error) {
 		}
 		total += in.frames
 	}
-	p := &Picture{kind: a.kind, parts: parts, W: int(a.matrixW), H: int(a.matrixH), TileW: int(a.columns), TileH: int(a.rows)}
+	p := &Picture{parts: parts, W: int(a.matrixW), H: int(a.matrixH), TileW: int(a.columns), TileH: int(a.rows)}
 	if a.matrixW == 0 && a.matrixH == 0 && total == 1 { // labels of some writers
 		p.W, p.H = p.TileW, p.TileH
 	}
@@ -107,6 +107,9 @@ func (p *Picture) indexPlaces() error {
 // Tile decodes a tile to RGBA. The error wraps tiff.ErrMissing if a sparse
 // picture leaves it out.
 func (p *Picture) Tile(col, row int) (*tiff.Segment, error) {
+	if p.Err != nil {
+		return nil, fmt.Errorf("dicom: read tile: %w", p.Err)
+	}
 	if col < 0 || row < 0 || col >= p.Cols || row >= p.Rows {
 		return nil, fmt.Errorf("dicom: read tile (%d, %d): outside %d x %d", col, row, p.Cols, p.Rows)
 	}

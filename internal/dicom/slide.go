@@ -177,14 +177,21 @@ func (s *Slide) arrange() error {
 	var levels []*Picture
 	for _, k := range keys {
 		p, err := newPicture(groups[k])
+		kind := groups[k][0].kind
 		if err != nil {
-			return fmt.Errorf("%s: %w", groups[k][0].name, err)
+			err = fmt.Errorf("%s: %w", groups[k][0].name, err)
 		}
-		if p.kind == "VOLUME" {
+		if kind == "VOLUME" {
+			if err != nil {
+				return err
+			}
 			levels = append(levels, p)
 			continue
 		}
-		p.Name = associated[p.kind]
+		if err != nil { // of no harm to the slide
+			p = &Picture{Err: err}
+		}
+		p.Name = associated[kind]
 		s.Associated = append(s.Associated, p)
 	}
 	if len(levels) == 0 {

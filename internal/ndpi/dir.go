@@ -54,10 +54,12 @@ type directory map[uint16]field
 
 // file is an NDPI file: a classic little-endian TIFF, but that offsets and
 // single integers have 64 bits. Their upper halves lie behind the directory
-// and its eight-byte offset of the next one.
+// and its eight-byte offset of the next one. Other programs write the fields
+// of NDPI into a classic TIFF, without the upper halves.
 type file struct {
-	r    io.ReaderAt
-	size int64
+	r       io.ReaderAt
+	size    int64
+	classic bool
 }
 
 func (f file) read(b []byte, off int64) error {
@@ -74,34 +76,42 @@ func (f file) read(b []byte, off int64) error {
 	return err
 }
 
-// dirs lists the directories.
-func (f file) dirs() ([]directory, error) {
+// detect finds out which form a file has; ErrNotNDPI if it has neither.
+func (f *file) detect() (first uint64, err error) {
 	head := make([]byte, 12)
 	if err := f.read(head, 0); err != nil || string(head[:4]) != "II*\x00" {
-		return nil, ErrNotNDPI
+		return 0, ErrNotNDPI
 	}
+	first = binary.LittleEndian.Uint64(head[4:])
+	for _, f.classic = range []bool{false, true} {
+		if f.classic {
+			first &= 0xffffffff
+		}
+		if first == 0 || first >= uint64(f.size) {
+			continue
+		}
+		if d, _, err := f.dir(int64(first)); err == nil && d[tFormat].count > 0 {
+			return first, nil
+		}
+	}
+	return 0, ErrNotNDPI
+}
+
+// dirs lists the directories.
+func (f file) dirs(first uint64) ([]directory, error) {
 	var out []directory
 	seen := map[int64]bool{}
-	for off := binary.LittleEndian.Uint64(head[4:]); off != 0; {
+	for off := first; off != 0; {
 		if off >= uint64(f.size) || seen[int64(off)] || len(out) >= maxDirs {
-			if len(out) == 0 {
-				return nil, ErrNotNDPI // a plain TIFF, most likely
-			}
 			return nil, fmt.Errorf("directory %d at %d: %w", len(out), off, tiff.ErrCorrupt)
 		}
 		seen[int64(off)] = true
 		d, next, err := f.dir(int64(off))
-		if len(out) == 0 && (err != nil || d[tFormat].count == 0) {
-			return nil, ErrNotNDPI
-		}
 		if err != nil {
 			return nil, fmt.Errorf("directory %d: %w", len(out), err)
 		}
 		out = append(out, d)
 		off = next
-	}
-	if len(out) == 0 {
-		return nil, ErrNotNDPI
 	}
 	return out, nil
 }
@@ -116,7 +126,11 @@ func (f file) dir(off int64) (directory, uint64, error) {
 		return nil, 0, fmt.Errorf("%d fields, want 1 to %d: %w", n, maxFields, tiff.ErrCorrupt)
 	}
 	b = make([]byte, 12*n+8+4*n)
-	if err := f.read(b, off+2); err != nil {
+	have := b
+	if f.classic { // the upper halves stay 0
+		have = b[:12*n+4]
+	}
+	if err := f.read(have, off+2); err != nil {
 		return nil, 0, err
 	}
 	d := directory{}
@@ -130,7 +144,7 @@ func (f file) dir(off int64) (directory, uint64, error) {
 		switch {
 		case size == 0:
 			continue
-		case fl.typ != typeASCII && fl.count*size <= 4: // text is never in place
+		case (fl.typ != typeASCII || f.classic) && fl.count*size <= 4: // Hamamatsu puts no text in place
 			fl.off = off + 2 + 12*i + 8
 			if fl.typ == typeLong && fl.count == 1 {
 				fl.value, fl.whole = v, true

@@ -36,11 +36,12 @@ type Slide struct {
 
 // New reads the directories and the JPEG headers of the file in r.
 func New(r io.ReaderAt, size int64) (*Slide, error) {
-	f := file{r, size}
-	dirs, err := f.dirs()
-	if errors.Is(err, ErrNotNDPI) {
+	f := file{r: r, size: size}
+	first, err := f.detect()
+	if err != nil {
 		return nil, err
 	}
+	dirs, err := f.dirs(first)
 	if err != nil {
 		return nil, fmt.Errorf("ndpi: open: %w", err)
 	}

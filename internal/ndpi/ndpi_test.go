@@ -91,6 +91,40 @@ func TestBeyond4GiB(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// classic drops the upper halves: what follows a directory is the lower
+// half of the next one's place, then whatever comes next.
+func classic(b []byte) []byte {
+	le := binary.LittleEndian
+	out := bytes.Clone(b)
+	for at := le.Uint64(b[4:]); at != 0; {
+		n := uint64(le.Uint16(b[at:]))
+		next := at + 2 + 12*n
+		for i := next + 4; i < next+8+4*n; i++ {
+			out[i] = 0xee
+		}
+		at = le.Uint64(b[next:])
+	}
+	le.PutUint32(out[8:], 0xeeeeeeee)
+	return out
+}
+
+// TestClassic reads the fields of NDPI in a classic TIFF.
+func TestClassic(t *testing.T) {
+	b := fixture(t, "ndpi-plain.ndpi")
+	want, err := ndpi.New(bytes.NewReader(b), int64(len(b)))
+	require.NoError(t, err)
+	c := classic(b)
+	got, err := ndpi.New(bytes.NewReader(c), int64(len(c)))
+	require.NoError(t, err)
+	require.Len(t, got.Levels, len(want.Levels))
+	assert.Equal(t, want.MPPX, got.MPPX)
+	x, err := want.Levels[0].Tile(0, 0)
+	require.NoError(t, err)
+	y, err := got.Levels[0].Tile(0, 0)
+	require.NoError(t, err)
+	assert.Equal(t, x, y)
+}
+
 // TestLyingStarts: a wrong list of restart markers is found out, and the
 // markers are searched for.
 func TestLyingStarts(t *testing.T) {

@@ -36,7 +36,12 @@ func (s *Slide) openDICOM(fsys fs.FS, name string) error {
 		s.addLevel(dicomRaster{p}, p.W, p.H)
 	}
 	for _, p := range d.Associated {
-		s.addAssociated(p.Name, func() (image.Image, error) { return wholeRaster(dicomRaster{p}, p.W, p.H) })
+		s.addAssociated(p.Name, func() (image.Image, error) {
+			if p.Err != nil {
+				return nil, fmt.Errorf("wsi: associated picture %q: %w", p.Name, p.Err)
+			}
+			return wholeRaster(dicomRaster{p}, p.W, p.H)
+		})
 	}
 	s.setMPP(d.MPPX, d.MPPY)
 	digest, err := digestFiles(fsys, d.Files())

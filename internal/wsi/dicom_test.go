@@ -123,3 +123,22 @@ func TestOutsideFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
+
+// TestDICOMBadLabel: a label that is not read is no reason to refuse the
+// slide.
+func TestDICOMBadLabel(t *testing.T) {
+	dir := copyFolder(t, "dicom-jpeg")
+	p := filepath.Join(dir, "dicom-jpeg-label.dcm")
+	b, err := os.ReadFile(p)
+	require.NoError(t, err)
+	old := "CS\x0c\x00YBR_FULL_422"
+	require.Contains(t, string(b), old)
+	require.NoError(t, os.WriteFile(p, []byte(strings.Replace(string(b), old, "CS\x0c\x00PALETTE COLO", 1)), 0o600))
+	s, err := wsi.Open(dir, wsi.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.Associated("label")
+	assert.ErrorContains(t, err, "PALETTE")
+	_, err = s.Associated("macro")
+	assert.NoError(t, err)
+}
