@@ -10,6 +10,8 @@
 // requests; s3 and gs are buckets of Amazon and Google that anyone may read
 // (for others there are signed addresses of https). An address that ends in
 // a slash or in .zarr is a folder: of OME-Zarr, or, in a bucket, of DICOM.
+// A web server lists no folders, so that of DICOM on one only the file that
+// is named is read.
 // What is read lies in blocks in a cache of 64 MiB a slide. A file that
 // changes on the server while it is read gives an error.
 //
