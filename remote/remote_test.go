@@ -7,12 +7,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/httpfs"
+	"github.com/slidesam/sam/internal/wsi"
 	_ "github.com/slidesam/sam/remote"
 )
 
@@ -50,6 +53,42 @@ func TestSameAsLocal(t *testing.T) {
 	for _, bad := range []string{"ftp://host/a.svs", "s3://bucket", "https:///a.svs"} {
 		_, err := sam.OpenSlide(bad)
 		assert.Error(t, err)
+	}
+}
+
+// TestBucketFolder reads a DICOM series of a folder of a bucket, which is
+// listed as S3 and GCS do it.
+func TestBucketFolder(t *testing.T) {
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("list-type") != "2" {
+			http.StripPrefix("/bucket", http.FileServer(http.Dir(formats))).ServeHTTP(w, r)
+			return
+		}
+		files, err := filepath.Glob(filepath.Join(formats, r.URL.Query().Get("prefix"), "*"))
+		assert.NoError(t, err)
+		fmt.Fprint(w, "<ListBucketResult>")
+		for _, f := range files {
+			fmt.Fprintf(w, "<Contents><Key>%s%s</Key></Contents>", r.URL.Query().Get("prefix"), filepath.Base(f))
+		}
+		fmt.Fprint(w, "</ListBucketResult>")
+	}))
+	defer h.Close()
+	wsi.RegisterRemote("test", func(address string) (wsi.RemoteFS, string, error) {
+		folder, name, _ := strings.Cut(strings.TrimPrefix(address, "test://"), "/")
+		if name == "" {
+			name = "."
+		}
+		return httpfs.NewBucket(h.URL+"/bucket", folder, httpfs.Options{}), name, nil
+	})
+	local, err := sam.OpenSlide(filepath.Join(formats, "dicom-jpeg"))
+	require.NoError(t, err)
+	defer local.Close()
+	for _, address := range []string{"test://dicom-jpeg/", "test://dicom-jpeg/label.dcm"} {
+		s, err := sam.OpenSlide(address)
+		require.NoError(t, err)
+		assert.Equal(t, local.Levels(), s.Levels())
+		assert.Equal(t, local.AssociatedNames(), s.AssociatedNames())
+		require.NoError(t, s.Close())
 	}
 }
 
