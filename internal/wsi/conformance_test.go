@@ -77,6 +77,7 @@ var conformance = []tried{
 	{"OME-Zarr", "version 2, raw", "written by zarr-python", "zarr-v2-raw", "zarr-list.json"},
 	{"OME-Zarr", "version 2, zlib, order F, channels last", "written by zarr-python", "zarr-v2-zlib", "zarr-list.json"},
 	{"OME-Zarr", "version 2, bz2, in bioformats2raw's folder, two depths", "written by zarr-python", "zarr-v2-bz2", "zarr-list.json"},
+	{"OME-Zarr", "version 2, label and macro beside the slide, as bioformats2raw writes them", "written by zarr-python", "zarr-v2-series", "zarr-list.json"},
 	{"OME-Zarr", "version 2, lz4", "written by zarr-python", "zarr-v2-lz4", "zarr-list.json"},
 	{"OME-Zarr", "version 3, zstd", "written by zarr-python", "zarr-v3-zstd", "zarr-list.json"},
 	{"OME-Zarr", "version 3, gzip, transposed", "written by zarr-python", "zarr-v3-gzip", "zarr-list.json"},

@@ -3,7 +3,10 @@ package wsi
 import (
 	"crypto/sha256"
 	"fmt"
+	"image"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/slidesam/sam/internal/tiff"
 	"github.com/slidesam/sam/internal/zarr"
@@ -18,7 +21,8 @@ func (r zarrRaster) grid() (cols, rows, tileW, tileH int) {
 
 func (r zarrRaster) tile(col, row int) (*tiff.Segment, error) { return r.Tile(col, row) }
 
-// openZarr reads the OME-Zarr image of a folder.
+// openZarr reads the OME-Zarr image of a folder. Label and macro are the
+// images of these names beside it.
 func (s *Slide) openZarr(fsys fs.FS, name string) error {
 	z, err := zarr.Open(fsys, name)
 	if err != nil {
@@ -30,6 +34,12 @@ func (s *Slide) openZarr(fsys fs.FS, name string) error {
 		s.addLevel(zarrRaster{l}, l.W, l.H)
 	}
 	s.setMPP(z.MPPX, z.MPPY)
+	others := z.Others(fsys)
+	for _, dir := range slices.Sorted(maps.Keys(others)) {
+		if n := omeAssociated(others[dir]); n != "" {
+			s.addAssociated(n, func() (image.Image, error) { return zarrPicture(fsys, dir) })
+		}
+	}
 	if err := s.checkLevels(); err != nil {
 		return err
 	}
@@ -45,4 +55,13 @@ func (s *Slide) openZarr(fsys fs.FS, name string) error {
 	}
 	s.identity = fmt.Sprintf(" %x", h.Sum(nil))
 	return nil
+}
+
+// zarrPicture decodes the finest level of a small image.
+func zarrPicture(fsys fs.FS, dir string) (image.Image, error) {
+	z, err := zarr.Open(fsys, dir)
+	if err != nil {
+		return nil, fmt.Errorf("wsi: associated picture: %w", err)
+	}
+	return wholeRaster(zarrRaster{z.Levels[0]}, z.Levels[0].W, z.Levels[0].H)
 }

@@ -12,10 +12,13 @@ package zarr
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/slidesam/sam/internal/tiff"
@@ -149,6 +152,35 @@ func open(fsys fs.FS, dir string) (*Slide, error) {
 // Files returns the names of the files that describe the image.
 func (s *Slide) Files() []string {
 	return []string{path.Join(s.dir, ".zattrs"), path.Join(s.dir, "zarr.json")}
+}
+
+// Others returns the names of the images beside this one, by their folders,
+// where bioformats2raw wrote several and OME/METADATA.ome.xml names them.
+func (s *Slide) Others(fsys fs.FS) map[string]string {
+	out := map[string]string{}
+	if path.Base(s.dir) != "0" {
+		return out
+	}
+	root := path.Dir(s.dir)
+	f, err := fsys.Open(path.Join(root, "OME", "METADATA.ome.xml"))
+	if err != nil {
+		return out
+	}
+	defer f.Close()
+	var x struct {
+		Images []struct {
+			Name string `xml:"Name,attr"`
+		} `xml:"Image"`
+	}
+	if xml.NewDecoder(io.LimitReader(f, maxJSON)).Decode(&x) != nil {
+		return out // the image itself is read all the same
+	}
+	for i, im := range x.Images {
+		if i > 0 && i < 64 {
+			out[path.Join(root, strconv.Itoa(i))] = im.Name
+		}
+	}
+	return out
 }
 
 // readAttributes reads the attributes of a group of either version.

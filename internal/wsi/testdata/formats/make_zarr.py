@@ -78,6 +78,17 @@ def main():
     out["zarr-v2-raw"] = write("zarr-v2-raw", 2, "cyx", c3, compressors=None)
     out["zarr-v2-zlib"] = write("zarr-v2-zlib", 2, "yxc", c3, compressors=numcodecs.Zlib(), order="F")
     out["zarr-v2-bz2"] = write("zarr-v2-bz2", 2, "czyx", c3, compressors=numcodecs.BZ2(), inside="0", **v2)
+    # As bioformats2raw writes a slide with a label and a macro picture.
+    for i, (p, kw) in enumerate([(None, dict(inside="0")), (picture(30, 20, 5), {}), (picture(40, 12, 6), {})]):
+        if i:
+            tmp = write("zarr-tmp", 2, "czyx", dict(c=1, z=1, y=20, x=40), ps=[p], compressors=numcodecs.Zlib(), **v2)
+            shutil.move(os.path.join(here, "zarr-tmp"), os.path.join(here, "zarr-v2-series", str(i)))
+            out["zarr-v2-series"].setdefault("associated", {})[("", "label", "macro")[i]] = tmp["levels"][0][2]
+        else:
+            out["zarr-v2-series"] = write("zarr-v2-series", 2, "czyx", dict(c=1, z=1, y=50, x=75), ps=levels()[:1], compressors=numcodecs.Zlib(), **v2, **kw)
+    os.makedirs(os.path.join(here, "zarr-v2-series", "OME"))
+    names = "".join(f'<Image ID="Image:{i}" Name="{n}"/>' for i, n in enumerate(["a.svs", "label image", "macro image"]))
+    open(os.path.join(here, "zarr-v2-series", "OME", "METADATA.ome.xml"), "w").write(f'<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{names}</OME>')
     out["zarr-v2-lz4"] = write("zarr-v2-lz4", 2, "cyx", c1, compressors=numcodecs.LZ4())
     out["zarr-v3-zstd"] = write("zarr-v3-zstd", 3, "tczyx", c1, compressors=ZstdCodec())
     out["zarr-v3-gzip"] = write("zarr-v3-gzip", 3, "cyx", c3, compressors=GzipCodec(), filters=[TransposeCodec(order=(2, 0, 1))])
