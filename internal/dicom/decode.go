@@ -122,8 +122,8 @@ func (in *instance) decodeJPEG(b []byte, w, h *int, needW, needH int) ([]byte, e
 		return nil, fmt.Errorf("JPEG of %d x %d x %d, want %d x %d x %d: %w", fw, fh, comps, *w, *h, in.samples, tiff.ErrCorrupt)
 	}
 	*w, *h = fw, fh
-	color, ok := markerColor(b)
-	if !ok {
+	color := jpegtile.ColorOf(b)
+	if color == jpegtile.Auto {
 		color = jpegtile.YCbCr
 		if in.photometric == "RGB" {
 			color = jpegtile.RGB
@@ -140,32 +140,6 @@ func (in *instance) decodeJPEG(b []byte, w, h *int, needW, needH int) ([]byte, e
 		invert(pix)
 	}
 	return pix, nil
-}
-
-// markerColor looks for an Adobe or a JFIF marker.
-func markerColor(b []byte) (c jpegtile.Color, ok bool) {
-	for p := 2; p+4 <= len(b) && b[p] == 0xff; {
-		m, n := b[p+1], int(binary.BigEndian.Uint16(b[p+2:]))
-		if m == 0xff {
-			p++
-			continue
-		}
-		if m == 0xda || n < 2 || p+2+n > len(b) {
-			break
-		}
-		seg := b[p+4 : p+2+n]
-		switch {
-		case m == 0xee && len(seg) >= 12 && string(seg[:5]) == "Adobe":
-			if seg[11] == 0 {
-				return jpegtile.RGB, true
-			}
-			return jpegtile.YCbCr, true
-		case m == 0xe0 && len(seg) >= 5 && string(seg[:5]) == "JFIF\x00":
-			c, ok = jpegtile.YCbCr, true
-		}
-		p += 2 + n
-	}
-	return c, ok
 }
 
 // rgba joins 8-bit samples, plane after plane or pixel after pixel.

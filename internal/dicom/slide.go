@@ -35,6 +35,8 @@ type Slide struct {
 	Objective  float64 // magnification, 0 if unknown
 	ICC        []byte
 	Scanner    string // manufacturer and model
+	Planes     int    // focal planes
+	Paths      int    // optical paths
 	open       []*instance
 }
 
@@ -227,5 +229,6 @@ func (s *Slide) describe(in *instance) {
 		s.MPPX, s.MPPY = in.volumeW/float64(in.matrixW)*1000, in.volumeH/float64(in.matrixH)*1000
 	}
 	s.Objective, s.ICC = in.power, in.icc
+	s.Planes, s.Paths = int(in.planes), int(in.paths)
 	s.Scanner = strings.TrimSpace(in.manufacturer + " " + in.model)
 }

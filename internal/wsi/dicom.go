@@ -44,6 +44,9 @@ func (s *Slide) openDICOM(fsys fs.FS, name string) error {
 		})
 	}
 	s.setMPP(d.MPPX, d.MPPY)
+	if d.Planes > 1 || d.Paths > 1 {
+		s.warn("%d focal planes, %d optical paths: the first of each is shown", max(d.Planes, 1), max(d.Paths, 1))
+	}
 	digest, err := digestFiles(fsys, d.Files())
 	if err != nil {
 		return err

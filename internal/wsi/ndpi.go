@@ -40,6 +40,9 @@ func (s *Slide) openNDPI(r io.ReaderAt, size int64) (known bool, err error) {
 		s.addAssociated("macro", func() (image.Image, error) { return wholeRaster(ndpiRaster{m}, m.W, m.H) })
 	}
 	s.setMPP(n.MPPX, n.MPPY)
+	if n.Planes > 1 {
+		s.warn("%d focal planes: the nominal one is shown", n.Planes)
+	}
 	h := sha256.New()
 	if err := digestFile(h, r, size); err != nil {
 		return true, err

@@ -186,8 +186,7 @@ func (s *Slide) readTIFF() error {
 	}
 	software := d.Text(tiff.Software)
 	desc := s.meta.Description
-	switch {
-	case strings.HasPrefix(software, "MedScan"):
+	if strings.HasPrefix(software, "MedScan") {
 		return &foreignFormat{"Trestle TIFF", viaVips, true}
 	}
 	icc, err := d.Bytes(tiff.ICCProfile)
@@ -200,7 +199,7 @@ func (s *Slide) readTIFF() error {
 		return s.openSCN()
 	case strings.Contains(d.Text(tiff.XMP), "<iScan"):
 		return s.openBIF()
-	case isQPI(desc):
+	case isQPI(plainText(desc)):
 		return s.openQPTIFF()
 	case strings.HasPrefix(desc, "Aperio"):
 		return s.openAperio()

@@ -55,7 +55,7 @@ func openRemote(r Remote, address string, o Options) (*Slide, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Slide{opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
+	s := &Slide{path: name, opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
 	if err := s.openFrom(fsys, name); err != nil {
 		if s.close != nil {
 			s.close()
