@@ -283,7 +283,7 @@ func readSheet(path, dir string) ([]sample, error) {
 	seen := map[string]int{}
 	for n, r := range rows[1:] {
 		s := sample{slide: r[slide]}
-		if !filepath.IsAbs(s.slide) {
+		if !filepath.IsAbs(s.slide) && !strings.Contains(s.slide, "://") {
 			s.slide = filepath.Join(filepath.Dir(path), s.slide)
 		}
 		base := filepath.Base(s.slide)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/slidesam/sam"
+	_ "github.com/slidesam/sam/remote" // slides of web servers and buckets
 )
 
 // Exit codes.
