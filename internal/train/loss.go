@@ -37,7 +37,8 @@ func MicroSAMLoss() Loss { return Loss{Dice: 1, IoU: 1, SquaredDice: true} }
 // Logits is [Prompts*len(Masks), Side*Side], IoU [Prompts, Qualities], Target
 // [Prompts, Side*Side] with values from 0 to 1, the share of a cell that
 // belongs to the object. Only the cells of the first H rows and W columns
-// count: the rest lies outside the picture.
+// count: the rest lies outside the picture. Where a prompt has a window, the
+// logits are interpolated and compared at the window's resolution.
 type Objective struct {
 	Loss
 	Prompts, Side, H, W int
@@ -45,6 +46,7 @@ type Objective struct {
 	Qualities           int
 
 	Logits, IoU, Target []float32
+	Windows             []Window // one for each prompt, or nil
 }
 
 // Check returns an error if the arrays do not have the sizes that they should.
@@ -55,6 +57,14 @@ func (o *Objective) Check() error {
 		return fmt.Errorf("train: objective: %d prompts, %d masks, %d x %d of %d x %d cells", o.Prompts, len(o.Masks), o.W, o.H, o.Side, o.Side)
 	case len(o.Logits) != o.Prompts*len(o.Masks)*n || len(o.IoU) != o.Prompts*o.Qualities || len(o.Target) != o.Prompts*n:
 		return fmt.Errorf("train: objective: %d logits, %d qualities, %d targets for %d prompts", len(o.Logits), len(o.IoU), len(o.Target), o.Prompts)
+	}
+	if o.Windows != nil && len(o.Windows) != o.Prompts {
+		return fmt.Errorf("train: objective: %d windows for %d prompts", len(o.Windows), o.Prompts)
+	}
+	for _, w := range o.Windows {
+		if err := w.check(o.H, o.W); err != nil {
+			return err
+		}
 	}
 	for _, m := range o.Masks {
 		if m < 0 || m >= o.Qualities {
@@ -110,10 +120,23 @@ func at(x, t float64) point {
 	}
 }
 
-// each calls f for the cells of a plane that count.
-func (o *Objective) each(plane, target []float32, f func(i int, x, t float64)) {
-	for y := range o.H {
-		for x := range o.W {
+// window is a prompt's window, empty if it has none.
+func (o *Objective) window(prompt int) Window {
+	if o.Windows == nil {
+		return Window{}
+	}
+	return o.Windows[prompt]
+}
+
+// rows calls f for the cells of a plane's rows that count and lie outside the
+// window.
+func (o *Objective) rows(w Window, y0, y1 int, plane, target []float32, f func(i int, x, t float64)) {
+	for y := y0; y < y1; y++ {
+		for x := 0; x < o.W; x++ {
+			if x == w.X0 && y >= w.Y0 && y < w.Y1 && w.X1 > x {
+				x = w.X1 - 1
+				continue
+			}
 			i := y*o.Side + x
 			f(i, float64(plane[i]), float64(target[i]))
 		}
@@ -135,9 +158,10 @@ type Result struct {
 }
 
 // Value returns each prompt's loss.
-func (o *Objective) Value() []Result {
+func (o *Objective) Value() []Result { return o.value(o.sums()) }
+
+func (o *Objective) value(all []sums) []Result {
 	k := len(o.Masks)
-	all := o.sums()
 	out := make([]Result, o.Prompts)
 	cells := float64(o.H * o.W)
 	for p := range out {
@@ -165,62 +189,111 @@ func (s sums) iou() float64 {
 	return s.both / s.either
 }
 
+// bands is how many parts of a plane are summed up apart.
+const bands = 8
+
 func (o *Objective) sums() []sums {
 	k := len(o.Masks)
-	all := make([]sums, o.Prompts*k)
-	kernel.Parallel(len(all), func(i int) {
-		s := &all[i]
-		logits, target := o.plane(i/k, i%k)
-		o.each(logits, target, func(_ int, x, t float64) {
-			c := at(x, t)
-			s.p += c.p
-			s.t += t
-			s.pt += c.p * t
-			s.pp += c.p * c.p
-			s.tt += t * t
-			s.focal += c.focal
-			s.bce += c.bce
-			in, want := x > 0, t >= 0.5
-			if in && want {
-				s.both++
-			}
-			if in || want {
-				s.either++
-			}
-		})
+	const parts = bands + 1 // the last one is the window
+	each := make([]sums, o.Prompts*k*parts)
+	kernel.Parallel(len(each), func(i int) {
+		s := &each[i]
+		plane, band := i/parts, i%parts
+		w := o.window(plane / k)
+		logits, target := o.plane(plane/k, plane%k)
+		count := func(_ int, x, t float64) { s.count(x, t) }
+		if band < bands {
+			o.rows(w, band*o.H/bands, (band+1)*o.H/bands, logits, target, count)
+			return
+		}
+		w.each(logits, o.Side, count)
+		s.scale(w.area())
 	})
+	all := make([]sums, o.Prompts*k)
+	for i, p := range each {
+		all[i/parts].add(p)
+	}
 	return all
 }
 
-// Slopes sets dLogits and dIoU, as long as Logits and IoU, to the gradient of
-// the prompts' losses, each times its weight. The measured quality counts as a
-// constant.
-func (o *Objective) Slopes(dLogits, dIoU []float32, weight []float32) {
+// count takes a cell in.
+func (s *sums) count(x, t float64) {
+	c := at(x, t)
+	s.p += c.p
+	s.t += t
+	s.pt += c.p * t
+	s.pp += c.p * c.p
+	s.tt += t * t
+	s.focal += c.focal
+	s.bce += c.bce
+	in, want := x > 0, t >= 0.5
+	if in && want {
+		s.both++
+	}
+	if in || want {
+		s.either++
+	}
+}
+
+func (s *sums) add(p sums) {
+	s.p, s.t, s.pt, s.pp, s.tt = s.p+p.p, s.t+p.t, s.pt+p.pt, s.pp+p.pp, s.tt+p.tt
+	s.focal, s.bce, s.both, s.either = s.focal+p.focal, s.bce+p.bce, s.both+p.both, s.either+p.either
+}
+
+// scale makes pixels of that area into cells.
+func (s *sums) scale(a float64) {
+	s.p, s.t, s.pt, s.pp, s.tt = s.p*a, s.t*a, s.pt*a, s.pp*a, s.tt*a
+	s.focal, s.bce, s.both, s.either = s.focal*a, s.bce*a, s.both*a, s.either*a
+}
+
+// iouSlopes sets d, as long as IoU, to the gradient of the prompts' losses,
+// each times its weight. The measured quality counts as a constant.
+func (o *Objective) iouSlopes(d, weight []float32, results []Result) {
 	k := len(o.Masks)
-	all, results := o.sums(), o.Value()
-	cells := float64(o.H * o.W)
-	clear(dIoU)
-	kernel.Parallel(len(all), func(i int) {
-		p, m := i/k, i%k
-		n := o.Side * o.Side
-		d := dLogits[i*n:][:n]
-		clear(d)
-		w := float64(weight[p])
-		col := p*o.Qualities + o.Masks[m]
-		dIoU[col] = float32(w * o.Loss.IoU * 2 / float64(k) * (float64(o.IoU[col]) - all[i].iou()))
-		if m != results[p].Best {
-			return
+	clear(d)
+	for p, r := range results {
+		for m, iou := range r.IoUs {
+			col := p*o.Qualities + o.Masks[m]
+			d[col] += float32(float64(weight[p]) * o.Loss.IoU * 2 / float64(k) * (float64(o.IoU[col]) - iou))
 		}
-		_, dpt, dp := o.dice(all[i])
+	}
+}
+
+// logitSlopes sets d, as long as Logits, to the gradient of the prompts'
+// losses, each times its weight.
+func (o *Objective) logitSlopes(d, weight []float32, all []sums, results []Result) {
+	k, n := len(o.Masks), o.Side*o.Side
+	cells := float64(o.H * o.W)
+	clear(d)
+	kernel.Parallel(o.Prompts, func(p int) {
+		m := results[p].Best
 		logits, target := o.plane(p, m)
-		o.each(logits, target, func(i int, x, t float64) {
+		d := d[(p*k+m)*n:][:n]
+		_, dpt, dp := o.dice(all[p*k+m])
+		slope := func(x, t float64) float64 {
 			c := at(x, t)
 			g := dpt*t + dp
 			if o.SquaredDice {
 				g = dpt*t + dp*2*c.p
 			}
 			g = o.Dice*g*c.p*(1-c.p) + o.Focal/cells*c.dfocal + o.BCE/cells*c.dbce
-			d[i] = float32(w * g)
+			return float64(weight[p]) * g
+		}
+		w := o.window(p)
+		kernel.Parallel(bands, func(band int) {
+			o.rows(w, band*o.H/bands, (band+1)*o.H/bands, logits, target, func(i int, x, t float64) { d[i] = float32(slope(x, t)) })
 		})
+		w.spread(d, logits, o.Side, slope)
 	})
+}
+
+// Slopes sets dLogits and dIoU, as long as Logits and IoU, to the gradient of
+// the prompts' losses, each times its weight, and returns the losses. The
+// measured quality counts as a constant.
+func (o *Objective) Slopes(dLogits, dIoU, weight []float32) []Result {
+	all := o.sums()
+	results := o.value(all)
+	o.logitSlopes(dLogits, weight, all, results)
+	o.iouSlopes(dIoU, weight, results)
+	return results
 }

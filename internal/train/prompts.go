@@ -13,6 +13,7 @@ type Target struct {
 	Cell       float64 // pixels of the network's input that a cell is wide
 	Share      []float32
 	Box        [4]float64 // left, top, right and bottom edge in pixels of the input
+	Window     Window     // where the loss looks more closely
 }
 
 // cells returns the cells at least half of which belongs to the object. Of one

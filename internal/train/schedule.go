@@ -33,13 +33,16 @@ type Stopper struct {
 }
 
 // Add takes a score, the higher the better, and says whether it is the best so
-// far and whether to stop. NaN is never the best.
-func (s *Stopper) Add(score float64) (best, stop bool) {
+// far. NaN never is.
+func (s *Stopper) Add(score float64) (best bool) {
 	s.Seen++
 	if best = score > s.Best || s.Seen == 1 && !math.IsNaN(score); best {
 		s.Best, s.Since = score, 0
 	} else {
 		s.Since++
 	}
-	return best, s.Patience > 0 && s.Since >= s.Patience
+	return best
 }
+
+// Done reports whether to stop.
+func (s *Stopper) Done() bool { return s.Patience > 0 && s.Since >= s.Patience }

@@ -28,6 +28,10 @@ func objective(l train.Loss) *train.Objective {
 	o := &train.Objective{
 		Loss: l, Prompts: 2, Side: 6, H: 5, W: 4, Masks: []int{1, 2, 3}, Qualities: 4,
 		Logits: random(r, 2*3*36), IoU: random(r, 8), Target: make([]float32, 72),
+		Windows: []train.Window{{}, {X0: 1, Y0: 0, X1: 4, Y1: 2, Factor: 3, Share: make([]float32, 54)}},
+	}
+	for i := range o.Windows[1].Share {
+		o.Windows[1].Share[i] = float32(r.IntN(5)) / 4
 	}
 	for i := range o.Target {
 		o.Target[i] = float32(r.IntN(5)) / 4
@@ -56,7 +60,8 @@ func TestSlopes(t *testing.T) {
 					x[i] = v + h
 					hi, top := value(), float64(x[i])
 					x[i] = v - h
-					// The measured quality has no slope, but the threshold at 0 has a step.
+					// The measured quality has no slope, but the threshold at 0 has a step
+					// wherever an interpolated logit crosses it.
 					if v > h || v < -h {
 						assert.InDelta(t, (hi-value())/(top-float64(x[i])), d[i], 2e-4, "element %d", i)
 					}
@@ -132,8 +137,8 @@ func TestStopper(t *testing.T) {
 		score      float64
 		best, stop bool
 	}{{0.2, true, false}, {0.3, true, false}, {math.NaN(), false, false}, {0.4, true, false}, {0.4, false, false}, {0.1, false, true}} {
-		best, stop := s.Add(tt.score)
-		assert.Equal(t, []bool{tt.best, tt.stop}, []bool{best, stop}, "score %v", tt.score)
+		best := s.Add(tt.score)
+		assert.Equal(t, []bool{tt.best, tt.stop}, []bool{best, s.Done()}, "score %v", tt.score)
 	}
 }
 
