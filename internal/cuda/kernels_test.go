@@ -1,0 +1,297 @@
+//go:build gpu && cgo && linux
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// exact is the tolerance of fp32 kernels beside loops in float64: sums of up
+// to some hundred products, in another order.
+const exact = 2e-6
+
+func TestLinear(t *testing.T) {
+	d := openOrSkip(t)
+	for _, tt := range []struct{ m, n, k, act, rows int }{
+		{1, 1, 1, actNone, 0}, {130, 77, 48, actGELU, 130}, {65, 129, 17, actReLU, 13}, {7, 64, 33, actNone, 7}, {128, 128, 16, actNone, 1},
+		{257, 3, 5, actGELU, 0},
+	} {
+		a, w, bias := random(1, tt.m*tt.k), random(2, tt.n*tt.k), random(3, tt.n)
+		var add []float32
+		if tt.rows > 0 {
+			add = random(4, tt.rows*tt.n)
+		}
+		want := productLoop(a, w, bias, add, tt.m, tt.n, tt.k, tt.act)
+		for _, l := range products(FP32) {
+			t.Run(fmt.Sprintf("%s/%+v", l.kernel, tt), func(t *testing.T) {
+				l := l.launch(tt.m, tt.n)
+				l.args = []any{a, w, bias, nil, tt.m, tt.n, tt.k, tt.act, max(tt.rows, 1)}
+				out := nan(tt.m * tt.n)
+				if add != nil {
+					l.args[3] = add
+				}
+				if tt.rows == tt.m {
+					out, l.args[3] = add, inPlace{}
+				}
+				compare(t, want, runKernel(t, d, l, out), exact)
+			})
+		}
+	}
+}
+
+func TestConv3x3(t *testing.T) {
+	d := openOrSkip(t)
+	for _, s := range []struct{ h, w, in, out int }{{1, 1, 3, 5}, {7, 9, 8, 70}, {9, 8, 33, 3}} {
+		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
+			x, w := random(1, s.h*s.w*s.in), random(2, s.out*9*s.in)
+			want := make([]float64, s.h*s.w*s.out)
+			for i := range want {
+				o, px, py := i%s.out, i/s.out%s.w, i/s.out/s.w
+				for j := range 9 * s.in {
+					y, x0 := py+j/s.in/3-1, px+j/s.in%3-1
+					if y >= 0 && y < s.h && x0 >= 0 && x0 < s.w {
+						want[i] += float64(x[(y*s.w+x0)*s.in+j%s.in]) * float64(w[o*9*s.in+j])
+					}
+				}
+			}
+			compare(t, want, runKernel(t, d, convLaunch(FP32, x, w, s.h, s.w, s.in, s.out), nan(len(want))), exact)
+		})
+	}
+}
+
+func TestUpscale(t *testing.T) {
+	d := openOrSkip(t)
+	for _, s := range []struct{ batch, h, w, in, out, act int }{{1, 1, 1, 1, 1, actNone}, {2, 5, 7, 12, 17, actGELU}, {3, 4, 3, 32, 8, actNone}} {
+		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
+			rows := s.batch * s.h
+			x, w, bias := random(1, rows*s.w*s.in), random(2, 4*s.out*s.in), random(3, 4*s.out)
+			flat := productLoop(x, w, bias, nil, rows*s.w, 4*s.out, s.in, s.act)
+			want := make([]float64, len(flat))
+			for i, v := range flat {
+				o, q, px, py := i%s.out, i/s.out%4, i/s.out/4%s.w, i/s.out/4/s.w
+				want[((2*py+q/2)*2*s.w+2*px+q%2)*s.out+o] = v
+			}
+			compare(t, want, runKernel(t, d, upscaleLaunch(x, w, bias, rows, s.w, s.in, s.out, s.act), nan(len(want))), exact)
+		})
+	}
+}
+
+func TestRelPosAttention(t *testing.T) {
+	d := openOrSkip(t)
+	for _, s := range []struct{ h, w, window, heads, hd int }{
+		{3, 5, 0, 2, 8}, {9, 7, 4, 3, 16}, {8, 8, 3, 1, 80}, {1, 1, 0, 1, 2}, {14, 9, 14, 2, 64}, {10, 11, 0, 1, 128},
+	} {
+		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
+			sh, sw := s.window, s.window
+			if s.window == 0 {
+				sh, sw = s.h, s.w
+			}
+			width := s.heads * s.hd
+			qkv, pad := random(1, s.h*s.w*3*width), random(2, 3*width)
+			relh, relw := random(3, (2*sh-1)*s.hd), random(4, (2*sw-1)*s.hd)
+			at := func(y, x, part, head, dim int) float64 {
+				i := (part*s.heads+head)*s.hd + dim
+				if y < s.h && x < s.w {
+					return float64(qkv[(y*s.w+x)*3*width+i])
+				}
+				return float64(pad[i])
+			}
+			want := make([]float64, s.h*s.w*width)
+			for i := range s.h * s.w * s.heads {
+				head, x, y := i%s.heads, i/s.heads%s.w, i/s.heads/s.w
+				y0, x0 := y/sh*sh, x/sw*sw
+				score := func(j int) (v float64) {
+					ky, kx := y0+j/sw, x0+j%sw
+					for c := range s.hd {
+						q := at(y, x, 0, head, c)
+						v += q*at(ky, kx, 1, head, c)/math.Sqrt(float64(s.hd)) +
+							q*float64(relh[(y-ky+sh-1)*s.hd+c]) + q*float64(relw[(x-kx+sw-1)*s.hd+c])
+					}
+					return v
+				}
+				copy(want[i*s.hd:], softmaxLoop(sh*sw, s.hd, score, func(j, c int) float64 { return at(y0+j/sw, x0+j%sw, 2, head, c) }))
+			}
+			l := relPosLaunch(qkv, relh, relw, pad, s.h, s.w, s.window, s.heads, s.hd)
+			// Scores of normal values reach some tens, so that the softmax
+			// magnifies their rounding.
+			compare(t, want, runKernel(t, d, l, nan(len(want))), 1e-5)
+		})
+	}
+}
+
+func TestAttention(t *testing.T) {
+	d := openOrSkip(t)
+	for _, s := range []struct {
+		batch, heads, hd, nq, nk int
+		shared                   string // of q, k and v
+	}{
+		{1, 2, 16, 7, 300, ""}, {3, 4, 8, 5, 130, "kv"}, {2, 1, 32, 200, 9, "q"}, {1, 3, 20, 6, 6, ""}, {2, 2, 128, 3, 260, ""}, {2, 1, 64, 131, 5, "qkv"},
+		{1, 1, 1, 1, 1, ""}, {2, 1, 5, 4, 9, "v"},
+	} {
+		width := s.heads * s.hd
+		side := func(seed uint64, name string, n int) ([]float32, int) {
+			for _, c := range s.shared {
+				if string(c) == name {
+					return random(seed, n*width), 0
+				}
+			}
+			return random(seed, s.batch*n*width), n
+		}
+		q, qs := side(1, "q", s.nq)
+		k, ks := side(2, "k", s.nk)
+		v, vs := side(3, "v", s.nk)
+		want := make([]float64, s.batch*s.nq*width)
+		for i := range s.batch * s.nq * s.heads {
+			head, row, p := i%s.heads, i/s.heads%s.nq, i/s.heads/s.nq
+			score := func(j int) (sum float64) {
+				for c := range s.hd {
+					sum += float64(q[(p*qs+row)*width+head*s.hd+c]) * float64(k[(p*ks+j)*width+head*s.hd+c])
+				}
+				return sum / math.Sqrt(float64(s.hd))
+			}
+			copy(want[i*s.hd:], softmaxLoop(s.nk, s.hd, score, func(j, c int) float64 { return float64(v[(p*vs+j)*width+head*s.hd+c]) }))
+		}
+		for _, kind := range []string{"queries", "keys"} {
+			t.Run(fmt.Sprintf("%s/%+v", kind, s), func(t *testing.T) {
+				l := attentionLaunch(kind, q, k, v, s.batch, s.heads, s.hd, s.nq, s.nk, qs, ks, vs)
+				compare(t, want, runKernel(t, d, l, nan(len(want))), 5e-6)
+			})
+		}
+	}
+}
+
+func TestLayerNorm(t *testing.T) {
+	d := openOrSkip(t)
+	for _, s := range []struct{ rows, c, act int }{{1, 1, actNone}, {5, 33, actGELU}, {9, 256, actNone}, {2, 7, actNone}} {
+		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
+			x, gamma, beta, eps := random(1, s.rows*s.c), random(2, s.c), random(3, s.c), 1e-5
+			want := make([]float64, len(x))
+			for r := range s.rows {
+				var mean, variance float64
+				for i := range s.c {
+					mean += float64(x[r*s.c+i]) / float64(s.c)
+				}
+				for i := range s.c {
+					variance += math.Pow(float64(x[r*s.c+i])-mean, 2) / float64(s.c)
+				}
+				for i := range s.c {
+					v := (float64(x[r*s.c+i])-mean)/math.Sqrt(variance+eps)*float64(gamma[i]) + float64(beta[i])
+					want[r*s.c+i] = activated(v, s.act)
+				}
+			}
+			l := layerNormLaunch(inPlace{}, gamma, beta, s.rows, s.c, eps, s.act)
+			compare(t, want, runKernel(t, d, l, x), exact)
+		})
+	}
+}
+
+// TestRows compares the kernels that move or add values with their
+// definitions, element by element.
+func TestRows(t *testing.T) {
+	d := openOrSkip(t)
+	x := random(1, 2*6*4*3)
+	h0, h1, h2, h3, h4 := random(2, 2*3), random(3, 2*3), random(4, 2*3), random(5, 2*3), random(6, 2*3)
+	pickOf := []int32{5, 0, 5}
+	for _, tt := range []struct {
+		name string
+		l    launch
+		n    int
+		want func(i int) float64
+	}{
+		{"activation", elementLaunch("activation", len(x), x, actReLU), len(x), func(i int) float64 { return max(float64(x[i]), 0) }},
+		{"add_rows", elementLaunch("add_rows", len(x), x, x[:36], 36), len(x), func(i int) float64 { return float64(x[i] + x[i%36]) }},
+		{"patches", elementLaunch("patches", len(x), x, 6, 4, 3, 2, 0), len(x), func(i int) float64 {
+			c, px, py, gx, gy, b := i%3, i/3%2, i/6%2, i/12%2, i/24%3, i/72
+			return float64(x[((b*6+2*gy+py)*4+2*gx+px)*3+c])
+		}},
+		{"patches channels first", elementLaunch("patches", len(x), x, 6, 4, 3, 2, 1), len(x), func(i int) float64 {
+			px, py, c, gx, gy, b := i%2, i/2%2, i/4%3, i/12%2, i/24%3, i/72
+			return float64(x[((b*6+2*gy+py)*4+2*gx+px)*3+c])
+		}},
+		{"tokens", elementLaunch("tokens", 2*(9+72), x[:9], x, 9, 72), 2 * (9 + 72), func(i int) float64 {
+			if j := i % 81; j >= 9 {
+				return float64(x[i/81*72+j-9])
+			}
+			return float64(x[i%81])
+		}},
+		{"tokens of nobody", elementLaunch("tokens", 27, x[:9], nil, 9, 0), 27, func(i int) float64 { return float64(x[i%9]) }},
+		{"pick", elementLaunch("pick", 4*3*6, x, pickOf, 6, 3, 6), 4 * 3 * 6, func(i int) float64 {
+			r := i / 6
+			return float64(x[(r/3*6+int(pickOf[r%3]))*6+i%6])
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := make([]float64, tt.n)
+			for i := range want {
+				want[i] = tt.want(i)
+			}
+			compare(t, want, runKernel(t, d, tt.l, nan(tt.n)), 0)
+		})
+	}
+	t.Run("mask_products", func(t *testing.T) {
+		h := [][]float32{h0, h1, h2, h3, h4}
+		want := make([]float64, 2*5*24)
+		for i := range want {
+			row, m, p := i%24, i/24%5, i/24/5
+			for c := range 3 {
+				want[i] += float64(x[(p*24+row)*3+c]) * float64(h[m][p*3+c])
+			}
+		}
+		var got []float32
+		out := nan(len(want))
+		for _, l := range maskLaunches(x, []any{h0, h1, h2, h3, h4}, 2, 24, 3) {
+			got = runKernel(t, d, l, out)
+			out = got
+		}
+		compare(t, want, got, exact)
+	})
+}
+
+func TestPositions(t *testing.T) {
+	d := openOrSkip(t)
+	c, size := 6, 100
+	g, table := random(1, c), random(2, 5*c)
+	fourier := func(x, y float32, j int) float64 {
+		cx, cy := 2*x-1, 2*y-1
+		f := c / 2
+		a := float64(float32(float32(cx*g[j%f])+float32(cy*g[f+j%f])) * float32(2*math.Pi))
+		if j < f {
+			return math.Sin(a)
+		}
+		return math.Cos(a)
+	}
+	pts := []float32{3, 4, 0, 99.5, -7, 1, 10, 20, -1, 0, 0, 3}
+	want := make([]float64, 4*c)
+	for i := range want {
+		p, j := i/c, i%c
+		label := int(pts[3*p+2])
+		want[i] = float64(table[(label+1)*c+j])
+		if label >= 0 {
+			want[i] += fourier((pts[3*p]+0.5)/float32(size), (pts[3*p+1]+0.5)/float32(size), j)
+		}
+	}
+	t.Run("points", func(t *testing.T) {
+		compare(t, want, runKernel(t, d, elementLaunch("points", len(want), pts, g, table, 4, c, size), nan(len(want))), 1e-6)
+	})
+	t.Run("a label outside is not a number", func(t *testing.T) {
+		for _, label := range []float32{-2, 3, float32(math.NaN())} {
+			got := runKernel(t, d, elementLaunch("points", c, []float32{1, 2, label}, g, table, 3, c, size), make([]float32, c))
+			for _, v := range got {
+				if v == v {
+					t.Fatalf("label %v gives %v", label, got)
+				}
+			}
+		}
+	})
+	t.Run("dense_positions", func(t *testing.T) {
+		h, w := 3, 5
+		want := make([]float64, h*w*c)
+		for i := range want {
+			p := i / c
+			want[i] = fourier((float32(p%w)+0.5)/float32(w), (float32(p/w)+0.5)/float32(h), i%c)
+		}
+		compare(t, want, runKernel(t, d, elementLaunch("dense_positions", len(want), g, h, w, c), nan(len(want))), 1e-6)
+	})
+}

@@ -1,0 +1,116 @@
+//go:build gpu && cgo && linux
+
+package cuda
+
+// Activations, as kern/device.cuh numbers them.
+const (
+	actNone = iota
+	actReLU
+	actGELU
+)
+
+func ceil(a, b int) int { return (a + b - 1) / b }
+
+// product is a kernel for matrix products, [m, n] in square tiles.
+type product struct {
+	kernel  string
+	tile    int
+	threads int
+	shared  int
+}
+
+// products are the kernels of a precision, small tiles first.
+func products(p Precision) []product {
+	return []product{{"linear_64", 64, 256, 0}, {"linear_128", 128, 256, 0}}
+}
+
+func (p product) launch(m, n int) launch {
+	return launch{kernel: p.kernel, grid: [3]int{ceil(n, p.tile), ceil(m, p.tile), 1}, block: [3]int{p.threads, 1, 1}, shared: p.shared}
+}
+
+// linearLaunch is act(a·wᵀ + bias) + add, with large tiles if they keep all
+// multiprocessors busy. bias and add may be nil.
+func (d *Device) linearLaunch(p Precision, a, w, bias, add any, m, n, k, act, addRows int) launch {
+	kernels := products(p)
+	use := kernels[0]
+	if large := kernels[len(kernels)-1]; ceil(m, large.tile)*ceil(n, large.tile) >= 2*d.sms {
+		use = large
+	}
+	l := use.launch(m, n)
+	l.args = []any{a, w, bias, add, m, n, k, act, addRows}
+	return l
+}
+
+// convLaunch is a 3 x 3 convolution of a map [h*w, in].
+func convLaunch(p Precision, x, weight any, h, w, in, out int) launch {
+	return launch{kernel: "conv3x3", grid: [3]int{ceil(out, 64), ceil(h*w, 64), 1}, block: [3]int{256, 1, 1},
+		args: []any{x, weight, h, w, in, out}}
+}
+
+// upscaleLaunch is a transposed convolution of rows rows of w pixels.
+func upscaleLaunch(x, weight, bias any, rows, w, in, out, act int) launch {
+	return launch{kernel: "upscale2x2", grid: [3]int{ceil(4*out, 64), ceil(rows*w, 64), 1}, block: [3]int{256, 1, 1},
+		args: []any{x, weight, bias, rows, w, in, out, act}}
+}
+
+// Tiles of relpos_attention.
+const (
+	relPosQueries = 32
+	relPosKeys    = 64
+)
+
+// relPosLaunch is the attention of a ViT block; window 0 is the whole map.
+func relPosLaunch(qkv, relH, relW, pad any, h, w, window, heads, hd int) launch {
+	sh, sw := window, window
+	if window == 0 {
+		sh, sw = h, w
+	}
+	shared := (relPosQueries+relPosKeys)*(hd+1) + relPosQueries*(relPosKeys+1) + relPosQueries*(sh+sw)
+	return launch{kernel: "relpos_attention", grid: [3]int{ceil(sh*sw, relPosQueries), heads, ceil(h, sh) * ceil(w, sw)}, block: [3]int{128, 1, 1},
+		shared: 4 * shared, args: []any{qkv, relH, relW, pad, h, w, sh, sw, heads, hd}}
+}
+
+// attentionLaunch is the decoder's attention by kind, queries or keys: of
+// which there are many. The steps are rows from one prompt to the next.
+func attentionLaunch(kind string, q, k, v any, batch, heads, hd, nq, nk, qstep, kstep, vstep int) launch {
+	dims := "128"
+	switch {
+	case hd <= 16:
+		dims = "16"
+	case hd <= 32:
+		dims = "32"
+	}
+	l := launch{kernel: "attend_" + kind + "_" + dims, grid: [3]int{ceil(nq, 128), heads, batch}, block: [3]int{128, 1, 1},
+		args: []any{q, k, v, nq, nk, heads, hd, qstep, kstep, vstep}}
+	if kind == "keys" {
+		l.grid[0], l.shared = nq, 4*128*(hd+3)
+	}
+	return l
+}
+
+// layerNormLaunch normalises rows of c channels.
+func layerNormLaunch(x, gamma, beta any, rows, c int, eps float64, act int) launch {
+	return launch{kernel: "layer_norm", grid: [3]int{ceil(rows, 4), 1, 1}, block: [3]int{128, 1, 1},
+		args: []any{x, gamma, beta, rows, c, eps, act}}
+}
+
+// elementLaunch is a kernel with a thread for each of n values.
+func elementLaunch(kernel string, n int, args ...any) launch {
+	return launch{kernel: kernel, grid: [3]int{ceil(n, 256), 1, 1}, block: [3]int{256, 1, 1}, args: append(args, n)}
+}
+
+// maskLaunches are the masks of hyper, one [batch, c] for each, on up
+// [batch*n, c].
+func maskLaunches(up any, hyper []any, batch, n, c int) []launch {
+	var ls []launch
+	for first := 0; first < len(hyper); first += 4 {
+		count := min(4, len(hyper)-first)
+		args := []any{up}
+		for i := range 4 {
+			args = append(args, hyper[first+min(i, count-1)])
+		}
+		ls = append(ls, launch{kernel: "mask_products", grid: [3]int{ceil(n, 256), batch, 1}, block: [3]int{256, 1, 1},
+			args: append(args, first, count, len(hyper), n, c)})
+	}
+	return ls
+}

@@ -1,0 +1,28 @@
+// kernels.cpp: the kernels, compiled for the CPU. The build puts words.h
+// before this file and the kernels' folder on the include path.
+#include "attention.cu"
+#include "product.cu"
+#include "prompt.cu"
+#include "relpos.cu"
+#include "rows.cu"
+
+KERNEL(linear_64)
+KERNEL(linear_128)
+KERNEL(conv3x3)
+KERNEL(upscale2x2)
+KERNEL(relpos_attention)
+KERNEL(attend_queries_16)
+KERNEL(attend_queries_32)
+KERNEL(attend_queries_128)
+KERNEL(attend_keys_16)
+KERNEL(attend_keys_32)
+KERNEL(attend_keys_128)
+KERNEL(layer_norm)
+KERNEL(activation)
+KERNEL(add_rows)
+KERNEL(patches)
+KERNEL(tokens)
+KERNEL(pick)
+KERNEL(mask_products)
+KERNEL(points)
+KERNEL(dense_positions)
