@@ -24,9 +24,9 @@ func TestLinear(t *testing.T) {
 			add = random(4, tt.rows*tt.n)
 		}
 		want := productLoop(a, w, bias, add, tt.m, tt.n, tt.k, tt.act)
-		for _, l := range products(FP32) {
-			t.Run(fmt.Sprintf("%s/%+v", l.kernel, tt), func(t *testing.T) {
-				l := l.launch(tt.m, tt.n)
+		for _, p := range []product{smallTiles, largeTiles} {
+			t.Run(fmt.Sprintf("%s/%+v", p.kernel, tt), func(t *testing.T) {
+				l := p.launch(tt.m, tt.n)
 				l.args = []any{a, w, bias, nil, tt.m, tt.n, tt.k, tt.act, max(tt.rows, 1)}
 				out := nan(tt.m * tt.n)
 				if add != nil {
@@ -46,16 +46,7 @@ func TestConv3x3(t *testing.T) {
 	for _, s := range []struct{ h, w, in, out int }{{1, 1, 3, 5}, {7, 9, 8, 70}, {9, 8, 33, 3}} {
 		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
 			x, w := random(1, s.h*s.w*s.in), random(2, s.out*9*s.in)
-			want := make([]float64, s.h*s.w*s.out)
-			for i := range want {
-				o, px, py := i%s.out, i/s.out%s.w, i/s.out/s.w
-				for j := range 9 * s.in {
-					y, x0 := py+j/s.in/3-1, px+j/s.in%3-1
-					if y >= 0 && y < s.h && x0 >= 0 && x0 < s.w {
-						want[i] += float64(x[(y*s.w+x0)*s.in+j%s.in]) * float64(w[o*9*s.in+j])
-					}
-				}
-			}
+			want := convLoop(x, w, s.h, s.w, s.in, s.out)
 			compare(t, want, runKernel(t, d, convLaunch(FP32, x, w, s.h, s.w, s.in, s.out), nan(len(want))), exact)
 		})
 	}
@@ -80,40 +71,11 @@ func TestUpscale(t *testing.T) {
 
 func TestRelPosAttention(t *testing.T) {
 	d := openOrSkip(t)
-	for _, s := range []struct{ h, w, window, heads, hd int }{
-		{3, 5, 0, 2, 8}, {9, 7, 4, 3, 16}, {8, 8, 3, 1, 80}, {1, 1, 0, 1, 2}, {14, 9, 14, 2, 64}, {10, 11, 0, 1, 128},
-	} {
+	for _, s := range relPosCases {
 		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
-			sh, sw := s.window, s.window
-			if s.window == 0 {
-				sh, sw = s.h, s.w
-			}
-			width := s.heads * s.hd
-			qkv, pad := random(1, s.h*s.w*3*width), random(2, 3*width)
-			relh, relw := random(3, (2*sh-1)*s.hd), random(4, (2*sw-1)*s.hd)
-			at := func(y, x, part, head, dim int) float64 {
-				i := (part*s.heads+head)*s.hd + dim
-				if y < s.h && x < s.w {
-					return float64(qkv[(y*s.w+x)*3*width+i])
-				}
-				return float64(pad[i])
-			}
-			want := make([]float64, s.h*s.w*width)
-			for i := range s.h * s.w * s.heads {
-				head, x, y := i%s.heads, i/s.heads%s.w, i/s.heads/s.w
-				y0, x0 := y/sh*sh, x/sw*sw
-				score := func(j int) (v float64) {
-					ky, kx := y0+j/sw, x0+j%sw
-					for c := range s.hd {
-						q := at(y, x, 0, head, c)
-						v += q*at(ky, kx, 1, head, c)/math.Sqrt(float64(s.hd)) +
-							q*float64(relh[(y-ky+sh-1)*s.hd+c]) + q*float64(relw[(x-kx+sw-1)*s.hd+c])
-					}
-					return v
-				}
-				copy(want[i*s.hd:], softmaxLoop(sh*sw, s.hd, score, func(j, c int) float64 { return at(y0+j/sw, x0+j%sw, 2, head, c) }))
-			}
-			l := relPosLaunch(qkv, relh, relw, pad, s.h, s.w, s.window, s.heads, s.hd)
+			qkv, relh, relw, pad := s.inputs()
+			want := s.loop(qkv, relh, relw, pad)
+			l := relPosLaunch(FP32, qkv, relh, relw, pad, s.h, s.w, s.window, s.heads, s.hd)
 			// Scores of normal values reach some tens, so that the softmax
 			// magnifies their rounding.
 			compare(t, want, runKernel(t, d, l, nan(len(want))), 1e-5)

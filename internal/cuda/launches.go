@@ -2,6 +2,8 @@
 
 package cuda
 
+import "fmt"
+
 // Activations, as kern/device.cuh numbers them.
 const (
 	actNone = iota
@@ -16,25 +18,52 @@ type product struct {
 	kernel  string
 	tile    int
 	threads int
-	shared  int
+	shared  int // bytes
 }
 
-// products are the kernels of a precision, small tiles first.
-func products(p Precision) []product {
-	return []product{{"linear_64", 64, 256, 0}, {"linear_128", 128, 256, 0}}
+// The products in fp32.
+var (
+	smallTiles = product{"linear_64", 64, 256, 0}
+	largeTiles = product{"linear_128", 128, 256, 0}
+)
+
+// tensor is the product kernel on tensor cores of that name's prefix.
+func (p Precision) tensor(prefix string) product {
+	// Two stages of rows of 36 values, or three of 36 and of 40 16-bit values.
+	shared := 2 * 128 * (36 + 36) * 4
+	if p != TF32 {
+		shared = 3 * 128 * (36*4 + 40*2)
+	}
+	return product{prefix + "_" + p.suffix(), 128, 256, shared}
 }
+
+// suffix is the precision in the kernels' names.
+func (p Precision) suffix() string {
+	switch p {
+	case BF16:
+		return "bf16"
+	case FP16:
+		return "f16"
+	}
+	return "tf32"
+}
+
+// tensorFits reports whether a product of m rows of k values runs on tensor
+// cores: rows are read 16 bytes at a time, and few rows leave tiles empty.
+func (p Precision) tensorFits(m, k int) bool { return p != FP32 && m >= 64 && k%8 == 0 }
 
 func (p product) launch(m, n int) launch {
 	return launch{kernel: p.kernel, grid: [3]int{ceil(n, p.tile), ceil(m, p.tile), 1}, block: [3]int{p.threads, 1, 1}, shared: p.shared}
 }
 
-// linearLaunch is act(a·wᵀ + bias) + add, with large tiles if they keep all
-// multiprocessors busy. bias and add may be nil.
+// linearLaunch is act(a·wᵀ + bias) + add in fp32, with large tiles if they
+// keep all multiprocessors busy. bias and add may be nil.
 func (d *Device) linearLaunch(p Precision, a, w, bias, add any, m, n, k, act, addRows int) launch {
-	kernels := products(p)
-	use := kernels[0]
-	if large := kernels[len(kernels)-1]; ceil(m, large.tile)*ceil(n, large.tile) >= 2*d.sms {
-		use = large
+	use := smallTiles
+	if p.tensorFits(m, k) {
+		use = p.tensor("tensor_linear")
+	} else if ceil(m, largeTiles.tile)*ceil(n, largeTiles.tile) >= 2*d.sms {
+		use = largeTiles
 	}
 	l := use.launch(m, n)
 	l.args = []any{a, w, bias, add, m, n, k, act, addRows}
@@ -43,8 +72,13 @@ func (d *Device) linearLaunch(p Precision, a, w, bias, add any, m, n, k, act, ad
 
 // convLaunch is a 3 x 3 convolution of a map [h*w, in].
 func convLaunch(p Precision, x, weight any, h, w, in, out int) launch {
-	return launch{kernel: "conv3x3", grid: [3]int{ceil(out, 64), ceil(h*w, 64), 1}, block: [3]int{256, 1, 1},
-		args: []any{x, weight, h, w, in, out}}
+	use := product{"conv3x3", 64, 256, 0}
+	if p.tensorFits(h*w, in) {
+		use = p.tensor("tensor_conv3x3")
+	}
+	l := use.launch(h*w, out)
+	l.args = []any{x, weight, h, w, in, out}
+	return l
 }
 
 // upscaleLaunch is a transposed convolution of rows rows of w pixels.
@@ -59,15 +93,25 @@ const (
 	relPosKeys    = 64
 )
 
-// relPosLaunch is the attention of a ViT block; window 0 is the whole map.
-func relPosLaunch(qkv, relH, relW, pad any, h, w, window, heads, hd int) launch {
+// relPosLaunch is the attention of a ViT block; window 0 is the whole map. In
+// 16 bits it runs on tensor cores for heads of up to 80 channels.
+func relPosLaunch(p Precision, qkv, relH, relW, pad any, h, w, window, heads, hd int) launch {
 	sh, sw := window, window
 	if window == 0 {
 		sh, sw = h, w
 	}
-	shared := (relPosQueries+relPosKeys)*(hd+1) + relPosQueries*(relPosKeys+1) + relPosQueries*(sh+sw)
-	return launch{kernel: "relpos_attention", grid: [3]int{ceil(sh*sw, relPosQueries), heads, ceil(h, sh) * ceil(w, sw)}, block: [3]int{128, 1, 1},
-		shared: 4 * shared, args: []any{qkv, relH, relW, pad, h, w, sh, sw, heads, hd}}
+	kernel, queries := "relpos_attention", relPosQueries
+	shared := 4 * ((relPosQueries+relPosKeys)*(hd+1) + relPosQueries*(relPosKeys+1) + relPosQueries*(sh+sw))
+	if (p == FP16 || p == BF16) && hd <= 80 {
+		dims := 64
+		if hd > 64 {
+			dims = 80
+		}
+		kernel, queries = fmt.Sprintf("tensor_relpos_%s_%d", p.suffix(), dims), 64
+		shared = 2*(128*(dims+8)+dims*72) + 4*64*(sh+sw)
+	}
+	return launch{kernel: kernel, grid: [3]int{ceil(sh*sw, queries), heads, ceil(h, sh) * ceil(w, sw)}, block: [3]int{128, 1, 1},
+		shared: shared, args: []any{qkv, relH, relW, pad, h, w, sh, sw, heads, hd}}
 }
 
 // attentionLaunch is the decoder's attention by kind, queries or keys: of

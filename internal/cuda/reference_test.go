@@ -63,6 +63,70 @@ func productLoop(a, w, bias, add []float32, m, n, k, act int) []float64 {
 	return out
 }
 
+// convLoop is a 3 x 3 convolution of a map [h*w, in] with zeros outside.
+func convLoop(x, weight []float32, h, w, in, out int) []float64 {
+	want := make([]float64, h*w*out)
+	for i := range want {
+		o, px, py := i%out, i/out%w, i/out/w
+		for j := range 9 * in {
+			y, x0 := py+j/in/3-1, px+j/in%3-1
+			if y >= 0 && y < h && x0 >= 0 && x0 < w {
+				want[i] += float64(x[(y*w+x0)*in+j%in]) * float64(weight[o*9*in+j])
+			}
+		}
+	}
+	return want
+}
+
+// relPosCase is a shape of the encoder's attention.
+type relPosCase struct{ h, w, window, heads, hd int }
+
+var relPosCases = []relPosCase{
+	{3, 5, 0, 2, 8}, {9, 7, 4, 3, 16}, {8, 8, 3, 1, 80}, {1, 1, 0, 1, 2}, {14, 9, 14, 2, 64}, {10, 11, 0, 1, 128},
+}
+
+// size is the window's, or the whole map's.
+func (s relPosCase) size() (sh, sw int) {
+	if s.window == 0 {
+		return s.h, s.w
+	}
+	return s.window, s.window
+}
+
+func (s relPosCase) inputs() (qkv, relh, relw, pad []float32) {
+	sh, sw := s.size()
+	width := s.heads * s.hd
+	return random(1, s.h*s.w*3*width), random(2, (2*sh-1)*s.hd), random(3, (2*sw-1)*s.hd), random(4, 3*width)
+}
+
+func (s relPosCase) loop(qkv, relh, relw, pad []float32) []float64 {
+	sh, sw := s.size()
+	width := s.heads * s.hd
+	at := func(y, x, part, head, dim int) float64 {
+		i := (part*s.heads+head)*s.hd + dim
+		if y < s.h && x < s.w {
+			return float64(qkv[(y*s.w+x)*3*width+i])
+		}
+		return float64(pad[i])
+	}
+	want := make([]float64, s.h*s.w*width)
+	for i := range s.h * s.w * s.heads {
+		head, x, y := i%s.heads, i/s.heads%s.w, i/s.heads/s.w
+		y0, x0 := y/sh*sh, x/sw*sw
+		score := func(j int) (v float64) {
+			ky, kx := y0+j/sw, x0+j%sw
+			for c := range s.hd {
+				q := at(y, x, 0, head, c)
+				v += q*at(ky, kx, 1, head, c)/math.Sqrt(float64(s.hd)) +
+					q*float64(relh[(y-ky+sh-1)*s.hd+c]) + q*float64(relw[(x-kx+sw-1)*s.hd+c])
+			}
+			return v
+		}
+		copy(want[i*s.hd:], softmaxLoop(sh*sw, s.hd, score, func(j, c int) float64 { return at(y0+j/sw, x0+j%sw, 2, head, c) }))
+	}
+	return want
+}
+
 // softmaxLoop is the mean of the values of n keys by the softmax of their
 // scores.
 func softmaxLoop(n, dims int, score func(j int) float64, value func(j, d int) float64) []float64 {

@@ -5,6 +5,9 @@
 #include "prompt.cu"
 #include "relpos.cu"
 #include "rows.cu"
+#include "tensor_words.h"
+#include "tensor.cu"
+#include "tensor_relpos.cu"
 
 KERNEL(linear_64)
 KERNEL(linear_128)
@@ -26,3 +29,13 @@ KERNEL(pick)
 KERNEL(mask_products)
 KERNEL(points)
 KERNEL(dense_positions)
+KERNEL(tensor_linear_tf32)
+KERNEL(tensor_linear_bf16)
+KERNEL(tensor_linear_f16)
+KERNEL(tensor_conv3x3_tf32)
+KERNEL(tensor_conv3x3_bf16)
+KERNEL(tensor_conv3x3_f16)
+KERNEL(tensor_relpos_bf16_64)
+KERNEL(tensor_relpos_bf16_80)
+KERNEL(tensor_relpos_f16_64)
+KERNEL(tensor_relpos_f16_80)

@@ -59,6 +59,20 @@ MUTATIONS = [
     ('masks: fifth mask at the first one\'s place', 'rows.cu', 'first + j) * n', 'j) * n', 1),
     ('points: half a pixel', 'prompt.cu', 'pt[0] + 0.5f', 'pt[0]', 1),
     ('points: label outside', 'prompt.cu', 'label < labels)', 'label <= labels)', 1),
+    ('tensor product: waits for one group too few', 'tensor.cu', 'copy_wait<Stages - 2>', 'copy_wait<Stages - 1>', 1),
+    ('tensor product: barrier missing', 'tensor.cu', BARRIER, '', 1),
+    ('tensor product: stage overwritten', 'tensor.cu', 'load(step + Stages - 1);', 'load(step + Stages);', 1),
+    ('tensor product: one row too far', 'product.cuh', 'r < m ? a + r * k', 'r <= m ? a + r * k', 1),
+    ('tensor product: columns of the weight', 'tensor.cu', 'r < n && kk < k ?', 'r < n ?', 1),
+    ('tensor: registers swapped', 'tensor.cuh', 'a[1] = pack(below[0], below[1]);', 'a[1] = pack(p[8], p[9]);', 1),
+    ('tensor: TF32 registers swapped', 'tensor.cuh', 'a[2] = to_tf32(p[4]);', 'a[2] = to_tf32(p[8 * pitch]);', 1),
+    ('tensor: halves swapped', 'tensor_relpos.cu', 'pack(v[0], v[1])', 'pack(v[1], v[0])', 1),
+    ('tensor relpos: queries read too early', 'tensor_relpos.cu', BARRIER, '', 1),
+    ('tensor relpos: keys overwritten', 'tensor_relpos.cu', BARRIER, '', 2),
+    ('tensor relpos: keys read too early', 'tensor_relpos.cu', BARRIER, '', 3),
+    ('tensor relpos: maximum of a pair', 'tensor_relpos.cu', 'group_max(high[r], 2)', 'group_max(high[r], 1)', 1),
+    ('tensor relpos: old sum not scaled', 'tensor_relpos.cu', 'acc[i][e] *= old[e >> 1];', ';', 1),
+    ('tensor relpos: channels beyond the head', 'tensor_relpos.cu', 'if (d + i < hd) v', 'v', 1),
 ]
 
 
