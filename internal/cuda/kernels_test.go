@@ -41,13 +41,25 @@ func TestLinear(t *testing.T) {
 	}
 }
 
-func TestConv3x3(t *testing.T) {
+// convCases are 3 x 3 kernels with a border, patches, and what is neither.
+var convCases = []conv{
+	{1, 1, 1, 3, 5, 3, 1, 1}, {2, 7, 9, 8, 70, 3, 1, 1}, {1, 12, 8, 3, 33, 4, 4, 0}, {3, 9, 11, 5, 2, 3, 2, 2}, {2, 4, 4, 1, 4, 2, 2, 0}, {2, 11, 7, 16, 9, 3, 1, 1},
+}
+
+func TestConv(t *testing.T) {
 	d := openOrSkip(t)
-	for _, s := range []struct{ h, w, in, out int }{{1, 1, 3, 5}, {7, 9, 8, 70}, {9, 8, 33, 3}} {
-		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
-			x, w := random(1, s.h*s.w*s.in), random(2, s.out*9*s.in)
-			want := convLoop(x, w, s.h, s.w, s.in, s.out)
-			compare(t, want, runKernel(t, d, convLaunch(FP32, x, w, s.h, s.w, s.in, s.out), nan(len(want))), exact)
+	for i, c := range convCases {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			x, w := random(1, c.maps*c.h*c.w*c.in), random(2, c.out*c.size*c.size*c.in)
+			var bias, add []float32
+			l := c.launch(FP32, x, w, nil, nil, actNone, 1)
+			if i%2 == 1 {
+				oh, ow := c.result()
+				bias, add = random(3, c.out), random(4, oh*ow*c.out)
+				l = c.launch(FP32, x, w, bias, add, actGELU, oh*ow)
+			}
+			want := convLoop(c, x, w, bias, add)
+			compare(t, want, runKernel(t, d, l, nan(len(want))), exact)
 		})
 	}
 }
@@ -164,14 +176,6 @@ func TestRows(t *testing.T) {
 	}{
 		{"activation", elementLaunch("activation", len(x), x, actReLU), len(x), func(i int) float64 { return max(float64(x[i]), 0) }},
 		{"add_rows", elementLaunch("add_rows", len(x), x, x[:36], 36), len(x), func(i int) float64 { return float64(x[i] + x[i%36]) }},
-		{"patches", elementLaunch("patches", len(x), x, 6, 4, 3, 2, 0), len(x), func(i int) float64 {
-			c, px, py, gx, gy, b := i%3, i/3%2, i/6%2, i/12%2, i/24%3, i/72
-			return float64(x[((b*6+2*gy+py)*4+2*gx+px)*3+c])
-		}},
-		{"patches channels first", elementLaunch("patches", len(x), x, 6, 4, 3, 2, 1), len(x), func(i int) float64 {
-			px, py, c, gx, gy, b := i%2, i/2%2, i/4%3, i/12%2, i/24%3, i/72
-			return float64(x[((b*6+2*gy+py)*4+2*gx+px)*3+c])
-		}},
 		{"tokens", elementLaunch("tokens", 2*(9+72), x[:9], x, 9, 72), 2 * (9 + 72), func(i int) float64 {
 			if j := i % 81; j >= 9 {
 				return float64(x[i/81*72+j-9])
@@ -192,6 +196,19 @@ func TestRows(t *testing.T) {
 			compare(t, want, runKernel(t, d, tt.l, nan(tt.n)), 0)
 		})
 	}
+	t.Run("quality_floor", func(t *testing.T) {
+		quality := []float32{0.9, 0.2, 0.6, 0.95, 0.5, 0.1, 0.9, 0.6, 0.7} // of three prompts
+		for _, floor := range []float32{0, 0.6} {
+			want := make([]float64, len(x))
+			for i := range want {
+				if p := i / 48; floor == 0 || quality[3*p+1] > floor || quality[3*p+2] > floor {
+					want[i] = float64(x[i])
+				}
+			}
+			l := elementLaunch("quality_floor", len(x), inPlace{}, quality, []float32{floor}, []int32{1, 2}, 2, 3, 24)
+			compare(t, want, runKernel(t, d, l, x), 0)
+		}
+	})
 	t.Run("mask_products", func(t *testing.T) {
 		h := [][]float32{h0, h1, h2, h3, h4}
 		want := make([]float64, 2*5*24)

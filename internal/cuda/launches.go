@@ -70,14 +70,30 @@ func (d *Device) linearLaunch(p Precision, a, w, bias, add any, m, n, k, act, ad
 	return l
 }
 
-// convLaunch is a 3 x 3 convolution of a map [h*w, in].
-func convLaunch(p Precision, x, weight any, h, w, in, out int) launch {
-	use := product{"conv3x3", 64, 256, 0}
-	if p.tensorFits(h*w, in) {
-		use = p.tensor("tensor_conv3x3")
+// conv is a convolution's shape: maps of h x w pixels, square kernels.
+type conv struct{ maps, h, w, in, out, size, stride, pad int }
+
+// result is the size of a map of the result.
+func (c conv) result() (h, w int) {
+	return (c.h+2*c.pad-c.size)/c.stride + 1, (c.w+2*c.pad-c.size)/c.stride + 1
+}
+
+// tensor reports whether the convolution runs on tensor cores.
+func (c conv) tensor(p Precision) bool {
+	h, w := c.result()
+	return p.tensorFits(c.maps*h*w, c.in)
+}
+
+// launch is act(the convolution + bias) + add; bias and add may be nil.
+func (c conv) launch(p Precision, x, weight, bias, add any, act, addRows int) launch {
+	oh, ow := c.result()
+	m := c.maps * oh * ow
+	use := product{"conv", 64, 256, 0}
+	if c.tensor(p) {
+		use = p.tensor("tensor_conv")
 	}
-	l := use.launch(h*w, out)
-	l.args = []any{x, weight, h, w, in, out}
+	l := use.launch(m, c.out)
+	l.args = []any{x, weight, bias, add, c.h, c.w, c.in, c.out, c.size, c.stride, c.pad, oh, ow, m, act, addRows}
 	return l
 }
 
@@ -113,6 +129,17 @@ func relPosLaunch(p Precision, qkv, relH, relW, pad any, h, w, window, heads, hd
 	return launch{kernel: kernel, grid: [3]int{ceil(sh*sw, queries), heads, ceil(h, sh) * ceil(w, sw)}, block: [3]int{128, 1, 1},
 		shared: shared, args: []any{qkv, relH, relW, pad, h, w, sh, sw, heads, hd}}
 }
+
+// attentionKind is the kernel for so many queries and keys.
+func attentionKind(nq, nk int) string {
+	if nk >= 256 && nq < nk {
+		return "keys"
+	}
+	return "queries"
+}
+
+// mostHeadDim is the most channels of a head that the kernels take.
+const mostHeadDim = 128
 
 // attentionLaunch is the decoder's attention by kind, queries or keys: of
 // which there are many. The steps are rows from one prompt to the next.

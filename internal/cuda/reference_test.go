@@ -63,16 +63,22 @@ func productLoop(a, w, bias, add []float32, m, n, k, act int) []float64 {
 	return out
 }
 
-// convLoop is a 3 x 3 convolution of a map [h*w, in] with zeros outside.
-func convLoop(x, weight []float32, h, w, in, out int) []float64 {
-	want := make([]float64, h*w*out)
+// convLoop is GELU(a convolution + bias) + add with repeated rows; without a
+// bias there is no GELU either.
+func convLoop(c conv, x, weight, bias, add []float32) []float64 {
+	oh, ow := c.result()
+	k := c.size * c.size * c.in
+	want := make([]float64, c.maps*oh*ow*c.out)
 	for i := range want {
-		o, px, py := i%out, i/out%w, i/out/w
-		for j := range 9 * in {
-			y, x0 := py+j/in/3-1, px+j/in%3-1
-			if y >= 0 && y < h && x0 >= 0 && x0 < w {
-				want[i] += float64(x[(y*w+x0)*in+j%in]) * float64(weight[o*9*in+j])
+		o, px, py, b := i%c.out, i/c.out%ow, i/c.out/ow%oh, i/c.out/ow/oh
+		for j := range k {
+			y, x0 := py*c.stride-c.pad+j/c.in/c.size, px*c.stride-c.pad+j/c.in%c.size
+			if y >= 0 && y < c.h && x0 >= 0 && x0 < c.w {
+				want[i] += float64(x[((b*c.h+y)*c.w+x0)*c.in+j%c.in]) * float64(weight[o*k+j])
 			}
+		}
+		if bias != nil {
+			want[i] = activated(want[i]+float64(bias[o]), actGELU) + float64(add[i%len(add)])
 		}
 	}
 	return want

@@ -112,14 +112,17 @@ func TestTensorLinear(t *testing.T) {
 	}
 }
 
-func TestTensorConv3x3(t *testing.T) {
+func TestTensorConv(t *testing.T) {
 	d := tensorDevice(t)
 	for _, p := range []Precision{TF32, FP16, BF16} {
-		for _, s := range []struct{ h, w, in, out int }{{8, 9, 8, 70}, {13, 11, 24, 3}} {
-			t.Run(fmt.Sprintf("%v/%+v", p, s), func(t *testing.T) {
-				x, w := random(1, s.h*s.w*s.in), random(2, s.out*9*s.in)
-				l := convLaunch(p, x, weightArg(p, w), s.h, s.w, s.in, s.out)
-				compare(t, convLoop(rounded(p, x), rounded(p, w), s.h, s.w, s.in, s.out), runKernel(t, d, l, nan(s.h*s.w*s.out)), exact)
+		for _, c := range []conv{{2, 8, 9, 8, 70, 3, 1, 1}, {1, 13, 11, 24, 3, 3, 1, 1}, {1, 32, 36, 8, 20, 4, 4, 0}} {
+			t.Run(fmt.Sprintf("%v/%+v", p, c), func(t *testing.T) {
+				oh, ow := c.result()
+				x, w := random(1, c.maps*c.h*c.w*c.in), random(2, c.out*c.size*c.size*c.in)
+				bias, add := random(3, c.out), random(4, oh*ow*c.out)
+				l := c.launch(p, x, weightArg(p, w), bias, add, actGELU, oh*ow)
+				want := convLoop(c, rounded(p, x), rounded(p, w), bias, add)
+				compare(t, want, runKernel(t, d, l, nan(len(want))), exact)
 			})
 		}
 	}

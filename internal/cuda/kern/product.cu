@@ -74,9 +74,14 @@ extern "C" __global__ void __launch_bounds__(256) linear_128(float* c, const flo
   product<128>(RowSource{a, m, k}, w, RowTarget{c, bias, add, n, act, addrows}, m, n, k);
 }
 
-// A 3 x 3 convolution of a map [h*w, in] with zero padding, w [out, 9*in].
-extern "C" __global__ void __launch_bounds__(256) conv3x3(float* c, const float* x, const float* w, i64 h, i64 wide, i64 in, i64 out) {
-  product<64>(NeighbourSource{x, (int)h, (int)wide, (int)in}, w, RowTarget{c, 0, 0, out, ACT_NONE, 1}, h * wide, out, 9 * in);
+// act(a convolution of maps of h x wide pixels + bias) + add: w [out,
+// size*size*in] in the order (y, x, channel), m pixels of all results, which
+// have oh x ow each.
+extern "C" __global__ void __launch_bounds__(256) conv(float* c, const float* x, const float* w, const float* bias, const float* add, i64 h,
+                                                       i64 wide, i64 in, i64 out, i64 size, i64 stride, i64 pad, i64 oh, i64 ow, i64 m, i64 act,
+                                                       i64 addrows) {
+  KernelSource source{x, (int)h, (int)wide, (int)in, (int)size, (int)stride, (int)pad, (int)oh, (int)ow, m};
+  product<64>(source, w, RowTarget{c, bias, add, out, act, addrows}, m, out, size * size * in);
 }
 
 // A transposed convolution of size and stride 2 of rows maps' rows of wide

@@ -14,18 +14,25 @@ struct RowSource {
   __device__ __forceinline__ const float* from(Row r, i64 i) const { return r && i < k ? r + i : 0; }
 };
 
-// Neighbourhoods of 3 x 3 of a map [h*w, c] with zeros outside, as rows of
-// 9*c columns in the order (y, x, channel).
-struct NeighbourSource {
+// The pixels of maps [maps*h*w, c] under a square kernel at each of its places,
+// oh x ow of them in a map, as rows of size*size*c columns in the order (y, x,
+// channel). pad pixels of zeros surround each map.
+struct KernelSource {
   const float* x;
-  int h, w, c;
+  int h, w, c, size, stride, pad, oh, ow;
+  i64 rows;
   struct Row {
+    const float* map; // 0 beyond the last row
     int y, x;
   };
-  __device__ __forceinline__ Row row(i64 r) const { return Row{(int)r / w, (int)r % w}; }
+  __device__ __forceinline__ Row row(i64 r) const {
+    int p = (int)r % (oh * ow);
+    const float* map = x + (int)r / (oh * ow) * ((i64)h * w * c);
+    return Row{r < rows ? map : 0, p / ow * stride - pad, p % ow * stride - pad};
+  }
   __device__ __forceinline__ const float* from(Row r, i64 i) const {
-    int t = (int)i / c, y = r.y + t / 3 - 1, px = r.x + t % 3 - 1;
-    return t < 9 && y >= 0 && y < h && px >= 0 && px < w && r.y < h ? x + ((i64)y * w + px) * c + (int)i % c : 0;
+    int t = (int)i / c, y = r.y + t / size, px = r.x + t % size;
+    return r.map && t < size * size && y >= 0 && y < h && px >= 0 && px < w ? r.map + ((i64)y * w + px) * c + (int)i % c : 0;
   }
 };
 

@@ -34,18 +34,6 @@ extern "C" __global__ void __launch_bounds__(256) add_rows(float* out, const flo
   if (i < n) out[i] = x[i] + y[i % period];
 }
 
-// Patches of size x size pixels of maps [h*w, c], one row each; columns in the
-// order (channel, y, x) if chw, else (y, x, channel).
-extern "C" __global__ void __launch_bounds__(256) patches(float* out, const float* x, i64 h, i64 w, i64 c, i64 size, i64 chw, i64 n) {
-  i64 i = global_index();
-  if (i >= n) return;
-  i64 row = c * size * size, p = i / row, j = i % row, gw = w / size, gh = h / size, py, px, k;
-  i64 b = p / (gw * gh), gy = p / gw % gh, gx = p % gw;
-  if (chw) k = j / (size * size), py = j / size % size, px = j % size;
-  else py = j / (size * c), px = j / c % size, k = j % c;
-  out[i] = x[((b * h + gy * size + py) * w + gx * size + px) * c + k];
-}
-
 // The same values head before the own values of each prompt.
 extern "C" __global__ void __launch_bounds__(256) tokens(float* out, const float* head, const float* own, i64 nhead, i64 nown, i64 n) {
   i64 i = global_index();
@@ -81,4 +69,17 @@ extern "C" __global__ void __launch_bounds__(256) mask_products(float* out, cons
 #pragma unroll
   for (int j = 0; j < 4; j++)
     if (j < count) out[(p * masks + first + j) * n + i] = sum[j];
+}
+
+// The n values of the masks of each prompt, or zeros if floor[0] is positive
+// and the quality of none of them, columns which of quality [B, all], exceeds
+// it. A prompt has count masks, of size values each; out may be x.
+extern "C" __global__ void __launch_bounds__(256) quality_floor(float* out, const float* x, const float* quality, const float* floor,
+                                                                const int* which, i64 count, i64 all, i64 size, i64 n) {
+  i64 i = global_index();
+  if (i >= n) return;
+  const float* q = quality + i / (count * size) * all;
+  bool keep = !(floor[0] > 0);
+  for (i64 j = 0; j < count; j++) keep = keep || q[which[j]] > floor[0];
+  out[i] = keep ? x[i] : 0.0f;
 }

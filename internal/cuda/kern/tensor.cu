@@ -55,28 +55,35 @@ __device__ __forceinline__ void tensor_product(const Source& source, const typen
         for (int j = 0; j < 4; j++) Format::multiply(sum[i][j], a[i], b[j]);
     }
   }
+  // By way of shared memory, so that rows are written as wholes.
+  const int PitchC = Tile + 4;
+  float* cs = (float*)shared;
+  copy_wait<0>();
+  __syncthreads();
 #pragma unroll
-  for (int i = 0; i < 8; i++) {
-    i64 r = row0 + wm + i / 2 * 16 + g + i % 2 * 8;
-    if (r >= m) continue;
-    typename Target::Row row = target.row(r);
+  for (int i = 0; i < 8; i++)
 #pragma unroll
-    for (int j = 0; j < 8; j++) {
-      i64 c = col0 + wn + j / 2 * 8 + q * 2 + j % 2;
-      if (c < n) target.put(row, target.column(c), sum[i / 2][j / 2][i % 2 * 2 + j % 2]);
-    }
+    for (int j = 0; j < 8; j++)
+      cs[(wm + i / 2 * 16 + g + i % 2 * 8) * PitchC + wn + j / 2 * 8 + q * 2 + j % 2] = sum[i / 2][j / 2][i % 2 * 2 + j % 2];
+  __syncthreads();
+#pragma unroll 4
+  for (int i = t; i < Tile * Tile; i += 256) {
+    i64 r = row0 + i / Tile, c = col0 + i % Tile;
+    if (r < m && c < n) target.put(target.row(r), target.column(c), cs[i / Tile * PitchC + i % Tile]);
   }
 }
 
-// As linear_64 and conv3x3 of product.cu.
+// As linear_64 and conv of product.cu.
 #define TENSOR_PRODUCTS(suffix, Format)                                                                                                    \
   extern "C" __global__ void __launch_bounds__(256) tensor_linear_##suffix(float* c, const float* a, const Format::Weight* w, const float* bias, \
                                                                            const float* add, i64 m, i64 n, i64 k, i64 act, i64 addrows) {   \
     tensor_product<Format>(RowSource{a, m, k}, w, RowTarget{c, bias, add, n, act, addrows}, m, n, k);                                       \
   }                                                                                                                                        \
-  extern "C" __global__ void __launch_bounds__(256) tensor_conv3x3_##suffix(float* c, const float* x, const Format::Weight* w, i64 h, i64 wide, \
-                                                                            i64 in, i64 out) {                                              \
-    tensor_product<Format>(NeighbourSource{x, (int)h, (int)wide, (int)in}, w, RowTarget{c, 0, 0, out, ACT_NONE, 1}, h * wide, out, 9 * in); \
+  extern "C" __global__ void __launch_bounds__(256) tensor_conv_##suffix(                                                                   \
+      float* c, const float* x, const Format::Weight* w, const float* bias, const float* add, i64 h, i64 wide, i64 in, i64 out, i64 size,   \
+      i64 stride, i64 pad, i64 oh, i64 ow, i64 m, i64 act, i64 addrows) {                                                                   \
+    KernelSource source{x, (int)h, (int)wide, (int)in, (int)size, (int)stride, (int)pad, (int)oh, (int)ow, m};                              \
+    tensor_product<Format>(source, w, RowTarget{c, bias, add, out, act, addrows}, m, out, size * size * in);                                \
   }
 TENSOR_PRODUCTS(tf32, Tf32)
 TENSOR_PRODUCTS(bf16, Bf16)
