@@ -49,9 +49,6 @@ func (p *Prediction) Best() int {
 	return best
 }
 
-// batchSize is how many prompts are decoded in one run.
-const batchSize = 4
-
 // Predict decodes one prompt on an embedded picture.
 //
 // It returns an error that wraps [ErrPrompt] if the prompt does not fit the
@@ -160,7 +157,7 @@ func groups(ps []encoded, single bool) []group {
 	for _, k := range order {
 		all := shapes[k]
 		for at := 0; at < len(all.prompts); {
-			n := batchSize
+			n := m.batch
 			if len(all.prompts)-at < n {
 				n = 1
 			}

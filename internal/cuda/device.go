@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -34,8 +35,15 @@ type Device struct {
 	modules   []cu.Module
 	functions map[string]cu.Function
 
-	mu   sync.Mutex
-	lost error // what the device failed with
+	using  sync.RWMutex // held by each do, and by Close
+	closed bool
+
+	mu     sync.Mutex
+	lost   error                 // what the device failed with
+	memory map[cu.DevicePtr]bool // what is allocated
+
+	weights  weightCache
+	resident residentCache
 }
 
 // Devices lists the GPUs of this machine, those that are too old included. It
@@ -104,7 +112,7 @@ func Open(index int) (*Device, error) {
 	if index < 0 || index >= n {
 		return nil, fmt.Errorf("%w: device %d of %d", ErrUnavailable, index, n)
 	}
-	d := &Device{functions: map[string]cu.Function{}}
+	d := &Device{functions: map[string]cu.Function{}, memory: map[cu.DevicePtr]bool{}}
 	if d.info, d.dev, err = describe(index); err != nil {
 		return nil, fmt.Errorf("cuda: open device %d: %w", index, err)
 	}
@@ -136,29 +144,60 @@ func Open(index int) (*Device, error) {
 // Info describes the device.
 func (d *Device) Info() Info { return d.info }
 
-// Close gives the device back, and all memory on it. Nothing of it may be in
-// use.
+// Close gives the device back, and all memory on it, when the runs in progress
+// have ended. Programs of it return an error from then on.
 func (d *Device) Close() error {
-	if err := d.dev.ReleasePrimaryCtx(); err != nil {
+	d.using.Lock() // no do goes on
+	defer d.using.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	var err error
+	if d.lost == nil { // otherwise there is nothing left to free
+		err = d.onThread(func() error {
+			var errs []error
+			for p := range d.memory {
+				errs = append(errs, cu.MemFree(p))
+			}
+			for _, m := range d.modules {
+				errs = append(errs, m.Unload())
+			}
+			return errors.Join(errs...)
+		})
+	}
+	if err := errors.Join(err, d.dev.ReleasePrimaryCtx()); err != nil {
 		return fmt.Errorf("cuda: close %s: %w", d.info.Name, err)
 	}
 	return nil
 }
 
+// errClosed is returned for a device that was given back.
+var errClosed = errors.New("cuda: device closed")
+
 // do runs f on an OS thread on which the device's context is current. After
 // the device was lost it returns that error at once.
 func (d *Device) do(f func() error) error {
+	d.using.RLock()
+	defer d.using.RUnlock()
+	if d.closed {
+		return errClosed
+	}
 	d.mu.Lock()
 	lost := d.lost
 	d.mu.Unlock()
 	if lost != nil {
 		return lost
 	}
+	return d.fault(d.onThread(f))
+}
+
+// onThread is do without its checks.
+func (d *Device) onThread(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := cu.SetCurrentContext(d.ctx)
-	if err == nil {
-		err = f()
+	if err := cu.SetCurrentContext(d.ctx); err != nil {
+		return err
 	}
-	return d.fault(err)
+	return f()
 }

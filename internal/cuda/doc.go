@@ -7,11 +7,11 @@
 //
 // Activations are fp32, row-major and channels-last, as on the CPU.
 //
-//	d, err := cuda.Open(0)
+//	backend, _, err := cuda.New(0, cuda.FP32)
 //	if errors.Is(err, cuda.ErrUnavailable) {
 //		// run on the CPU
 //	}
-//	defer d.Close()
+//	p, err := backend.Compile(b, graph.CompileOptions{}, outputs...)
 package cuda
 
 import (

@@ -95,15 +95,15 @@ func TestOutOfMemory(t *testing.T) {
 	d, err := Open(0)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, d.Close()) }()
-	err = d.do(func() error { _, err := alloc(1000); return err })
+	err = d.do(func() error { _, err := d.alloc(1000); return err })
 	require.ErrorIs(t, err, ErrMemory)
 	assert.EqualError(t, err, "cuda: out of device memory of stand-in on the CPU")
 	require.NoError(t, d.do(func() error {
-		p, err := alloc(100)
+		p, err := d.alloc(100)
 		if err != nil {
 			return err
 		}
-		return cu.MemFree(p)
+		return d.free(p)
 	}))
 }
 
@@ -112,7 +112,7 @@ func TestLostDevice(t *testing.T) {
 	standIn(t)
 	run := func(d *Device) error {
 		return d.do(func() error {
-			x, err := upload([]float32{1, 2, 3})
+			x, err := upload(d, []float32{1, 2, 3})
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ func runKernel(t *testing.T, d *Device, l launch, out []float32) []float32 {
 		var buffers []cu.DevicePtr
 		defer func() {
 			for _, p := range buffers {
-				require.NoError(t, cu.MemFree(p))
+				require.NoError(t, d.free(p))
 			}
 		}()
 		put := func(p cu.DevicePtr, err error) cu.DevicePtr {
@@ -45,14 +45,14 @@ func runKernel(t *testing.T, d *Device, l launch, out []float32) []float32 {
 			buffers = append(buffers, p)
 			return p
 		}
-		result := put(upload(out))
+		result := put(upload(d, out))
 		args := []any{result}
 		for _, a := range l.args {
 			switch a := a.(type) {
 			case []float32:
-				args = append(args, put(upload(a)))
+				args = append(args, put(upload(d, a)))
 			case []int32:
-				args = append(args, put(upload(a)))
+				args = append(args, put(upload(d, a)))
 			case inPlace:
 				args = append(args, result)
 			default:

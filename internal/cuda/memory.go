@@ -12,23 +12,39 @@ import (
 	"gorgonia.org/cu"
 )
 
-// alloc returns device memory for n float32s. It runs within do.
-func alloc(n int) (cu.DevicePtr, error) {
+// alloc returns device memory for n values of 4 bytes. It runs within do.
+func (d *Device) alloc(n int) (cu.DevicePtr, error) {
 	p, err := cu.MemAlloc(int64(4 * max(n, 1)))
 	if err != nil {
 		return 0, fmt.Errorf("allocate %d bytes: %w", 4*n, err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.memory[p] = true
 	return p, nil
+}
+
+// free gives memory of alloc back, which may be 0. It runs within do.
+func (d *Device) free(p cu.DevicePtr) error {
+	d.mu.Lock()
+	ours := d.memory[p]
+	delete(d.memory, p)
+	d.mu.Unlock()
+	if !ours {
+		return nil
+	}
+	return cu.MemFree(p)
 }
 
 // upload returns device memory with a copy of data, whose elements take 4
 // bytes. It runs within do.
-func upload[T float32 | int32](data []T) (cu.DevicePtr, error) {
-	p, err := alloc(len(data))
+func upload[T float32 | int32](d *Device, data []T) (cu.DevicePtr, error) {
+	p, err := d.alloc(len(data))
 	if err != nil || len(data) == 0 {
 		return p, err
 	}
 	if err := cu.MemcpyHtoD(p, unsafe.Pointer(&data[0]), int64(4*len(data))); err != nil {
+		_ = d.free(p)
 		return 0, fmt.Errorf("copy %d bytes to the device: %w", 4*len(data), err)
 	}
 	return p, nil

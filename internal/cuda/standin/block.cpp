@@ -286,6 +286,28 @@ void Block::run(const Launch& l, unsigned number) {
   place = 0;
 }
 
+// Blocks that no thread uses, with their stacks.
+struct Idle {
+  std::mutex mu;
+  std::vector<Block*> blocks;
+  Block* take() {
+    std::lock_guard<std::mutex> guard(mu);
+    if (blocks.empty()) return new Block;
+    Block* b = blocks.back();
+    blocks.pop_back();
+    return b;
+  }
+  void put(Block* b) {
+    std::lock_guard<std::mutex> guard(mu);
+    blocks.push_back(b);
+  }
+};
+
+static Idle& idle() {
+  static Idle* i = new Idle; // outlives threads that run at the program's end
+  return *i;
+}
+
 std::string run(const Launch& l) {
   unsigned blocks = l.grid[0] * l.grid[1] * l.grid[2];
   unsigned threads = std::min(std::max(1u, std::thread::hardware_concurrency()), blocks);
@@ -293,14 +315,15 @@ std::string run(const Launch& l) {
   std::string fault;
   std::mutex mu;
   auto work = [&] {
-    static thread_local Block b;
+    Block* b = idle().take();
     for (unsigned i; (i = next++) < blocks;) {
-      b.run(l, i);
-      if (b.fault.empty()) continue;
+      b->run(l, i);
+      if (b->fault.empty()) continue;
       std::lock_guard<std::mutex> guard(mu);
-      fault = b.fault;
+      fault = b->fault;
       next = blocks;
     }
+    idle().put(b);
   };
   std::vector<std::thread> helpers;
   for (unsigned i = 1; i < threads; i++) helpers.emplace_back(work);
