@@ -100,16 +100,12 @@ func TestGPUBesideCPU(t *testing.T) {
 	}
 }
 
-// Regions, which need hundreds of masks, are the CPU's.
+// Regions, which come of many masks, are the CPU's.
 func TestEverythingOnGPU(t *testing.T) {
 	ctx := context.Background()
-	m, err := sam.Bundled()
-	require.NoError(t, err)
-	if testing.Short() {
-		m = tinyModel(t, 1)
-	}
+	m := tinyModel(t, 1)
 	g := onGPU(t, m, sam.FP32)
-	o := sam.EverythingOptions{PointsPerSide: 4}
+	o := sam.EverythingOptions{PointsPerSide: 6, PredIoUThresh: -1, StabilityScoreThresh: -1, BoxNMSThresh: 1}
 	want, err := m.Everything(ctx, picture(), o)
 	require.NoError(t, err)
 	got, err := g.Everything(ctx, picture(), o)
@@ -119,7 +115,7 @@ func TestEverythingOnGPU(t *testing.T) {
 		assert.InDelta(t, want[i].IoUPred, got[i].IoUPred, 1e-4)
 		assert.GreaterOrEqual(t, want[i].Mask.IoU(got[i].Mask), 0.999)
 	}
-	t.Logf("%d regions", len(want))
+	assert.Greater(t, len(want), 2)
 }
 
 // Another precision is another model.

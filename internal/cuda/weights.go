@@ -123,4 +123,3 @@ func (d *Device) dropWeight(id uint64) {
 		return nil
 	})
 }
-

@@ -85,7 +85,9 @@ struct Block {
   std::mt19937 random;
 
   void run(const Launch& l, unsigned number);
+  Place at(unsigned thread, unsigned number) const;
   void prepare(unsigned number);
+  void run_flat(unsigned number);
   bool step(unsigned i);
   bool round(bool shuffled);
   void check_shared();
@@ -99,7 +101,7 @@ static std::map<std::string, Kernel>& kernels() {
   return k;
 }
 
-void add_kernel(const char* name, void (*call)(void**), int params) { kernels()[name] = {name, call, params}; }
+void add_kernel(const char* name, void (*call)(void**), int params, bool flat) { kernels()[name] = {name, call, params, flat}; }
 
 const Kernel* find_kernel(const char* name) {
   auto i = kernels().find(name);
@@ -130,12 +132,21 @@ void* static_shared(const void* tag, size_t bytes) {
   return i->second.data();
 }
 
+// Ends the program for a kernel that waits although it is said to be flat.
+static void need_fibers() {
+  if (block->now) return;
+  fprintf(stderr, "stand-in for libcuda: %s waits, but is a FLAT_KERNEL\n", block->launch->kernel->name);
+  abort();
+}
+
 void barrier() {
+  need_fibers();
   block->now->state = AtBarrier;
   to_scheduler();
 }
 
 const char* exchange(unsigned mask, const void* v, unsigned n) {
+  need_fibers();
   Fiber* f = block->now;
   unsigned first = f->id & ~31u, self = f->id & 31, bit = 1u << self;
   Warp& w = block->warps[f->id >> 5];
@@ -185,9 +196,18 @@ void wait_copies(int pending) {
   f->copies.resize(kept);
 }
 
+// Where a thread of a block is.
+Place Block::at(unsigned i, unsigned number) const {
+  const unsigned *g = launch->grid, *b = launch->block;
+  return {{i % b[0], i / b[0] % b[1], i / (b[0] * b[1])},
+          {number % g[0], number / g[0] % g[1], number / (g[0] * g[1])},
+          {b[0], b[1], b[2]},
+          {g[0], g[1], g[2]}};
+}
+
 // Sets up the fibers and the shared memory of a block.
 void Block::prepare(unsigned number) {
-  const unsigned *g = launch->grid, *b = launch->block, n = b[0] * b[1] * b[2];
+  const unsigned *b = launch->block, n = b[0] * b[1] * b[2];
   while (fibers.size() < n) {
     Fiber f{};
     f.stack = new_stack();
@@ -199,10 +219,7 @@ void Block::prepare(unsigned number) {
   }
   for (unsigned i = 0; i < n; i++) {
     Fiber& f = fibers[i];
-    f.place = {{i % b[0], i / b[0] % b[1], i / (b[0] * b[1])},
-               {number % g[0], number / g[0] % g[1], number / (g[0] * g[1])},
-               {b[0], b[1], b[2]},
-               {g[0], g[1], g[2]}};
+    f.place = at(i, number);
     f.state = Ready;
     f.id = i;
     f.group = 0;
@@ -259,9 +276,23 @@ void Block::check_shared() {
   if (!intact && fault.empty()) fault = "written outside of the shared memory";
 }
 
+// Runs the threads of a flat kernel one after the other.
+void Block::run_flat(unsigned number) {
+  fault.clear();
+  now = 0;
+  unsigned n = launch->block[0] * launch->block[1] * launch->block[2];
+  for (unsigned i = 0; i < n; i++) {
+    Place p = at(i, number);
+    place = &p;
+    launch->kernel->call(launch->args);
+  }
+  place = 0;
+}
+
 void Block::run(const Launch& l, unsigned number) {
   launch = &l;
   block = this;
+  if (l.kernel->flat) return run_flat(number);
   prepare(number);
   const char* seed = getenv("STANDIN_SHUFFLE");
   if (seed) random.seed(atoi(seed) + number);

@@ -6,9 +6,8 @@
 namespace standin {
 
 std::recursive_mutex mu;
-thread_local CUcontext current;
-CUresult failed = CUDA_SUCCESS;
-static int retained;
+thread_local Context* current;
+static Context contexts[16]; // by device
 static std::string last_fault;
 
 long setting(const char* name, long otherwise) {
@@ -77,30 +76,31 @@ API cuDeviceGetAttribute(int* v, CUdevice_attribute a, CUdevice) {
 
 API cuDevicePrimaryCtxSetFlags_v2(CUdevice, unsigned) { return CUDA_SUCCESS; }
 
-API cuDevicePrimaryCtxRetain(CUcontext* c, CUdevice) {
+API cuDevicePrimaryCtxRetain(CUcontext* c, CUdevice d) {
   std::lock_guard<std::recursive_mutex> lock(mu);
-  retained++;
-  *c = (CUcontext)1;
+  contexts[d % 16].retained++;
+  *c = (CUcontext)&contexts[d % 16];
   return CUDA_SUCCESS;
 }
 
-API cuDevicePrimaryCtxRelease_v2(CUdevice) {
+API cuDevicePrimaryCtxRelease_v2(CUdevice d) {
   std::lock_guard<std::recursive_mutex> lock(mu);
-  if (!retained) return CUDA_ERROR_INVALID_CONTEXT;
-  if (--retained) return CUDA_SUCCESS;
-  forget_streams();
-  forget_memory();
-  failed = CUDA_SUCCESS;
+  Context* c = &contexts[d % 16];
+  if (!c->retained) return CUDA_ERROR_INVALID_CONTEXT;
+  if (--c->retained) return CUDA_SUCCESS;
+  forget_streams(c);
+  forget_memory(c);
+  c->failed = CUDA_SUCCESS;
   return CUDA_SUCCESS;
 }
 
 API cuCtxSetCurrent(CUcontext c) {
-  current = c;
+  current = (Context*)c;
   return CUDA_SUCCESS;
 }
 
 API cuCtxGetCurrent(CUcontext* c) {
-  *c = current;
+  *c = (CUcontext)current;
   return CUDA_SUCCESS;
 }
 

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 
 #include <map>
-#include <set>
 
 #include "state.h"
 
@@ -13,10 +12,11 @@ namespace standin {
 struct Allocation {
   char* map;
   size_t mapped, size;
+  Context* owner;
 };
 
 static std::map<CUdeviceptr, Allocation> allocations;
-static std::set<void*> pinned;
+static std::map<void*, Context*> pinned;
 static size_t used;
 
 const size_t Page = 4096;
@@ -31,12 +31,24 @@ bool inside(CUdeviceptr p, size_t n) {
   return p + n <= i->first + i->second.size;
 }
 
-void forget_memory() {
-  for (auto& a : allocations) munmap(a.second.map, a.second.mapped);
-  for (void* p : pinned) free(p);
-  allocations.clear();
-  pinned.clear();
-  used = 0;
+void forget_memory(Context* c) {
+  for (auto i = allocations.begin(); i != allocations.end();) {
+    if (i->second.owner != c) {
+      ++i;
+      continue;
+    }
+    munmap(i->second.map, i->second.mapped);
+    used -= i->second.size;
+    i = allocations.erase(i);
+  }
+  for (auto i = pinned.begin(); i != pinned.end();) {
+    if (i->second != c) {
+      ++i;
+      continue;
+    }
+    free(i->first);
+    i = pinned.erase(i);
+  }
 }
 
 }  // namespace standin
@@ -60,7 +72,7 @@ API cuMemAlloc_v2(CUdeviceptr* p, size_t n) {
   mprotect(m + Page, mapped - 2 * Page, PROT_READ | PROT_WRITE);
   *p = (CUdeviceptr)(m + mapped - Page - room);
   memset((void*)*p, NaN, room);
-  allocations[*p] = {m, mapped, n};
+  allocations[*p] = {m, mapped, n, current};
   used += n;
   return CUDA_SUCCESS;
 }
@@ -82,7 +94,7 @@ API cuMemFree_v2(CUdeviceptr p) {
 API cuMemHostAlloc(void** p, size_t n, unsigned) {
   ENTER;
   *p = aligned_alloc(Page, (n + Page - 1) & ~(Page - 1));
-  pinned.insert(*p);
+  pinned[*p] = current;
   return *p ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 

@@ -10,6 +10,7 @@ struct Kernel {
   const char* name;
   void (*call)(void** args);
   int params;
+  bool flat;  // without barriers and warp operations
 };
 
 struct Launch {

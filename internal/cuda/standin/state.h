@@ -27,21 +27,27 @@
 #define ENTER                                             \
   std::lock_guard<std::recursive_mutex> lock(standin::mu); \
   if (!standin::current) return CUDA_ERROR_INVALID_CONTEXT; \
-  if (standin::failed) return standin::failed
+  if (standin::current->failed) return standin::current->failed
 
 namespace standin {
 
 typedef std::function<CUresult()> Job;
 
+// Context is the primary context of a device.
+struct Context {
+  int retained = 0;
+  CUresult failed = CUDA_SUCCESS;  // an error that it does not get over
+};
+
 struct Stream {
+  Context* owner = 0;
   std::deque<Job> jobs;
   bool capturing = false;
   std::vector<Job> captured;
 };
 
 extern std::recursive_mutex mu;
-extern thread_local CUcontext current;
-extern CUresult failed;  // an error that the context does not get over
+extern thread_local Context* current;
 
 long setting(const char* name, long otherwise);
 
@@ -51,15 +57,15 @@ CUresult fail(CUresult e, const std::string& why);
 // Enqueues work, or records it while the stream is captured.
 CUresult enqueue(CUstream s, Job j);
 
-// Does all work that waits: of one stream, or of all.
+// Does all work of the current context that waits: of one stream, or of all.
 CUresult drain(Stream* s);
 CUresult drain_all();
 
 // Whether [p, p+n) lies within one allocation.
 bool inside(CUdeviceptr p, size_t n);
 
-// What is left when the last user of the primary context gives it back.
-void forget_memory();
-void forget_streams();
+// Drops what is left when the last user of a context gives it back.
+void forget_memory(Context* c);
+void forget_streams(Context* c);
 
 }  // namespace standin

@@ -19,14 +19,15 @@ CUresult drain(Stream* s) {
   while (!s->jobs.empty()) {
     Job j = s->jobs.front();
     s->jobs.pop_front();
-    if (CUresult e = j()) return failed = e;
+    if (CUresult e = j()) return current->failed = e;
   }
   return CUDA_SUCCESS;
 }
 
 CUresult drain_all() {
   for (auto* s : streams)
-    if (CUresult e = drain(s)) return e;
+    if (s->owner == current)
+      if (CUresult e = drain(s)) return e;
   return drain(&null_stream);
 }
 
@@ -40,10 +41,15 @@ CUresult enqueue(CUstream h, Job j) {
   return setting("STANDIN_EAGER", 0) ? drain(s) : CUDA_SUCCESS;
 }
 
-void forget_streams() {
-  for (auto* s : streams) delete s;
-  streams.clear();
-  null_stream = Stream();
+void forget_streams(Context* c) {
+  for (auto i = streams.begin(); i != streams.end();) {
+    if ((*i)->owner != c) {
+      ++i;
+      continue;
+    }
+    delete *i;
+    i = streams.erase(i);
+  }
 }
 
 }  // namespace standin
@@ -53,6 +59,7 @@ using namespace standin;
 API cuStreamCreate(CUstream* s, unsigned) {
   ENTER;
   Stream* x = new Stream;
+  x->owner = current;
   streams.insert(x);
   *s = (CUstream)x;
   return CUDA_SUCCESS;

@@ -52,8 +52,9 @@ void copy_async(void* shared, const void* global);
 void commit_copies();
 void wait_copies(int pending);
 
-// Makes a kernel known by its name.
-void add_kernel(const char* name, void (*call)(void**), int params);
+// Makes a kernel known by its name. The threads of a flat one never wait for
+// each other, so that they need no fibers.
+void add_kernel(const char* name, void (*call)(void**), int params, bool flat);
 
 template <auto F>
 struct Registration;
@@ -65,7 +66,7 @@ struct Registration<F> {
     F(*(A*)p[I]...);
   }
   static void call(void** p) { spread(p, std::index_sequence_for<A...>()); }
-  Registration(const char* name) { add_kernel(name, call, sizeof...(A)); }
+  Registration(const char* name, bool flat) { add_kernel(name, call, sizeof...(A), flat); }
 };
 
 template <class T>
@@ -85,7 +86,8 @@ inline T shuffle(unsigned mask, T v, unsigned from) {
 #define SHARED(T, name, count) \
   static char name##_tag;      \
   T* name = (T*)standin::static_shared(&name##_tag, sizeof(T) * (count))
-#define KERNEL(name) static standin::Registration<name> registration_##name(#name);
+#define KERNEL(name) static standin::Registration<name> registration_##name(#name, false);
+#define FLAT_KERNEL(name) static standin::Registration<name> registration_##name(#name, true);
 
 static inline void __syncthreads() { standin::barrier(); }
 static inline void __syncwarp(unsigned mask = ~0u) { standin::exchange(mask, 0, 0); }
