@@ -98,7 +98,8 @@ def found(name, file, old, new, occurrence, include, library, test):
                 sys.exit('mutate.py: %s: not in %s: %r' % (name, file, old))
         with open(path, 'w') as f:
             f.write(text[:at] + new + text[at + len(old):])
-        build = subprocess.run([os.path.join(HERE, 'build.sh'), include, lib, kernels], capture_output=True, text=True)
+        build = subprocess.run([os.path.join(HERE, 'build.sh'), include, lib, kernels], capture_output=True, text=True,
+                               env=dict(os.environ, OPTIMISE='-O1'))
         if build.returncode:
             sys.exit('mutate.py: %s: does not compile:\n%s' % (name, build.stderr))
         env = dict(os.environ, LD_LIBRARY_PATH=lib, STANDIN_SHUFFLE='7', SAM_CUDA='1')
