@@ -1,4 +1,4 @@
-//go:build gpu && cgo
+//go:build gpu && cgo && linux
 
 // Package driver lets a program that links gorgonia.org/cu start on a machine
 // without an NVIDIA driver. It defines the driver's functions as forwarders
