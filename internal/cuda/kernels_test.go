@@ -197,7 +197,7 @@ func TestRows(t *testing.T) {
 		})
 	}
 	t.Run("quality_floor", func(t *testing.T) {
-		quality := []float32{0.9, 0.2, 0.6, 0.95, 0.5, 0.1, 0.9, 0.6, 0.7} // of three prompts
+		quality := []float32{0.9, 0.2, 0.6, 0.95, 0.65, 0.1, 0.9, 0.6, 0.7} // of three prompts
 		for _, floor := range []float32{0, 0.6} {
 			want := make([]float64, len(x))
 			for i := range want {
