@@ -18,18 +18,19 @@ import (
 
 // job is what the flags ask for.
 type job struct {
-	model, slide, sheet, out string
-	slideMPP                 float64
-	scales                   []scale
-	tile, halo               int
-	region                   image.Rectangle
-	points, layers           int
-	iou, stability           float64
-	all, merge, json         bool
-	local, mirror            bool
-	skipBad                  bool
-	shard, shards            int
-	synthetic                int
+	model, device     string
+	slide, sheet, out string
+	slideMPP          float64
+	scales            []scale
+	tile, halo        int
+	region            image.Rectangle
+	points, layers    int
+	iou, stability    float64
+	all, merge, json  bool
+	local, mirror     bool
+	skipBad           bool
+	shard, shards     int
+	synthetic         int
 }
 
 // scale is one of the resolutions to look at.
@@ -48,6 +49,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.StringVar(&j.slide, "slide", "", "slide or picture `file`; default: a synthetic slide")
 	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out")
 	fs.StringVar(&j.model, "model", "", "checkpoint `file`; default: the bundled model")
+	fs.StringVar(&j.device, "device", sam.Auto, "compute on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
 	fs.StringVar(&mpp, "mpp", "0", "resolutions to work at, micrometres per pixel, as `0.5` or 0.5,2; 0: the slide's own,\n"+
 		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")

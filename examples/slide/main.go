@@ -71,6 +71,7 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if err != nil {
 		return err
 	}
+	log.Info("model loaded", "device", m.Device().String())
 	if j.slide == "" && j.sheet == "" {
 		return demo(ctx, m, j, log, stdout)
 	}
@@ -100,7 +101,10 @@ func (j *job) load() (m *sam.Model, err error) {
 	} else {
 		m, err = sam.Load(j.model)
 	}
-	if err != nil || !j.mirror {
+	if err != nil {
+		return nil, err
+	}
+	if m, err = m.On(j.device, sam.FP32); err != nil || !j.mirror {
 		return m, err
 	}
 	return m.Mirrored(), nil
