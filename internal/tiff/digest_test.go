@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam/internal/tiff"
+	"github.com/slidesam/sam/internal/tiff/tifftest"
 )
 
 // TestDigest changes bytes of a short file and of one too long to be
@@ -17,7 +18,7 @@ import (
 func TestDigest(t *testing.T) {
 	for name, size := range map[string]int64{"short": 0, "long": 80 << 20} {
 		t.Run(name, func(t *testing.T) {
-			b := builder{order: binary.LittleEndian}.file(tiled(gradient(64, 64, 3), 64, 64, 3, 16, 16))
+			b := tifftest.Builder{Order: binary.LittleEndian}.File(tifftest.Tiled(tifftest.Gradient(64, 64, 3), 64, 64, 3, 16, 16))
 			digest := func() string {
 				p := filepath.Join(t.TempDir(), "a.tif")
 				require.NoError(t, os.WriteFile(p, b, 0o600))
