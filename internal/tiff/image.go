@@ -72,6 +72,7 @@ type Image struct {
 	tables      *jpegtile.Tables
 	palette     []byte // [256, 3]
 	aperio      bool   // Aperio wrote the file
+	reversed    bool   // the bits of each byte, lowest first
 }
 
 // Image checks the directory's fields and returns its raster. The error
@@ -214,9 +215,11 @@ func (im *Image) readSamples(d *Dir) error {
 			im.alpha, im.premul = color, extra[0] == 1
 		}
 	}
-	if ff, err := d.Uint(FillOrder, 1); err != nil || ff > 1 { // 0 is written for 1
+	ff, err := d.Uint(FillOrder, 1)
+	if err != nil || ff > 2 { // 0 is written for 1
 		return fmt.Errorf("fill order %d: %w", ff, ErrUnsupported)
 	}
+	im.reversed = ff == 2
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"golang.org/x/image/tiff/lzw"
 )
@@ -84,6 +85,7 @@ func (im *Image) compressed(i int) ([]byte, error) {
 	if err := readFull(im.f.r, b, int64(off)); err != nil {
 		return nil, err
 	}
+	im.turnBits(b)
 	return b, nil
 }
 
@@ -165,7 +167,18 @@ func (im *Image) stripRows(y, p, rowLen, h int) ([]byte, error) {
 	if err := readFull(im.f.r, b, int64(off+skip)); err != nil {
 		return nil, err
 	}
+	im.turnBits(b)
 	return b, nil
+}
+
+// turnBits undoes fill order 2, which does not concern pictures of their own.
+func (im *Image) turnBits(b []byte) {
+	if !im.reversed || im.coded() {
+		return
+	}
+	for i, v := range b {
+		b[i] = bits.Reverse8(v)
+	}
 }
 
 // maxRatio bounds how much each scheme can expand its input: no honest

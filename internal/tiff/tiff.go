@@ -102,6 +102,10 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 			return nil, fmt.Errorf("tiff: read directory %d: more than %d directories: %w", len(f.dirs), maxDirs, ErrCorrupt)
 		}
 		d, next, err := f.readDir(off, len(f.dirs), seen)
+		if err != nil && len(f.dirs) > 0 && errors.Is(err, ErrCorrupt) {
+			f.warn("directory %d cannot be read (%v): it and pages after it are missing", len(f.dirs), err)
+			break
+		}
 		if err != nil {
 			return nil, fmt.Errorf("tiff: read directory %d: %w", len(f.dirs), err)
 		}
@@ -114,6 +118,11 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 	for _, d := range f.dirs {
 		if err := f.readSubs(d, seen); err != nil {
 			return nil, fmt.Errorf("tiff: read directory %d: SubIFDs: %w", d.Index, err)
+		}
+	}
+	for _, d := range f.dirs {
+		for _, o := range append([]*Dir{d}, d.Sub...) {
+			o.look()
 		}
 	}
 	return f, nil

@@ -177,10 +177,10 @@ func (s *Slide) openReader(r io.ReaderAt, size int64) error {
 
 func (s *Slide) readTIFF() error {
 	d := s.file.Dirs()[0]
-	s.meta.Description = d.Text(tiff.ImageDescription)
+	s.meta.Description = plainText(d.Text(tiff.ImageDescription))
 	for _, o := range s.file.Dirs() { // a thumbnail or a mask may come first
 		if strings.HasPrefix(o.Text(tiff.ImageDescription), "Aperio") && !strings.Contains(s.meta.Description, "<") {
-			s.meta.Description = o.Text(tiff.ImageDescription)
+			s.meta.Description = plainText(o.Text(tiff.ImageDescription))
 			break
 		}
 	}
