@@ -176,7 +176,7 @@ func (s *Slide) omePages(x omeXML, im omeImage) (omePlanes, error) {
 		}
 	}
 	if len(at) == 0 && elsewhere != "" {
-		return out, fmt.Errorf("OME-TIFF of several files: image %q lies in %s: open that file: %w", im.Name, elsewhere, ErrFormat)
+		return out, refuse("OME-TIFF of several files: image %q lies in %s: open that file", im.Name, elsewhere)
 	}
 	ifd := 0
 	if len(at) > 0 {
@@ -226,7 +226,7 @@ func omeColours(im omeImage) error {
 		ok = ok && (n == "" || i < 3 && (n == "rgb"[i:i+1] || n == []string{"red", "green", "blue"}[i]))
 	}
 	if !ok {
-		return fmt.Errorf("OME-TIFF of %d channels %q in pages of their own: only red, green and blue are read; export it as brightfield RGB: %w", im.Pixels.SizeC, names, ErrFormat)
+		return refuse("OME-TIFF of %d channels %q in pages of their own: only red, green and blue are read; export it as brightfield RGB", im.Pixels.SizeC, names)
 	}
 	return nil
 }

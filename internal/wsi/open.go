@@ -39,7 +39,7 @@ func Open(path string, o Options) (*Slide, error) {
 		return nil, fmt.Errorf("wsi: open: %w", err)
 	}
 	s, err := open(path, head, o)
-	if errors.Is(err, ErrFormat) {
+	if refused := (refusal{}); errors.Is(err, ErrFormat) && !errors.As(err, &refused) {
 		s, err = viaOpenSlide(path, o, err)
 	}
 	if err != nil {
@@ -95,6 +95,18 @@ func readHead(path string) ([]byte, error) {
 		return nil, err
 	}
 	return b[:n], nil
+}
+
+// refusal is the error for a file of a known format whose picture cannot be
+// told. The OpenSlide library is not asked about it: it would show the first
+// of several channels as gray.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// refuse returns a refusal that wraps ErrFormat.
+func refuse(format string, args ...any) error {
+	return refusal{fmt.Errorf(format+": %w", append(args, ErrFormat)...)}
 }
 
 // foreignFormat is a slide format that is recognised and not read.

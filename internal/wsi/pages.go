@@ -137,7 +137,7 @@ func newPlanes(ps []page) (planes, error) {
 		out[c] = ps[c].im
 		a, b := ps[0].im, ps[c].im
 		if a.W != b.W || a.H != b.H || a.SegW != b.SegW || a.SegH != b.SegH || !b.Gray() {
-			return out, fmt.Errorf("channels of %d x %d and %d x %d, or not gray: %w", a.W, a.H, b.W, b.H, ErrFormat)
+			return out, refuse("channels of %d x %d and %d x %d, or not gray", a.W, a.H, b.W, b.H)
 		}
 	}
 	return out, nil
