@@ -72,6 +72,12 @@ func (im *Image) decode(i int, s span, comps int) ([]byte, error) {
 	return im.decodeJ2K(b, s, comps)
 }
 
+// Missing reports whether the file leaves a tile out.
+func (im *Image) Missing(col, row int) bool {
+	i := row*im.Cols + col
+	return im.Tiled && i < len(im.sizes) && (im.sizes[i] == 0 || im.offs[i] == 0)
+}
+
 // compressed returns the bytes of segment i as the file has them.
 func (im *Image) compressed(i int) ([]byte, error) {
 	off, n := im.offs[i], im.sizes[i]

@@ -22,7 +22,7 @@ func identityOf(t *testing.T, s *wsi.Slide) string {
 	return id
 }
 
-func identity(t *testing.T, path string) string {
+func identityAt(t *testing.T, path string) string {
 	t.Helper()
 	s, err := wsi.Open(path, wsi.Options{MPP: 0.25})
 	require.NoError(t, err)
@@ -45,16 +45,16 @@ func TestIdentity(t *testing.T) {
 		require.NoError(t, png.Encode(&b, img))
 		return b.Bytes()
 	}
-	a := identity(t, put("a.png", pic(1)))
-	assert.Equal(t, a, identity(t, put("other-name.png", pic(1))), "place and name do not count")
-	assert.NotEqual(t, a, identity(t, put("a.png", pic(2))))
+	a := identityAt(t, put("a.png", pic(1)))
+	assert.Equal(t, a, identityAt(t, put("other-name.png", pic(1))), "place and name do not count")
+	assert.NotEqual(t, a, identityAt(t, put("a.png", pic(2))))
 
 	b, err := os.ReadFile(fixture("tile-none.tif"))
 	require.NoError(t, err)
-	a = identity(t, put("a.tif", b))
-	assert.Equal(t, a, identity(t, put("b.tif", b)))
+	a = identityAt(t, put("a.tif", b))
+	assert.Equal(t, a, identityAt(t, put("b.tif", b)))
 	b[100] ^= 1 // in the first tile
-	assert.NotEqual(t, a, identity(t, put("a.tif", b)))
+	assert.NotEqual(t, a, identityAt(t, put("a.tif", b)))
 
 	x, y := image.NewRGBA(image.Rect(0, 0, 9, 9)), image.NewRGBA(image.Rect(0, 0, 9, 9))
 	y.Pix[7] = 1

@@ -44,7 +44,7 @@ func saved(t *testing.T, name string, pages ...tifftest.Page) string {
 	return p
 }
 
-func built(t *testing.T, pages ...tifftest.Page) *wsi.Slide {
+func slideOf(t *testing.T, pages ...tifftest.Page) *wsi.Slide {
 	t.Helper()
 	s, err := wsi.Open(saved(t, "a.tif", pages...), wsi.Options{})
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestWhichPage(t *testing.T) {
 		{"gray slide, colour thumbnail", []tifftest.Page{plain(40, 32, 3, 1), plain(640, 512, 1, 3)}, []image.Point{{640, 512}}, 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := built(t, tt.pages...)
+			s := slideOf(t, tt.pages...)
 			assert.Equal(t, tt.want, sizes(s))
 			assert.Equal(t, tt.red, first(t, s).R)
 		})
@@ -116,7 +116,7 @@ func TestComposites(t *testing.T) {
 		{"OME of depths", ome(3, 2, rgb), 6},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			assert.Equal(t, color.RGBA{10, 20, 30, 255}, first(t, built(t, planes(tt.desc, tt.n)...)))
+			assert.Equal(t, color.RGBA{10, 20, 30, 255}, first(t, slideOf(t, planes(tt.desc, tt.n)...)))
 		})
 	}
 	for _, tt := range []struct {
@@ -153,7 +153,7 @@ func TestOMESets(t *testing.T) {
 	// A gray label image of the same size, first in the file.
 	xml = `<OME><Image Name="nuclei"><Pixels SizeC="1" PhysicalSizeX="1" PhysicalSizeY="1"><TiffData IFD="0"/></Pixels></Image>` +
 		`<Image Name="tissue"><Pixels SizeC="3" PhysicalSizeX="0,25" PhysicalSizeY="0,25"><TiffData IFD="1"/></Pixels></Image></OME>`
-	both := built(t, described(plain(64, 64, 1, 1), xml), plain(64, 64, 3, 7))
+	both := slideOf(t, described(plain(64, 64, 1, 1), xml), plain(64, 64, 3, 7))
 	assert.Equal(t, byte(7), first(t, both).R)
 	assert.Equal(t, 0.25, both.Meta().MPPX)
 }
@@ -212,7 +212,7 @@ func TestMetadata(t *testing.T) {
 		{"printer", ratio(page(), 72, 1, 2), 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := built(t, tt.p).Meta()
+			m := slideOf(t, tt.p).Meta()
 			assert.InDelta(t, tt.mpp, m.MPPX, 1e-9)
 			assert.InDelta(t, tt.mpp, m.MPPY, 1e-9)
 			assert.Equal(t, tt.objv, m.Objective)
@@ -224,7 +224,7 @@ func TestMetadata(t *testing.T) {
 	}
 	const spacing = `<DataObject ObjectType="DPUfsImport"><Attribute Name="DICOM_MANUFACTURER">%s</Attribute><Attribute Name="DICOM_PIXEL_SPACING">"0,00025" "0,00025"</Attribute></DataObject>`
 	for _, s := range []string{fmt.Sprintf(spacing, "a"), fmt.Sprintf(spacing, "M\xfcller"), wide(fmt.Sprintf(spacing, "Müller"))} {
-		assert.InDelta(t, 0.25, built(t, philips(s)).Meta().MPPX, 1e-9)
+		assert.InDelta(t, 0.25, slideOf(t, philips(s)).Meta().MPPX, 1e-9)
 	}
 }
 
@@ -240,7 +240,7 @@ func TestGT450(t *testing.T) {
 		return with(tifftest.Stripped(make([]byte, 3*w*h), w, h, 3), tiff.NewSubfileType, tifftest.Long(typ))
 	}
 	slide := described(plain(320, 256, 3, 9), "Aperio\r\n|MPP = 0.25")
-	s := built(t, slide, sub(80, 64, 0), sub(60, 60, 1), sub(160, 60, 9))
+	s := slideOf(t, slide, sub(80, 64, 0), sub(60, 60, 1), sub(160, 60, 9))
 	assert.ElementsMatch(t, []string{"thumbnail", "label", "macro"}, s.AssociatedNames())
 	for name, size := range map[string]image.Point{"thumbnail": {80, 64}, "label": {60, 60}, "macro": {160, 60}} {
 		pic, err := s.Associated(name)
@@ -258,7 +258,7 @@ func TestMissingTiles(t *testing.T) {
 	}
 	p := pages()
 	p[1].Segs[3], p[2].Segs[0] = nil, nil
-	s := built(t, p...)
+	s := slideOf(t, p...)
 	for level, l := range s.Levels() {
 		dst := image.NewRGBA(image.Rect(0, 0, l.W, l.H))
 		require.NoError(t, s.ReadRegion(ctx, level, image.Point{}, dst))
@@ -269,7 +269,7 @@ func TestMissingTiles(t *testing.T) {
 	p = pages()
 	p[0].Segs[5] = nil
 	dst := image.NewRGBA(image.Rect(0, 0, 256, 256))
-	require.ErrorIs(t, built(t, p...).ReadRegion(ctx, 0, image.Point{}, dst), tiff.ErrMissing)
+	require.ErrorIs(t, slideOf(t, p...).ReadRegion(ctx, 0, image.Point{}, dst), tiff.ErrMissing)
 	skip, err := wsi.Open(saved(t, "a.tif", p...), wsi.Options{SkipBadTiles: true})
 	require.NoError(t, err)
 	defer skip.Close()
@@ -295,12 +295,12 @@ func TestLenient(t *testing.T) {
 		{"SubIFD of no directory", with(plain(64, 64, 3, 9), tiff.SubIFDs, tifftest.Long(100)), "SubIFD"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := built(t, tt.p)
+			s := slideOf(t, tt.p)
 			assert.Equal(t, color.RGBA{9, 9, 9, 255}, first(t, s))
 			require.NotEmpty(t, s.Warnings())
 			assert.Contains(t, s.Warnings()[0], tt.want)
 		})
 	}
 	turned := with(plain(64, 64, 3, 0x81|0x02), tiff.FillOrder, tifftest.Short(2))
-	assert.Equal(t, color.RGBA{0xc1, 0xc1, 0xc1, 255}, first(t, built(t, turned)))
+	assert.Equal(t, color.RGBA{0xc1, 0xc1, 0xc1, 255}, first(t, slideOf(t, turned)))
 }

@@ -179,7 +179,7 @@ func (s *Slide) openReader(r io.ReaderAt, size int64) error {
 	if known, err := s.openNDPI(r, size); known {
 		return err
 	}
-	f, err := tiff.New(r, size)
+	f, err := tiff.NewWithin(r, size, tiff.Limits{Pixels: s.opt.MaxPixels, Bytes: s.opt.MaxBytes})
 	if err != nil {
 		return err
 	}
