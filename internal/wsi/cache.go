@@ -46,13 +46,14 @@ var errDecoderDied = errors.New("the decoder did not return")
 
 // get is getWithin for a tile that is not slow.
 func (c *tileCache) get(k tileKey, load func() (*tiff.Segment, error)) (*tiff.Segment, error) {
-	return c.getWithin(context.Background(), k, false, load)
+	return c.getWithin(context.Background(), k, 0, load)
 }
 
 // getWithin returns the tile from the cache or through load. Errors are not
-// kept. The tile is shared: callers must not write to it. If ctx ends, it returns at
-// once; a load that is slow goes on by itself and is kept.
-func (c *tileCache) getWithin(ctx context.Context, k tileKey, slow bool, load func() (*tiff.Segment, error)) (*tiff.Segment, error) {
+// kept. The tile is shared: callers must not write to it. If ctx ends, it
+// returns at once; a load that is slow, of size bytes, goes on by itself and is
+// kept.
+func (c *tileCache) getWithin(ctx context.Context, k tileKey, size int64, load func() (*tiff.Segment, error)) (*tiff.Segment, error) {
 	c.mu.Lock()
 	if e, ok := c.byKey[k]; ok {
 		c.order.MoveToFront(e)
@@ -66,6 +67,10 @@ func (c *tileCache) getWithin(ctx context.Context, k tileKey, slow bool, load fu
 	}
 	p := &pending{done: make(chan struct{}), err: errDecoderDied}
 	c.busy[k] = p
+	slow := size > slowTile
+	if slow {
+		c.room(size)
+	}
 	c.mu.Unlock()
 	if slow {
 		go c.load(k, p, load)
@@ -99,6 +104,10 @@ func (c *tileCache) load(k tileKey, p *pending, load func() (*tiff.Segment, erro
 	p.seg, p.err = load()
 }
 
+// slowTile is the length of a tile that may take so long that nobody who gives
+// up waits for it.
+const slowTile = 4 << 20
+
 // largeTiles is the most bytes of tiles that are kept for their size.
 const largeTiles = 256 << 20
 
@@ -107,9 +116,15 @@ const largeTiles = 256 << 20
 // in any case: regions touch four at most, and none is decoded for each anew.
 func (c *tileCache) put(k tileKey, seg *tiff.Segment) {
 	n := int64(len(seg.Pix))
-	limit := max(c.limit, min(4*n, largeTiles))
+	c.room(n)
 	c.byKey[k] = c.order.PushFront(&cached{k, seg})
-	for c.used += n; c.used > limit && c.order.Len() > 1; {
+	c.used += n
+}
+
+// room drops the oldest tiles until one of n bytes may come. It is called
+// before a large tile is decoded too, which takes twice its bytes.
+func (c *tileCache) room(n int64) {
+	for limit := max(c.limit, min(4*n, largeTiles)); c.used+n > limit && c.order.Len() > 0; {
 		e := c.order.Back()
 		old := e.Value.(*cached)
 		c.order.Remove(e)

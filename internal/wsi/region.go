@@ -81,14 +81,10 @@ func blit(dst *image.RGBA, origin image.Point, seg *tiff.Segment, pos image.Poin
 	}
 }
 
-// slowTile is the number of pixels from which a tile may take so long that
-// nobody who gives up waits for it.
-const slowTile = 1 << 20
-
 // tile returns a decoded tile, nil for one that is skipped.
 func (s *Slide) tile(ctx context.Context, level, col, row int) (*tiff.Segment, error) {
 	_, _, tw, th := s.rasts[level].grid()
-	seg, err := s.cache.getWithin(ctx, tileKey{level, col, row}, tw*th > slowTile, func() (*tiff.Segment, error) {
+	seg, err := s.cache.getWithin(ctx, tileKey{level, col, row}, 4*int64(tw)*int64(th), func() (*tiff.Segment, error) {
 		seg, err := s.rasts[level].tile(col, row)
 		if errors.Is(err, tiff.ErrMissing) && !s.sparse && level > 0 {
 			return s.fromFiner(context.WithoutCancel(ctx), level, col, row) // others may wait for it

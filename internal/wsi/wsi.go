@@ -77,7 +77,7 @@ type Options struct {
 	MPP float64
 	// MaxPixels bounds the pixels that are decoded at once: one tile or strip
 	// of a TIFF, a sixteenth of that for JPEG 2000, or all of a PNG or JPEG. 0
-	// means 1<<26, 8192 x 8192, which takes a gibibyte at worst. It is looked
+	// means 1<<26, 8192 x 8192, which takes up to 1.5 GiB. It is looked
 	// at before anything is allocated.
 	MaxPixels int64
 	// MaxBytes bounds the metadata of a TIFF, which are tags, texts and lists
