@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/csv"
 	"errors"
@@ -254,15 +255,23 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 // sample is one line of a sheet.
 type sample struct{ slide, out string }
 
-// readSheet reads a CSV file with a header. Slides are found beside the sheet
+// readSheet reads a CSV file with a header, as spreadsheets write it: with a
+// byte order mark or without, between commas, semicolons or tabs. Slides are found beside the sheet
 // if their paths are relative; out defaults to the slide's name in dir.
 func readSheet(path, dir string) ([]sample, error) {
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	head, _, _ := bytes.Cut(b, []byte("\n"))
+	r := csv.NewReader(bytes.NewReader(b))
+	for _, sep := range ";\t" {
+		if !bytes.ContainsRune(head, ',') && bytes.ContainsRune(head, sep) {
+			r.Comma = sep
+		}
+	}
+	rows, err := r.ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
