@@ -14,6 +14,7 @@ import (
 
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/internal/train"
@@ -177,18 +178,19 @@ func (t *fineTuning) embed(ctx context.Context, m *Model, f TrainingField, held 
 	}
 	rgb := src.RGB()
 	for k := range t.o.Turns {
-		turned := turn(k).picture(rgb)
+		turned := train.Turn(k).Picture(rgb)
 		features, err := t.features(ctx, m, turned)
 		if err != nil {
 			return err
 		}
 		learn, measure := train.View{Embedding: features}, train.View{Embedding: features}
 		side, cells := m.encoder.ImageSize(), m.cfg.Decoder.MaskSize()
-		frame := targetFrame{
-			turn: turn(k), picture: Size(rgb.Size), input: inputSize(Size(turned.Size), side), cell: float64(side) / float64(cells), side: cells,
+		frame := train.Frame{
+			Turn: train.Turn(k), Picture: mask.Size(rgb.Size), Input: mask.Size(inputSize(Size(turned.Size), side)),
+			Cell: float64(side) / float64(cells), Side: cells,
 		}
 		targets := make([]*train.Target, len(f.Objects))
-		kernel.Parallel(len(targets), func(i int) { targets[i] = frame.target(f.Objects[i]) })
+		kernel.Parallel(len(targets), func(i int) { targets[i] = frame.Target(f.Objects[i].pixels()) })
 		for i, x := range targets {
 			if only[i] {
 				measure.Targets = append(measure.Targets, x)

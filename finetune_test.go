@@ -233,25 +233,3 @@ func TestCheckpointWith(t *testing.T) {
 	_, err = ck.With(map[string]weights.TensorData{"a": {Shape: []int{1}, Data: []float32{4}}})
 	require.ErrorIs(t, err, weights.ErrShape)
 }
-
-// TestTurns: a mask turned is the mask of the picture turned.
-func TestTurns(t *testing.T) {
-	f := disks(t, 96, 64, [3]float64{20, 30, 13})
-	seen := map[string]bool{}
-	for k := range 8 {
-		pix, size := sam.TurnedPicture(f.Image, k)
-		seen[string(pix)] = true
-		turned, err := sam.NewMask(size, func(x, y int) bool { return pix[3*(y*size.W+x)] < 128 })
-		require.NoError(t, err)
-		want, cell, wantBox := sam.TurnedTarget(turned, 0, 48, 16)
-		got, _, box := sam.TurnedTarget(f.Objects[0], k, 48, 16)
-		assert.InDeltaSlice(t, want, got, 1e-5, "turn %d", k)
-		assert.InDeltaSlice(t, wantBox[:], box[:], 1e-9)
-		var sum float64
-		for _, v := range got {
-			sum += float64(v)
-		}
-		assert.InDelta(t, turned.Area(), sum*cell*cell, 1e-2)
-	}
-	assert.Len(t, seen, 8)
-}
