@@ -69,7 +69,7 @@ func TestFace(t *testing.T) {
 		n, lines = n+1, lines+bytes.Count(b, []byte("\n"))
 	}
 	assert.Less(t, n, 32, "files")
-	assert.Less(t, lines, 4300, "lines")
+	assert.Less(t, lines, 4500, "lines")
 	shims, err := filepath.Glob("*_export_test.go")
 	require.NoError(t, err)
 	assert.Subset(t, []string{"everything_export_test.go"}, shims)
