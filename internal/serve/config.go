@@ -2,6 +2,7 @@ package serve
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,6 +43,8 @@ type Config struct {
 
 	// Slides are folders of slides, or slides.
 	Slides []string
+	// Demo is a slide without a file; its annotations need a folder.
+	Demo *sam.Slide
 	// Annotations is the folder for annotations; empty: beside each slide.
 	Annotations string
 	// Jobs is the folder that jobs on whole slides work in; empty: a folder of
@@ -101,6 +104,9 @@ func (c *Config) fill() error {
 			return fmt.Errorf("no folder for jobs: %w; give one", err)
 		}
 		c.Jobs = filepath.Join(cache, "slidesam", "jobs")
+	}
+	if c.Demo != nil && c.Annotations == "" {
+		return errors.New("a slide without a file needs a folder for its annotations")
 	}
 	for _, v := range []int64{c.CacheBytes, c.ModelBytes, c.MaxBody, int64(c.MaxPixels), int64(c.MaxPrompts), int64(c.MaxWaiting), int64(c.MaxJobs), c.MaxDownload} {
 		if v < 0 {

@@ -15,3 +15,9 @@ func Cached(s *Server) int {
 	defer s.embeddings.mu.Unlock()
 	return len(s.embeddings.have)
 }
+
+// OpenAPI is openAPI.
+var OpenAPI = openAPI
+
+// Patterns returns the patterns of all routes.
+func Patterns(s *Server) []string { return s.patterns }

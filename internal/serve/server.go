@@ -21,6 +21,8 @@ type Server struct {
 	c   Config
 	log *slog.Logger
 	mux *http.ServeMux
+	// patterns are those of mux, for the test of openapi.json.
+	patterns []string
 	// handler is mux with what guards it.
 	handler http.Handler
 
@@ -32,6 +34,12 @@ type Server struct {
 	search     *gate // everything on a picture
 	bodies     *gate // bytes of requests in memory
 	automask   progress
+	slides     *slides
+	stores     *stores
+	jobs       *jobs
+	states     *shelf[*segmentState]
+	tiles      *shelf[[]byte]
+	render     *gate
 	encoded    atomic.Int64 // pictures, so far
 }
 
@@ -73,6 +81,18 @@ func newServer(c Config) (*Server, error) {
 		bodies:     newGate("memory", max(bodyBytes, c.MaxBody), c.MaxWaiting),
 	}
 	s.downloads = newDownloads(c, ms)
+	s.states = newShelf(stateBytes, (*segmentState).bytes)
+	s.tiles = newShelf(tileBytes, func(b []byte) int64 { return int64(len(b)) })
+	s.render = newGate("the slide reader", int64(runtime.GOMAXPROCS(0)), 4*c.MaxWaiting)
+	if s.slides, err = newSlides(c); err != nil {
+		return nil, err
+	}
+	s.stores = &stores{dir: c.Annotations, have: map[string]*store{}, fail: func(err error) {
+		s.log.Error("annotations are not written, only their history is", "error", s.hush(err))
+	}}
+	if s.jobs, err = newJobs(s); err != nil {
+		return nil, err
+	}
 	s.routes()
 	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(4096), gzhttp.ContentTypes([]string{"application/json", "application/geo+json", "text/csv", "text/html", "text/javascript", "text/css"}))
 	if err != nil {
@@ -82,8 +102,9 @@ func newServer(c Config) (*Server, error) {
 	return s, nil
 }
 
-// handle answers a pattern, and the same pattern with a slash at its end.
+// handle answers a pattern.
 func (s *Server) handle(pattern string, h handler) {
+	s.patterns = append(s.patterns, pattern)
 	s.mux.Handle(pattern, s.serveHandler(h))
 }
 
@@ -93,6 +114,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Close ends what the server does in the background and waits for it.
 func (s *Server) Close() error {
 	s.downloads.cancel()
+	s.jobs.close()
+	if err := errors.Join(s.stores.close(), s.slides.close()); err != nil {
+		return fmt.Errorf("serve: close: %w", err)
+	}
 	return nil
 }
 
@@ -133,6 +158,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, ready func(string)) 
 	}
 	s.log.Info("shutting down")
 	s.downloads.cancel()
+	s.jobs.stop() // its tiles stay; the next server goes on
 	end, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	err := h.Shutdown(end)
