@@ -11,7 +11,7 @@ import (
 var openAPI []byte
 
 // routes adds all routes to the server.
-func (s *Server) routes() {
+func (s *Server) routes() error {
 	s.samapiRoutes()
 	s.slideRoutes()
 	s.segmentRoutes()
@@ -25,4 +25,5 @@ func (s *Server) routes() {
 	s.handle("/v1/", func(http.ResponseWriter, *http.Request) error {
 		return refuse(http.StatusNotFound, "no such route; GET /v1/openapi.json describes those there are")
 	})
+	return s.webRoutes()
 }

@@ -93,7 +93,9 @@ func newServer(c Config) (*Server, error) {
 	if s.jobs, err = newJobs(s); err != nil {
 		return nil, err
 	}
-	s.routes()
+	if err := s.routes(); err != nil {
+		return nil, err
+	}
 	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(4096), gzhttp.ContentTypes([]string{"application/json", "application/geo+json", "text/csv", "text/html", "text/javascript", "text/css"}))
 	if err != nil {
 		return nil, err

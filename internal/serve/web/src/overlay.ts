@@ -1,0 +1,117 @@
+import { css } from "./classes";
+import type { Obj, Objects } from "./objects";
+import { ringsOf } from "./objects";
+import type { Draft } from "./draft";
+
+// View is how slide pixels lie on the screen: screen = off + scale * slide.
+export interface View { x: number; y: number; scale: number; w: number; h: number }
+
+export interface Scene {
+  objects: Objects;
+  selected: Set<string>;
+  draft: Draft | null;
+  hidden: boolean;
+  rect: [number, number, number, number] | null; // being drawn, slide pixels
+  brush: { points: [number, number][]; radius: number; erase: boolean } | null;
+}
+
+// mostDrawn bounds the objects of one frame. Farther out, where objects are
+// specks, every second, third... is left out.
+const mostDrawn = 12000;
+
+// paint draws a frame and returns how many objects it left out.
+export function paint(c: CanvasRenderingContext2D, ratio: number, v: View, s: Scene): number {
+  c.setTransform(1, 0, 0, 1, 0, 0);
+  c.clearRect(0, 0, c.canvas.width, c.canvas.height);
+  c.setTransform(ratio, 0, 0, ratio, 0, 0);
+  let left = 0;
+  if (!s.hidden) left = paintObjects(c, v, s);
+  if (s.draft) paintDraft(c, v, s.draft);
+  const X = (x: number) => v.x + v.scale * x, Y = (y: number) => v.y + v.scale * y;
+  if (s.rect) {
+    const [x0, y0, x1, y1] = s.rect;
+    c.strokeStyle = "#2563eb"; c.lineWidth = 1.5; c.setLineDash([6, 4]);
+    c.strokeRect(X(x0), Y(y0), (x1 - x0) * v.scale, (y1 - y0) * v.scale);
+    c.setLineDash([]);
+  }
+  if (s.brush && s.brush.points.length > 0) {
+    c.strokeStyle = s.brush.erase ? "rgba(200,30,30,.45)" : "rgba(37,99,235,.45)";
+    c.lineCap = c.lineJoin = "round";
+    c.lineWidth = Math.max(1, 2 * s.brush.radius * v.scale);
+    c.beginPath();
+    const [first, ...rest] = s.brush.points;
+    c.moveTo(X(first[0]), Y(first[1]));
+    c.lineTo(X(first[0]), Y(first[1]));
+    for (const [x, y] of rest) c.lineTo(X(x), Y(y));
+    c.stroke();
+  }
+  return left;
+}
+
+function trace(c: CanvasRenderingContext2D | Path2D, v: View, rings: Float64Array[]) {
+  for (const r of rings) {
+    c.moveTo(v.x + v.scale * r[0], v.y + v.scale * r[1]);
+    for (let i = 2; i < r.length; i += 2) c.lineTo(v.x + v.scale * r[i], v.y + v.scale * r[i + 1]);
+    c.closePath();
+  }
+}
+
+function paintObjects(c: CanvasRenderingContext2D, v: View, s: Scene): number {
+  const seen = s.objects.within(-v.x / v.scale, -v.y / v.scale, (v.w - v.x) / v.scale, (v.h - v.y) / v.scale);
+  const every = Math.ceil(seen.length / mostDrawn);
+  const batches = new Map<string, { color: [number, number, number]; path: Path2D }>();
+  const specks: Obj[] = [];
+  let drawn = 0;
+  for (let i = 0; i < seen.length; i += every) {
+    const o = seen[i];
+    drawn++;
+    if ((o.box[2] - o.box[0]) * v.scale < 4 && (o.box[3] - o.box[1]) * v.scale < 4) { specks.push(o); continue; }
+    const key = o.color.join();
+    let b = batches.get(key);
+    if (!b) batches.set(key, (b = { color: o.color, path: new Path2D() }));
+    trace(b.path, v, o.rings);
+  }
+  for (const { color, path } of batches.values()) {
+    c.fillStyle = css(color, 0.18);
+    c.fill(path, "evenodd");
+    c.strokeStyle = css(color);
+    c.lineWidth = 1.6;
+    c.stroke(path);
+  }
+  let last = "";
+  for (const o of specks) {
+    const k = css(o.color);
+    if (k !== last) c.fillStyle = last = k;
+    c.fillRect(v.x + (v.scale * (o.box[0] + o.box[2])) / 2 - 1, v.y + (v.scale * (o.box[1] + o.box[3])) / 2 - 1, 2, 2);
+  }
+  for (const id of s.selected) {
+    const o = s.objects.get(id);
+    if (!o) continue;
+    c.beginPath();
+    trace(c, v, o.rings);
+    c.strokeStyle = "#ffd400"; c.lineWidth = 3; c.stroke();
+  }
+  return seen.length - drawn;
+}
+
+function paintDraft(c: CanvasRenderingContext2D, v: View, d: Draft) {
+  const f = d.shown();
+  if (f) {
+    c.beginPath();
+    trace(c, v, ringsOf(f.geometry));
+    c.fillStyle = "rgba(0,200,90,.22)"; c.fill("evenodd");
+    c.strokeStyle = "#00a94b"; c.lineWidth = 2; c.stroke();
+  }
+  if (d.box) {
+    const [x0, y0, x1, y1] = d.box;
+    c.strokeStyle = "#00a94b"; c.lineWidth = 1; c.setLineDash([5, 4]);
+    c.strokeRect(v.x + v.scale * x0, v.y + v.scale * y0, v.scale * (x1 - x0), v.scale * (y1 - y0));
+    c.setLineDash([]);
+  }
+  for (const p of d.points) {
+    c.beginPath();
+    c.arc(v.x + v.scale * p.x, v.y + v.scale * p.y, 5, 0, 2 * Math.PI);
+    c.fillStyle = p.label ? "#00c85a" : "#e02020"; c.fill();
+    c.strokeStyle = "#fff"; c.lineWidth = 1.5; c.stroke();
+  }
+}
