@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/draw"
+	"math"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -19,6 +22,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/paulmach/orb"
+	"github.com/paulmach/orb/geojson"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -260,4 +265,57 @@ func TestViewer(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, u.Host == home.Host || u.Scheme == "data" || u.Scheme == "blob" || strings.HasPrefix(r, "about:"), "leaves the machine: %s", r)
 	}
+}
+
+// TestManyObjects opens a slide with 100,000 objects, moves about in it, and
+// measures how long the frames take to draw.
+func TestManyObjects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a hundred thousand objects")
+	}
+	side := 1 << 15
+	slide, err := sam.NewSlide(blank{side}, bundled.MPP)
+	require.NoError(t, err)
+	s := newServer(t, serve.Config{Demo: slide, Annotations: t.TempDir()})
+	c := newClient(t, s)
+	var fs []*geojson.Feature
+	for i := range 100_000 {
+		x, y := float64(i%317)*100, float64(i/317)*100
+		ring := orb.Ring{}
+		for k := range 24 {
+			a := 2 * math.Pi * float64(k) / 24
+			ring = append(ring, orb.Point{x + 50 + 20*math.Cos(a), y + 50 + 20*math.Sin(a)})
+		}
+		fs = append(fs, feature(orb.Polygon{append(ring, ring[0])}, []string{"Tumor", "Stroma", "Immune cells"}[i%3]))
+	}
+	live := httptest.NewServer(s)
+	defer live.Close()
+	var e struct{ Revision int64 }
+	require.NoError(t, ask(live.URL+c.slide+"/annotations", map[string]any{"add": fs}, &e))
+	b := openBrowser(t, live.URL+"/")
+	b.wait(settled + ` && slidesam.scene.objects.size === 100000`)
+	b.evaluate(`window.worst = 0, (function watch() { worst = Math.max(worst, slidesam.frame); requestAnimationFrame(watch); })()`)
+	for _, zoom := range []float64{1, 2, 4, 8, 16, 32, 64, 1} {
+		b.evaluate(fmt.Sprintf(`slidesam.viewer.viewport.zoomTo(%g * slidesam.viewer.viewport.getHomeZoom())`, zoom))
+		time.Sleep(600 * time.Millisecond)
+	}
+	b.shot("8-many")
+	t.Logf("the worst frame took %.1f ms to draw", b.number(`worst`))
+	assert.Less(t, b.number(`worst`), 100.0, "40 ms on two cores that ten others share, without a GPU")
+}
+
+// blank is a slide without anything on it.
+type blank struct{ side int }
+
+func (b blank) Levels() []sam.SlideLevel {
+	var out []sam.SlideLevel
+	for d := 1; b.side/d >= 256; d *= 2 {
+		out = append(out, sam.SlideLevel{W: b.side / d, H: b.side / d, TileW: 256, TileH: 256, Downsample: float64(d)})
+	}
+	return out
+}
+
+func (b blank) ReadRegion(_ context.Context, _ int, _ image.Point, dst *image.RGBA) error {
+	draw.Draw(dst, dst.Rect, image.White, image.Point{}, draw.Src)
+	return nil
 }

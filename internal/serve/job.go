@@ -1,8 +1,11 @@
 package serve
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"io"
 	"io/fs"
@@ -56,6 +59,8 @@ type job struct {
 	Reason  string    `json:"reason,omitempty"`
 	// Revision is that of the annotations with the job's objects, 0 before.
 	Revision int64 `json:"revision,omitempty"`
+
+	found []json.RawMessage // features so far, before seams are merged
 }
 
 // check returns a refusal for a body that means nothing on a slide.
@@ -112,13 +117,73 @@ func (b *jobBody) options(slide *sam.Slide, bundled bool) sam.SegmentOptions {
 			o.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
 		}
 	}
-	mpp := o.MPP
-	if mpp == 0 {
-		mpp = 0.5 // as FindNuclei assumes
-	}
+	mpp := cmp.Or(o.MPP, 0.5) // as FindNuclei assumes
 	o.MinArea = int(leastNucleus / (mpp * mpp))
 	e.MinMaskRegionArea = o.MinArea
 	return o
+}
+
+// finder searches tiles as Model.SegmentSlide does, but lets clicks go first
+// and shows what each tile has.
+func (q *jobs) finder(id string, m *sam.Model, o sam.SegmentOptions, own float64) sam.SlideFinder {
+	e := o.Everything
+	return sam.SlideFinder{
+		Name: fmt.Sprintf("%s %v %v %v %v %v %v", fingerprint(m), e.PredIoUThresh, e.StabilityScoreThresh, e.Local, e.SingleMask, e.BoxNMSThresh, e.MinMaskRegionArea),
+		Find: func(ctx context.Context, img *image.RGBA, t sam.SlideTile) ([]sam.Region, error) {
+			if len(t.Prompts) == 0 {
+				return nil, nil
+			}
+			leave, err := q.s.encode.enter(ctx, 1)
+			if err != nil {
+				return nil, err
+			}
+			embedding, err := m.Embed(ctx, img)
+			leave()
+			if err != nil {
+				return nil, err
+			}
+			e := e
+			e.Prompts = t.Prompts
+			regions, err := m.EverythingIn(ctx, embedding, e)
+			if err == nil {
+				q.show(id, regions, t, o, own)
+			}
+			return regions, err
+		},
+	}
+}
+
+// maxShown bounds the objects that a job shows before it is done.
+const maxShown = 100_000
+
+// show keeps what a tile has for those who follow the job.
+func (q *jobs) show(id string, regions []sam.Region, t sam.SlideTile, o sam.SegmentOptions, own float64) {
+	scale := 1.0
+	if own > 0 && t.MPP > 0 {
+		scale = t.MPP / own
+	}
+	var fs []json.RawMessage
+	for _, r := range regions {
+		if r.Mask.Area() < o.MinArea {
+			continue
+		}
+		g := r.Mask.Geometry(sam.Frame{OffsetX: float64(t.Window.Min.X) * scale, OffsetY: float64(t.Window.Min.Y) * scale, Scale: scale})
+		if g == nil {
+			continue
+		}
+		f := newFeature(g)
+		if o.Class != "" {
+			f.Properties["classification"] = map[string]string{"name": o.Class}
+		}
+		if b, err := json.Marshal(f); err == nil {
+			fs = append(fs, b)
+		}
+	}
+	q.update(id, func(j *job) {
+		if len(j.found) < maxShown {
+			j.found = append(j.found, fs...)
+		}
+	})
 }
 
 const jobFile = "job.json"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -258,7 +259,12 @@ func (q *jobs) do(ctx context.Context, id string) error {
 		q.update(id, func(j *job) { j.Done, j.Total, j.Objects, j.Left = p.Done, p.Total, p.Objects, p.Left.Seconds() })
 	}
 	dir := filepath.Join(q.folder(id), "run")
-	res, err := q.s.models.own.SegmentSlide(ctx, slide, dir, opts)
+	m := q.s.models.own
+	own, _ := slide.MPP()
+	opts.Tile = m.Config().Encoder.ImageSize
+	find := q.finder(id, m, opts, own)
+	opts.Everything = sam.EverythingOptions{} // the finder's; a grid has the default's points
+	res, err := sam.SegmentSlide(ctx, slide, dir, find, opts)
 	if err != nil {
 		return err
 	}
@@ -275,7 +281,7 @@ func (q *jobs) do(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	q.update(id, func(j *job) { j.Revision = a.Revision })
+	q.update(id, func(j *job) { j.Revision, j.found = a.Revision, nil })
 	return nil
 }
 
@@ -329,7 +335,7 @@ func (s *Server) jobRoutes() {
 }
 
 // followJob sends the job as a server-sent event at each change, until it is
-// over.
+// over, and what it found as events of the type objects.
 func (s *Server) followJob(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("job")
 	if _, _, err := s.jobs.get(id); err != nil {
@@ -340,10 +346,17 @@ func (s *Server) followJob(w http.ResponseWriter, r *http.Request) error {
 	rc := http.NewResponseController(w)
 	beat := time.NewTicker(15 * time.Second)
 	defer beat.Stop()
+	sent := 0
 	for {
 		j, changed, err := s.jobs.get(id)
 		if err != nil {
 			return nil // it is gone, and so is the stream
+		}
+		if n := len(j.found); n > sent {
+			if err := sendObjects(w, j.found[sent:]); err != nil {
+				return nil
+			}
+			sent = n
 		}
 		b, err := json.Marshal(j)
 		if err != nil {
@@ -367,4 +380,18 @@ func (s *Server) followJob(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
+}
+
+// sendObjects sends features, in events of bounded length.
+func sendObjects(w io.Writer, fs []json.RawMessage) error {
+	for part := range slices.Chunk(fs, 500) {
+		b, err := json.Marshal(part)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "event: objects\ndata: %s\n\n", b); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -296,7 +296,8 @@ func feature(g orb.Geometry, class string) *geojson.Feature {
 // TestAnnotationsLast edits, undoes, restarts, and lets QuPath write.
 func TestAnnotationsLast(t *testing.T) {
 	dir := t.TempDir()
-	c := newClient(t, newServer(t, serve.Config{Demo: demo(), Annotations: dir}))
+	first := newServer(t, serve.Config{Demo: demo(), Annotations: dir})
+	c := newClient(t, first)
 	var one, two, e edit
 	c.post(c.slide+"/annotations", map[string]any{"add": []any{feature(square(1, 1, 10), "Tumor")}}, &one)
 	require.Len(t, one.Added, 1)
@@ -308,6 +309,8 @@ func TestAnnotationsLast(t *testing.T) {
 	c.post(c.slide+"/annotations/undo", nil, &e)
 	assert.Equal(t, one.Added[0].ID, e.Added[0].ID)
 	assert.Len(t, c.annotations().Features, 2)
+
+	require.NoError(t, first.Close())
 
 	// A server that starts later: the same, and still undone.
 	again := newServer(t, serve.Config{Demo: demo(), Annotations: dir})
@@ -379,11 +382,20 @@ func TestNucleiInARectangle(t *testing.T) {
 	defer resp.Body.Close()
 	assert.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
 	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+	streamed, objects := 0, false
+	for lines.Buffer(nil, 1<<20); lines.Scan(); {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		switch {
+		case ok && objects:
+			var fs []*geojson.Feature
+			require.NoError(t, json.Unmarshal([]byte(data), &fs))
+			streamed += len(fs)
+		case ok:
 			require.NoError(t, json.Unmarshal([]byte(data), &j))
 		}
+		objects = lines.Text() == "event: objects"
 	}
+	assert.GreaterOrEqual(t, streamed, j.Objects, "objects come as tiles finish")
 	require.Equal(t, "done", j.State, j.Reason)
 	assert.Greater(t, j.Objects, 5)
 	fs := c.annotations().Features

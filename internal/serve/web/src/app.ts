@@ -1,6 +1,7 @@
 import * as api from "./api";
 import { classes } from "./classes";
 import { Draft, type Click } from "./draft";
+import { Layer } from "./layer";
 import { Objects } from "./objects";
 import { paint, type Scene, type View } from "./overlay";
 
@@ -19,7 +20,7 @@ export class App {
   busy = 0;
   leftOut = 0;
   frame = 0; // milliseconds that the last frame took
-  readonly scene: Scene = { objects: new Objects(), selected: new Set(), draft: null, hidden: false, rect: null, brush: null };
+  readonly scene: Scene = { objects: new Objects(), preview: new Objects(), layers: [], selected: new Set(), draft: null, hidden: false, rect: null, brush: null };
   readonly viewer: OpenSeadragon.Viewer;
   onChange: () => void = () => {};
   private readonly canvas: HTMLCanvasElement;
@@ -32,6 +33,7 @@ export class App {
 
   constructor(element: HTMLElement, canvas: HTMLCanvasElement, private readonly say: (text: string, bad?: boolean) => void) {
     this.canvas = canvas;
+    this.scene.layers = [[new Layer(), this.scene.objects], [new Layer(), this.scene.preview]];
     this.pen = canvas.getContext("2d")!;
     // OpenSeadragon would put a style into the page, which the page's policy
     // forbids, unless it finds its mark: an element that does nothing has it.
@@ -101,9 +103,11 @@ export class App {
     requestAnimationFrame(() => {
       this.drawing = false;
       const begun = performance.now();
-      const left = paint(this.pen, window.devicePixelRatio || 1, this.view(), this.scene);
+      const more = paint(this.pen, window.devicePixelRatio || 1, this.view(), this.scene);
       this.frame = performance.now() - begun;
+      const left = this.scene.layers[0][0].leftOut;
       if (left !== this.leftOut) { this.leftOut = left; this.onChange(); }
+      if (more) this.draw();
       this.drawScale();
     });
   }
@@ -128,6 +132,7 @@ export class App {
     this.scene.draft = null;
     this.scene.selected.clear();
     this.scene.objects.clear();
+    this.scene.preview.clear();
     this.viewer.open({ tileSource: {
       width: s.width, height: s.height, tileSize: s.tileSize, tileOverlap: s.overlap, minLevel: 0, maxLevel: s.maxLevel,
       getTileUrl: (level: number, x: number, y: number) => `v1/slides/${s.id}/slide_files/${level}/${x}_${y}.jpeg?v=${s.digest}`,
@@ -328,7 +333,16 @@ export class App {
     if (this.followed.has(j.id) || j.state === "done" || j.state === "failed" || j.state === "cancelled") return;
     this.followed.add(j.id);
     const events = new EventSource(`v1/jobs/${j.id}/events`);
-    const end = () => { events.close(); this.followed.delete(j.id); };
+    const end = () => { events.close(); this.followed.delete(j.id); this.scene.preview.change([], found); };
+    // What tiles have, until the seams between them are merged.
+    const found: string[] = [];
+    events.addEventListener("objects", (m) => {
+      if (this.slide?.id !== j.slide) return;
+      const fs: api.Feature[] = JSON.parse((m as MessageEvent<string>).data);
+      for (const f of fs) found.push(f.id!);
+      this.scene.preview.change(fs, []);
+      this.changed();
+    });
     events.onmessage = (m) => {
       const now: api.Job = JSON.parse(m.data);
       this.jobs = this.jobs.map((k) => (k.id === now.id ? now : k));

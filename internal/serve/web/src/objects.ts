@@ -55,6 +55,7 @@ export function inside(o: Obj, x: number, y: number): boolean {
 // Objects are all annotations of a slide, with an index of where they lie. What
 // came since the index was built is looked at one by one.
 export class Objects {
+  version = 0; // of the content
   private byID = new Map<string, Obj>();
   private indexed: Obj[] = [];
   private index: Flatbush | null = null;
@@ -64,9 +65,10 @@ export class Objects {
   get(id: string) { return this.byID.get(id); }
   all() { return this.byID.values(); }
 
-  clear() { this.byID.clear(); this.indexed = []; this.index = null; this.recent = []; }
+  clear() { this.version++; this.byID.clear(); this.indexed = []; this.index = null; this.recent = []; }
 
   change(add: Feature[], remove: string[]) {
+    this.version++;
     for (const id of remove) this.byID.delete(id);
     for (const f of add) {
       const o = objOf(f);

@@ -1,5 +1,5 @@
-import { css } from "./classes";
-import type { Obj, Objects } from "./objects";
+import { trace, type Layer } from "./layer";
+import type { Objects } from "./objects";
 import { ringsOf } from "./objects";
 import type { Draft } from "./draft";
 
@@ -8,6 +8,8 @@ export interface View { x: number; y: number; scale: number; w: number; h: numbe
 
 export interface Scene {
   objects: Objects;
+  preview: Objects; // of searches that are not done
+  layers: [Layer, Objects][]; // what is drawn
   selected: Set<string>;
   draft: Draft | null;
   hidden: boolean;
@@ -15,17 +17,14 @@ export interface Scene {
   brush: { points: [number, number][]; radius: number; erase: boolean } | null;
 }
 
-// mostDrawn bounds the objects of one frame. Farther out, where objects are
-// specks, every second, third... is left out.
-const mostDrawn = 12000;
-
-// paint draws a frame and returns how many objects it left out.
-export function paint(c: CanvasRenderingContext2D, ratio: number, v: View, s: Scene): number {
+// paint draws a frame and returns whether there is more to draw.
+export function paint(c: CanvasRenderingContext2D, ratio: number, v: View, s: Scene): boolean {
   c.setTransform(1, 0, 0, 1, 0, 0);
   c.clearRect(0, 0, c.canvas.width, c.canvas.height);
   c.setTransform(ratio, 0, 0, ratio, 0, 0);
-  let left = 0;
-  if (!s.hidden) left = paintObjects(c, v, s);
+  let more = false;
+  if (!s.hidden) for (const [layer, objects] of s.layers) more = layer.draw(c, ratio, v, objects) || more;
+  paintSelected(c, v, s);
   if (s.draft) paintDraft(c, v, s.draft);
   const X = (x: number) => v.x + v.scale * x, Y = (y: number) => v.y + v.scale * y;
   if (s.rect) {
@@ -45,45 +44,10 @@ export function paint(c: CanvasRenderingContext2D, ratio: number, v: View, s: Sc
     for (const [x, y] of rest) c.lineTo(X(x), Y(y));
     c.stroke();
   }
-  return left;
+  return more;
 }
 
-function trace(c: CanvasRenderingContext2D | Path2D, v: View, rings: Float64Array[]) {
-  for (const r of rings) {
-    c.moveTo(v.x + v.scale * r[0], v.y + v.scale * r[1]);
-    for (let i = 2; i < r.length; i += 2) c.lineTo(v.x + v.scale * r[i], v.y + v.scale * r[i + 1]);
-    c.closePath();
-  }
-}
-
-function paintObjects(c: CanvasRenderingContext2D, v: View, s: Scene): number {
-  const seen = s.objects.within(-v.x / v.scale, -v.y / v.scale, (v.w - v.x) / v.scale, (v.h - v.y) / v.scale);
-  const every = Math.ceil(seen.length / mostDrawn);
-  const batches = new Map<string, { color: [number, number, number]; path: Path2D }>();
-  const specks: Obj[] = [];
-  let drawn = 0;
-  for (let i = 0; i < seen.length; i += every) {
-    const o = seen[i];
-    drawn++;
-    if ((o.box[2] - o.box[0]) * v.scale < 4 && (o.box[3] - o.box[1]) * v.scale < 4) { specks.push(o); continue; }
-    const key = o.color.join();
-    let b = batches.get(key);
-    if (!b) batches.set(key, (b = { color: o.color, path: new Path2D() }));
-    trace(b.path, v, o.rings);
-  }
-  for (const { color, path } of batches.values()) {
-    c.fillStyle = css(color, 0.18);
-    c.fill(path, "evenodd");
-    c.strokeStyle = css(color);
-    c.lineWidth = 1.6;
-    c.stroke(path);
-  }
-  let last = "";
-  for (const o of specks) {
-    const k = css(o.color);
-    if (k !== last) c.fillStyle = last = k;
-    c.fillRect(v.x + (v.scale * (o.box[0] + o.box[2])) / 2 - 1, v.y + (v.scale * (o.box[1] + o.box[3])) / 2 - 1, 2, 2);
-  }
+function paintSelected(c: CanvasRenderingContext2D, v: View, s: Scene) {
   for (const id of s.selected) {
     const o = s.objects.get(id);
     if (!o) continue;
@@ -91,7 +55,6 @@ function paintObjects(c: CanvasRenderingContext2D, v: View, s: Scene): number {
     trace(c, v, o.rings);
     c.strokeStyle = "#ffd400"; c.lineWidth = 3; c.stroke();
   }
-  return seen.length - drawn;
 }
 
 function paintDraft(c: CanvasRenderingContext2D, v: View, d: Draft) {
