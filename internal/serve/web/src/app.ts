@@ -46,7 +46,10 @@ export class App {
     } as OpenSeadragon.Options);
     this.viewer.addHandler("update-viewport", () => this.draw());
     this.viewer.addHandler("animation", () => this.draw());
-    this.viewer.addHandler("open", () => { this.draw(); this.lookAhead(); });
+    this.viewer.addHandler("open", () => {
+      this.viewer.forceResize(); // the page may have been laid out since
+      requestAnimationFrame(() => { this.viewer.viewport.goHome(true); this.draw(); this.lookAhead(); });
+    });
     this.viewer.addHandler("animation-finish", () => this.lookAhead());
     this.viewer.addHandler("canvas-click", (e) => {
       if (this.tool === "move" && e.quick) this.select(this.toSlide(e.position.x, e.position.y), false);

@@ -91,7 +91,7 @@ export function panel(app: App) {
       ...(shown ? [el("h2", {}, "This outline"), el("div", { id: "candidate" }, `candidate ${app.scene.draft!.chosen + 1} of ${app.scene.draft!.answer!.candidates.length}${quality !== undefined ? `, predicted IoU ${quality.toFixed(2)}` : ""}`)] : []),
       el("h2", {}, "Classes"), el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "class"), el("th", {}, "count"), el("th", {}, "area"))), el("tbody", {}, ...rows)),
       el("div", { className: "muted", id: "count" }, `${app.scene.objects.size} objects${app.scene.selected.size ? `, ${app.scene.selected.size} selected` : ""}${app.leftOut ? `; ${app.leftOut} not drawn at this zoom` : ""}`),
-      el("h2", {}, "Save"), el("div", { className: "muted" }, "Every change is saved beside the slide."),
+      el("h2", {}, "Save"), el("div", { className: "muted" }, "Every change is saved at once."),
       el("div", { className: "row" }, save("", "GeoJSON", "?download=true"), save(".csv", "CSV", "")),
       ...(jobs.length ? [el("h2", {}, "Searches"), ...jobs] : []),
       ...(more.length ? [el("h2", {}, "Other pictures"), el("div", { className: "row" }, ...more)] : []),
