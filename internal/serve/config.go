@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/slidesam/sam"
 )
@@ -61,6 +62,9 @@ type Config struct {
 	MaxJobs     int   // jobs that are not done, 16
 	MaxDownload int64 // of a checkpoint, 8 GiB
 
+	// Slow is how long a client may take to send a request; 0 means a minute.
+	Slow time.Duration
+
 	// Log is told what happened; nil: nothing. Names of slides are left out
 	// unless LogNames is set: they often hold those of patients.
 	Log      *slog.Logger
@@ -91,6 +95,7 @@ func (c *Config) fill() error {
 	c.MaxPrompts = cmp.Or(c.MaxPrompts, 1024)
 	c.MaxWaiting = cmp.Or(c.MaxWaiting, 64)
 	c.MaxJobs = cmp.Or(c.MaxJobs, 16)
+	c.Slow = cmp.Or(c.Slow, time.Minute)
 	c.MaxDownload = cmp.Or(c.MaxDownload, 8<<30)
 	if c.WeightHosts == nil {
 		c.WeightHosts = DefaultWeightHosts

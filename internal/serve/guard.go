@@ -10,12 +10,8 @@ import (
 	"time"
 )
 
-const (
-	// bodyTime is how long a client may take to send its request, writeTime
-	// to take in any part of an answer.
-	bodyTime  = 60 * time.Second
-	writeTime = 30 * time.Second
-)
+// writeTime is how long a client may take to take in any part of an answer.
+const writeTime = 30 * time.Second
 
 // guard lets through only requests that may come in, and bounds them.
 func (s *Server) guard(next http.Handler) http.Handler {
@@ -47,7 +43,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		q.URL = &u
 		rc := http.NewResponseController(w)
 		if r.ContentLength != 0 {
-			_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // a recorder in tests has none
+			_ = rc.SetReadDeadline(time.Now().Add(s.c.Slow)) // a recorder in tests has none
 			q.Body = &patientBody{http.MaxBytesReader(w, r.Body, s.c.MaxBody), rc}
 		}
 		inner.ServeHTTP(&slowWriter{w, rc}, q)
@@ -98,7 +94,7 @@ func (s *Server) admit(r *http.Request) (path string, ok bool) {
 	return path, subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// patientBody is a body that must come within bodyTime; the handler that reads
+// patientBody is a body that must come in time; the handler that reads
 // it to its end has all the time it needs.
 type patientBody struct {
 	io.ReadCloser
