@@ -22,6 +22,7 @@ func (s *Server) annotationRoutes() {
 	s.handle("POST /v1/slides/{id}/annotations", s.withStore(s.editAnnotations))
 	s.handle("POST /v1/slides/{id}/annotations/undo", s.withStore(stepAnnotations((*store).back)))
 	s.handle("POST /v1/slides/{id}/annotations/redo", s.withStore(stepAnnotations((*store).forth)))
+	s.handle("POST /v1/slides/{id}/compare", s.withStore(s.compare))
 	s.handle("POST /v1/geometry", s.changeGeometry)
 }
 

@@ -237,6 +237,12 @@ func TestViewer(t *testing.T) {
 	b.shot("6-nuclei")
 	have := b.number(`slidesam.scene.objects.size`)
 
+	// Compared with the truth of the picture, and the truth hidden again.
+	b.evaluate(`slidesam.compare(new Blob([JSON.stringify([...slidesam.scene.objects.all()].slice(0, 5).map((o) => o.feature))]))`)
+	b.wait(settled + ` && slidesam.comparison?.worst && document.getElementById("comparison")`)
+	b.shot("9-compared")
+	b.evaluate(`slidesam.endComparison()`)
+
 	// It is on the disk, as QuPath opens it, and there after a reload.
 	b.do(chromedp.Reload())
 	b.wait(settled + fmt.Sprintf(` && slidesam.scene.objects.size === %g && slidesam.viewer.world.getItemAt(0)?.getFullyLoaded()`, have))

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/paulmach/orb"
 	"github.com/paulmach/orb/geojson"
-	"github.com/paulmach/orb/planar"
 
 	"github.com/slidesam/sam"
 )
@@ -206,6 +205,3 @@ func pairs(coordinates []byte) bool {
 	}
 	return true
 }
-
-// area is in pixels of level 0.
-func (a *annotation) area() float64 { return math.Abs(planar.Area(a.geometry)) }

@@ -483,6 +483,41 @@ func TestSlidesOfAFolder(t *testing.T) {
 	assert.Equal(t, "done", j.State, "of a slide of unknown pixel size: %s", j.Reason)
 }
 
+// TestCompare compares three squares with a truth of three others.
+func TestCompare(t *testing.T) {
+	c := newClient(t, newServer(t, serve.Config{Demo: demo(), Annotations: t.TempDir()}))
+	c.post(c.slide+"/annotations", map[string]any{"add": []any{feature(square(10, 10, 20), "a"), feature(square(100, 100, 20), "a"), feature(square(200, 10, 10), "a")}}, nil)
+	var a struct {
+		Dice, PQ, DQ, SQ, AJI float64
+		TP, FP, FN            int
+		Worst                 []struct {
+			Kind   string
+			IoU    float64
+			Wrong  float64
+			Bounds [4]int
+		}
+	}
+	// One alike, one half beside, one missing.
+	truth := []any{feature(square(10, 10, 20), "b"), feature(square(105, 100, 20), "b"), feature(square(300, 300, 30), "b")}
+	c.post(c.slide+"/compare", map[string]any{"truth": truth, "region": []int{0, 0, 400, 400}}, &a)
+	assert.Equal(t, []int{2, 1, 1}, []int{a.TP, a.FP, a.FN})
+	assert.InDelta(t, 2*(400+300)/float64(400+400+100+400+400+900), a.Dice, 1e-9)
+	assert.InDelta(t, (1+0.6)/2, a.SQ, 1e-9)
+	assert.InDelta(t, a.SQ*a.DQ, a.PQ, 1e-9)
+	require.Len(t, a.Worst, 3)
+	assert.Equal(t, "missed", a.Worst[0].Kind)
+	assert.Equal(t, [4]int{300, 300, 30, 30}, a.Worst[0].Bounds)
+	assert.Equal(t, "poor", a.Worst[1].Kind)
+	assert.Equal(t, 200.0, a.Worst[1].Wrong)
+	assert.InDelta(t, 0.6, a.Worst[1].IoU, 1e-9)
+	assert.Equal(t, "invented", a.Worst[2].Kind)
+	c.post(c.slide+"/compare", map[string]any{"truth": truth[:1]}, &a)
+	assert.Equal(t, 1.0, a.Dice, "around the truth")
+	c.post(c.slide+"/compare", map[string]any{"truth": []any{}}, &a)
+	assert.Equal(t, 422, c.do("POST", c.slide+"/compare", map[string]any{"truth": []any{1}}, nil))
+	assert.Equal(t, 422, c.do("POST", c.slide+"/compare", map[string]any{"truth": []any{feature(square(-100, -100, 20), "b")}}, nil))
+}
+
 func FuzzAnnotation(f *testing.F) {
 	s := newServer(f, serve.Config{Demo: demo(), Annotations: f.TempDir()})
 	c := newClient(f, s)

@@ -35,6 +35,11 @@ export interface Job {
   reason?: string; request: { kind: string; region: number[] | null };
 }
 
+export interface Comparison {
+  dice: number; pq: number; dq: number; sq: number; aji: number; tp: number; fp: number; fn: number; downsample: number;
+  worst: { kind: string; id: string; iou: number; wrong: number; bounds: [number, number, number, number] }[];
+}
+
 async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const init: RequestInit = { method, signal };
   if (body !== undefined) {
@@ -62,3 +67,4 @@ export const jobs = () => call<Job[]>("GET", "v1/jobs");
 export const startJob = (id: string, body: unknown) => call<Job>("POST", `v1/slides/${id}/jobs`, body);
 export const cancelJob = (job: string) => call<Job>("DELETE", `v1/jobs/${job}`);
 export const resumeJob = (job: string) => call<Job>("POST", `v1/jobs/${job}/resume`);
+export const compare = (id: string, truth: Feature[]) => call<Comparison>("POST", `v1/slides/${id}/compare`, { truth });

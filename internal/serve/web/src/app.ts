@@ -16,11 +16,12 @@ export class App {
   redo = 0;
   revision = 0;
   jobs: api.Job[] = [];
+  comparison: api.Comparison | null = null;
   brushRadius = 12; // screen pixels
   busy = 0;
   leftOut = 0;
   frame = 0; // milliseconds that the last frame took
-  readonly scene: Scene = { objects: new Objects(), preview: new Objects(), layers: [], selected: new Set(), draft: null, hidden: false, rect: null, brush: null };
+  readonly scene: Scene = { objects: new Objects(), preview: new Objects(), truth: new Objects(), layers: [], selected: new Set(), draft: null, hidden: false, rect: null, brush: null };
   readonly viewer: OpenSeadragon.Viewer;
   onChange: () => void = () => {};
   private readonly canvas: HTMLCanvasElement;
@@ -33,7 +34,7 @@ export class App {
 
   constructor(element: HTMLElement, canvas: HTMLCanvasElement, private readonly say: (text: string, bad?: boolean) => void) {
     this.canvas = canvas;
-    this.scene.layers = [[new Layer(), this.scene.objects], [new Layer(), this.scene.preview]];
+    this.scene.layers = [[new Layer(), this.scene.objects], [new Layer(), this.scene.preview], [new Layer(), this.scene.truth]];
     this.pen = canvas.getContext("2d")!;
     // OpenSeadragon would put a style into the page, which the page's policy
     // forbids, unless it finds its mark: an element that does nothing has it.
@@ -136,6 +137,8 @@ export class App {
     this.scene.selected.clear();
     this.scene.objects.clear();
     this.scene.preview.clear();
+    this.scene.truth.clear();
+    this.comparison = null;
     this.viewer.open({ tileSource: {
       width: s.width, height: s.height, tileSize: s.tileSize, tileOverlap: s.overlap, minLevel: 0, maxLevel: s.maxLevel,
       getTileUrl: (level: number, x: number, y: number) => `v1/slides/${s.id}/slide_files/${level}/${x}_${y}.jpeg?v=${s.digest}`,
@@ -366,4 +369,33 @@ export class App {
   }
 
   private replaceJob(j: api.Job) { this.jobs = this.jobs.map((k) => (k.id === j.id ? j : k)); }
+
+  // ---- truth
+
+  // compare shows the outlines of a GeoJSON file beside the annotations, and
+  // how well they fit.
+  compare(file: Blob) {
+    const s = this.slide;
+    if (!s) return;
+    return this.run(async () => {
+      const content = JSON.parse(await file.text());
+      const features: api.Feature[] = Array.isArray(content) ? content : content.features ?? [content];
+      this.comparison = await api.compare(s.id, features);
+      const classification = { name: "Truth", color: [0, 150, 255] as [number, number, number] };
+      this.scene.truth.clear();
+      this.scene.truth.change(features.map((f, i) => ({ ...f, id: `truth ${i}`, properties: { classification } })), []);
+    });
+  }
+
+  endComparison() {
+    this.comparison = null;
+    this.scene.truth.clear();
+    this.changed();
+  }
+
+  // show brings a rectangle into view, with room around it.
+  show([x, y, w, h]: [number, number, number, number]) {
+    const item = this.viewer.world.getItemAt(0), room = Math.max(w, h, 40);
+    this.viewer.viewport.fitBounds(item.imageToViewportRectangle(x - room, y - room, w + 2 * room, h + 2 * room));
+  }
 }

@@ -9,6 +9,7 @@ export interface View { x: number; y: number; scale: number; w: number; h: numbe
 export interface Scene {
   objects: Objects;
   preview: Objects; // of searches that are not done
+  truth: Objects; // to compare with
   layers: [Layer, Objects][]; // what is drawn
   selected: Set<string>;
   draft: Draft | null;

@@ -84,6 +84,13 @@ export function panel(app: App) {
       const secret = name === "label" || name === "macro";
       return button(secret ? `Show ${name} (may name a patient)` : `Show ${name}`, "", () => window.open(`v1/slides/${s.id}/associated/${encodeURIComponent(name)}${secret ? "?reveal=true" : ""}`, "_blank", "noopener"));
     });
+    const file = el("input", { type: "file", accept: ".geojson,.json", hidden: true, onchange: () => { const f = file.files?.[0]; if (f) app.compare(f); } });
+    const c = app.comparison;
+    const compared = !c ? [] : [
+      el("div", { id: "comparison" }, `Dice ${c.dice.toFixed(3)}, PQ ${c.pq.toFixed(3)} (DQ ${c.dq.toFixed(3)}, SQ ${c.sq.toFixed(3)}), AJI ${c.aji.toFixed(3)}; ${c.tp} found, ${c.fn} missed, ${c.fp} invented`),
+      ...c.worst.slice(0, 12).map((f) => el("div", {}, button(f.kind === "poor" ? `IoU ${f.iou.toFixed(2)}` : f.kind, "", () => app.show(f.bounds)), ` ${areaText(f.wrong, s.mpp)} differ`)),
+      button("Hide truth", "", () => app.endComparison()),
+    ];
     const shown = app.scene.draft?.shown(), quality = shown?.properties?.measurements?.["Predicted IoU"];
     aside.replaceChildren(
       el("h2", {}, s.name),
@@ -93,6 +100,7 @@ export function panel(app: App) {
       el("div", { className: "muted", id: "count" }, `${app.scene.objects.size} objects${app.scene.selected.size ? `, ${app.scene.selected.size} selected` : ""}${app.leftOut ? `; ${app.leftOut} not drawn at this zoom` : ""}`),
       el("h2", {}, "Save"), el("div", { className: "muted" }, "Every change is saved at once."),
       el("div", { className: "row" }, save("", "GeoJSON", "?download=true"), save(".csv", "CSV", "")),
+      el("h2", {}, "Compare with truth"), file, el("div", { className: "row" }, button("GeoJSON file\u2026", "", () => file.click())), ...compared,
       ...(jobs.length ? [el("h2", {}, "Searches"), ...jobs] : []),
       ...(more.length ? [el("h2", {}, "Other pictures"), el("div", { className: "row" }, ...more)] : []),
     );
