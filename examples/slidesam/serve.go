@@ -87,12 +87,12 @@ func (v *server) config(args []string, stderr io.Writer) (serve.Config, error) {
 		}
 		c.Demo = demoSlide()
 	}
-	if v.Bundled() && !v.Mirror {
+	if v.Model.Bundled() && !v.Mirror {
 		return c, nil // the server's default
 	}
 	m, err := v.Load()
-	c.Model, c.ModelName = m, "bundled, mirrored"
-	if !v.Bundled() {
+	c.Model, c.Bundled, c.ModelName = m, v.Model.Bundled(), "bundled, mirrored"
+	if !v.Model.Bundled() {
 		c.ModelName = filepath.Base(v.Path)
 	}
 	return c, err

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -22,6 +23,7 @@ type compareBody struct {
 const (
 	maxCompareSide = 4096 // pixels of the pictures that are compared
 	maxWorst       = 50
+	maxPainted     = 1 << 30
 )
 
 // flaw is an object that the annotations lack, one that the truth lacks, or
@@ -88,7 +90,7 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request, o *openSlide, s
 	if err != nil {
 		return err
 	}
-	c, err := compareWithin(where, truth, all)
+	c, err := compareWithin(r.Context(), where, truth, all)
 	if err != nil {
 		return err
 	}
@@ -97,16 +99,16 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request, o *openSlide, s
 }
 
 // compareWithin draws both sides as pictures of instances and compares them.
-func compareWithin(where orb.Bound, truth, pred []*annotation) (*comparison, error) {
+func compareWithin(ctx context.Context, where orb.Bound, truth, pred []*annotation) (*comparison, error) {
 	down := 1.0
 	for max(where.Max[0]-where.Min[0], where.Max[1]-where.Min[1])/down > maxCompareSide {
 		down *= 2
 	}
-	t, err := drawLabels(where, down, truth)
+	t, err := drawLabels(ctx, where, down, truth)
 	if err != nil {
 		return nil, err
 	}
-	p, err := drawLabels(where, down, pred)
+	p, err := drawLabels(ctx, where, down, pred)
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +125,10 @@ func compareWithin(where orb.Bound, truth, pred []*annotation) (*comparison, err
 
 // drawLabels draws annotations, each as its index and one; a later one lies on
 // top.
-func drawLabels(where orb.Bound, down float64, as []*annotation) (eval.Labels, error) {
+func drawLabels(ctx context.Context, where orb.Bound, down float64, as []*annotation) (eval.Labels, error) {
 	size := sam.Size{H: max(1, int(math.Ceil((where.Max[1]-where.Min[1])/down))), W: max(1, int(math.Ceil((where.Max[0]-where.Min[0])/down)))}
 	l := eval.NewLabels(size)
+	painted := 0
 	for i, a := range as {
 		var g orb.MultiPolygon
 		switch shape := a.geometry.(type) {
@@ -145,9 +148,15 @@ func drawLabels(where orb.Bound, down float64, as []*annotation) (eval.Labels, e
 				}
 			}
 		}
+		if err := ctx.Err(); err != nil {
+			return l, err
+		}
 		m, err := sam.MaskFromPolygons(size, g)
 		if err != nil {
 			return l, err
+		}
+		if painted += m.Area(); painted > maxPainted {
+			return l, refuse(http.StatusUnprocessableEntity, "the objects lie on top of each other: they cover over %d pixels", maxPainted)
 		}
 		for r := range m.Runs() {
 			row := l.Pix[r.Y*size.W:]

@@ -31,6 +31,9 @@ type Config struct {
 	// Model is what the viewer uses and what /sam/ answers with when no
 	// checkpoint is asked for; nil means the bundled model.
 	Model *sam.Model
+	// Bundled says that Model is the bundled one, mirrored for instance: it is
+	// less sure of its masks than the thresholds of others expect.
+	Bundled bool
 	// ModelName is shown to people; empty means "bundled".
 	ModelName string
 	// Weights is a folder of checkpoints; empty: none but Model.

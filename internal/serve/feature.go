@@ -18,7 +18,7 @@ const (
 	// maxCoordinate is beyond the pixels of any slide.
 	maxCoordinate = 1e9
 	// maxVertices bounds one outline.
-	maxVertices = 1 << 20
+	maxVertices = 1 << 18
 )
 
 // annotation is a GeoJSON feature as it was written, whoever wrote it, and

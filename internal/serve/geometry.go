@@ -42,6 +42,11 @@ func (s *Server) changeGeometry(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	leaveDecode, err := s.decode.enter(r.Context(), 1) // a brush on a large outline is work
+	if err != nil {
+		return err
+	}
+	defer leaveDecode()
 	var out orb.Geometry
 	switch b.Op {
 	case "simplify":

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
+	"image"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -43,6 +44,7 @@ func TestHostileRequests(t *testing.T) {
 	require.NoError(t, os.Symlink(secret, filepath.Join(dir, "link.pth")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "text.pth"), []byte("no checkpoint"), 0o600))
 	open := newServer(t, serve.Config{Model: m, Weights: dir, MaxBody: 4 << 20, MaxPixels: 1 << 20, MaxPrompts: 8})
+	wide := newServer(t, serve.Config{Model: m})
 	closed := newServer(t, serve.Config{Model: m, Token: token, Addr: "0.0.0.0:0"})
 	img := encoded(t, field())
 	body := func(rest string) string { return `{"b64img":"` + img + `",` + rest + `}` }
@@ -91,6 +93,7 @@ func TestHostileRequests(t *testing.T) {
 		{"a million points a side", open, "POST", "/sam/automask/", body(`"points_per_side":1000000`), nil, 422},
 		{"many crops", open, "POST", "/sam/automask/", body(`"crop_n_layers":9`), nil, 422},
 		{"crops without points", open, "POST", "/sam/automask/", body(`"points_per_side":2,"crop_n_layers":2,"crop_n_points_downscale_factor":4`), nil, 422},
+		{"masks beyond memory", wide, "POST", "/sam/automask/", `{"b64img":"` + encoded(t, image.NewGray(image.Rect(0, 0, 8000, 8000))) + `","points_per_side":64,"pred_iou_thresh":-1}`, nil, 422},
 		{"an unknown output", open, "POST", "/sam/automask/", body(`"output_type":"x"`), nil, 422},
 		{"a list of an unknown type", open, "GET", "/sam/weights/?type=x", "", nil, 422},
 		{"weights out of the folder", open, "POST", "/sam/weights/", `{"type":"vit_b","name":"a","url":"file://` + secret + `"}`, nil, 403},

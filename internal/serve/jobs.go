@@ -341,6 +341,11 @@ func (s *Server) followJob(w http.ResponseWriter, r *http.Request) error {
 	if _, _, err := s.jobs.get(id); err != nil {
 		return err
 	}
+	leave, err := s.streams.enter(r.Context(), 1)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	rc := http.NewResponseController(w)

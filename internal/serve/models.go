@@ -69,8 +69,8 @@ type sighting struct {
 	kind  string // empty: no checkpoint
 }
 
-func newModels(c Config, bundled bool) (*models, error) {
-	m := &models{own: c.Model, ownName: c.ModelName, bundled: bundled, dir: c.Weights, seen: map[string]sighting{},
+func newModels(c Config) (*models, error) {
+	m := &models{own: c.Model, ownName: c.ModelName, bundled: c.Bundled, dir: c.Weights, seen: map[string]sighting{},
 		loaded: newShelf(c.ModelBytes, (*sam.Model).Bytes)}
 	if c.Weights == "" {
 		return m, nil

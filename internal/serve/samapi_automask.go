@@ -129,6 +129,9 @@ func (s *Server) samAutomask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := fits(o, img.Bounds()); err != nil {
+		return err
+	}
 	o.Local = s.localFor(m)
 	regions, err := s.everything(r.Context(), m, img, o, k)
 	if err != nil {
@@ -144,6 +147,26 @@ func (s *Server) samAutomask(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return writeFeatures(w, fs)
+}
+
+// maxMasks bounds the bytes of all masks of a search, were they as large as
+// the picture.
+const maxMasks = 4 << 30
+
+// fits returns a refusal for a search whose masks may not fit into memory.
+func fits(o sam.EverythingOptions, pic image.Rectangle) error {
+	masks, side := 0, o.PointsPerSide
+	for layer := range o.CropNLayers + 1 {
+		masks += side * side << (2 * layer)
+		side /= o.CropNPointsDownscaleFactor
+	}
+	if !o.SingleMask {
+		masks *= 3
+	}
+	if bytes := int64(pic.Dx()) * int64(pic.Dy()) / 8 * int64(masks); bytes > maxMasks {
+		return refuse(http.StatusUnprocessableEntity, "%d masks of a picture of %d x %d pixels are too much; ask for fewer points_per_side or send a smaller picture", masks, pic.Dx(), pic.Dy())
+	}
+	return nil
 }
 
 // everything finds all objects of a picture, one picture at a time.

@@ -40,8 +40,12 @@ type Server struct {
 	states     *shelf[*segmentState]
 	tiles      *shelf[[]byte]
 	render     *gate
+	streams    *gate        // of events
 	encoded    atomic.Int64 // pictures, so far
 }
+
+// maxStreams bounds the clients that follow jobs at once.
+const maxStreams = 64
 
 // bodyBytes bounds the requests that are in memory at once.
 const bodyBytes = 512 << 20
@@ -60,15 +64,14 @@ func newServer(c Config) (*Server, error) {
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
-	own := c.Model == nil
-	if own {
+	if c.Model == nil {
 		m, err := sam.Bundled()
 		if err != nil {
 			return nil, err
 		}
-		c.Model = m
+		c.Model, c.Bundled = m, true
 	}
-	ms, err := newModels(c, own)
+	ms, err := newModels(c)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +86,7 @@ func newServer(c Config) (*Server, error) {
 	s.downloads = newDownloads(c, ms)
 	s.states = newShelf(stateBytes, (*segmentState).bytes)
 	s.tiles = newShelf(tileBytes, func(b []byte) int64 { return int64(len(b)) })
+	s.streams = newGate("progress", maxStreams, 0)
 	s.render = newGate("the slide reader", int64(runtime.GOMAXPROCS(0)), 4*c.MaxWaiting)
 	if s.slides, err = newSlides(c); err != nil {
 		return nil, err
