@@ -31,8 +31,8 @@ type Config struct {
 	// Model is what the viewer uses and what /sam/ answers with when no
 	// checkpoint is asked for; nil means the bundled model.
 	Model *sam.Model
-	// Bundled says that Model is the bundled one, mirrored for instance: it is
-	// less sure of its masks than the thresholds of others expect.
+	// Bundled says that Model is the bundled one, mirrored for instance: its
+	// masks are cut to what their prompt is on.
 	Bundled bool
 	// ModelName is shown to people; empty means "bundled".
 	ModelName string

@@ -83,27 +83,18 @@ func (b *jobBody) check(size sam.Size) error {
 	return nil
 }
 
-// Of the bundled model, which is less sure than the one that the library's
-// thresholds are made for, and sees nuclei best at its own resolution.
-const (
-	bundledIoU       = 0.6
-	bundledStability = 0.4
-	bundledMPP       = 0.25
-)
-
 // leastNucleus is the area in square micrometres that no nucleus is below.
 const leastNucleus = 8
 
-// options are the body as sam wants them.
-func (b *jobBody) options(slide *sam.Slide, bundled bool) sam.SegmentOptions {
+// options are the body as sam wants them, for a model that sees best at the
+// resolution of d. Thresholds are the model's own.
+func (b *jobBody) options(slide *sam.Slide, d sam.Defaults, local bool) sam.SegmentOptions {
 	o := sam.SegmentOptions{Class: b.Class}
 	if r := b.Region; r != nil {
 		o.Region, o.AllTiles = image.Rect(r[0], r[1], r[0]+r[2], r[1]+r[3]), true
 	}
 	e := &o.Everything
-	if bundled {
-		e.PredIoUThresh, e.StabilityScoreThresh, e.Local = bundledIoU, bundledStability, true
-	}
+	e.Local = local
 	own, _ := slide.MPP()
 	if b.Kind == "everything" {
 		o.MPP = own * snapDown(b.Downsample)
@@ -112,10 +103,7 @@ func (b *jobBody) options(slide *sam.Slide, bundled bool) sam.SegmentOptions {
 	o.Find, o.FindName, o.Disjoint = sam.FindNuclei, "nuclei", true
 	e.SingleMask, e.BoxNMSThresh = true, 0.5
 	if own > 0 {
-		o.MPP = own
-		if bundled {
-			o.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
-		}
+		o.MPP = max(cmp.Or(d.MPP, own), own/2) // more than twice as fine shows nothing more
 	}
 	mpp := cmp.Or(o.MPP, 0.5) // as FindNuclei assumes
 	o.MinArea = int(leastNucleus / (mpp * mpp))
@@ -128,7 +116,7 @@ func (b *jobBody) options(slide *sam.Slide, bundled bool) sam.SegmentOptions {
 func (q *jobs) finder(id string, m *sam.Model, o sam.SegmentOptions, own float64) sam.SlideFinder {
 	e := o.Everything
 	return sam.SlideFinder{
-		Name: fmt.Sprintf("%s %v %v %v %v %v %v", fingerprint(m), e.PredIoUThresh, e.StabilityScoreThresh, e.Local, e.SingleMask, e.BoxNMSThresh, e.MinMaskRegionArea),
+		Name: fmt.Sprintf("%s %v %v %v %v", fingerprint(m), e.Local, e.SingleMask, e.BoxNMSThresh, e.MinMaskRegionArea),
 		Find: func(ctx context.Context, img *image.RGBA, t sam.SlideTile) ([]sam.Region, error) {
 			if len(t.Prompts) == 0 {
 				return nil, nil

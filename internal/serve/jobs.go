@@ -254,12 +254,12 @@ func (q *jobs) do(ctx context.Context, id string) error {
 		}
 		defer slide.Close()
 	}
-	opts := j.Body.options(slide, q.s.models.bundled)
+	m := q.s.models.own
+	opts := j.Body.options(slide, m.Defaults(), q.s.localFor(m))
 	opts.Progress = func(p sam.SegmentProgress) {
 		q.update(id, func(j *job) { j.Done, j.Total, j.Objects, j.Left = p.Done, p.Total, p.Objects, p.Left.Seconds() })
 	}
 	dir := filepath.Join(q.folder(id), "run")
-	m := q.s.models.own
 	own, _ := slide.MPP()
 	opts.Tile = m.Config().Encoder.ImageSize
 	find := q.finder(id, m, opts, own)

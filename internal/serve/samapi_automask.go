@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"image"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -75,8 +76,8 @@ func (b *automaskBody) options() (o sam.EverythingOptions, k keeping, err error)
 	}{
 		{"points_per_side", b.PointsPerSide, 32, 1, maxPointsPerSide, func(v float64) { o.PointsPerSide = int(v) }},
 		{"points_per_batch", b.PointsPerBatch, 64, 1, 1 << 20, func(v float64) { o.PointsPerBatch = min(int(v), 256) }},
-		{"pred_iou_thresh", b.PredIoUThresh, 0.88, -1e6, 1e6, func(v float64) { o.PredIoUThresh = threshold(v) }},
-		{"stability_score_thresh", b.StabilityScoreThresh, 0.95, -1e6, 1e6, func(v float64) { o.StabilityScoreThresh = threshold(v) }},
+		{"pred_iou_thresh", b.PredIoUThresh, math.NaN(), -1e6, 1e6, func(v float64) { o.PredIoUThresh = threshold(v) }},
+		{"stability_score_thresh", b.StabilityScoreThresh, math.NaN(), -1e6, 1e6, func(v float64) { o.StabilityScoreThresh = threshold(v) }},
 		{"stability_score_offset", b.StabilityScoreOffset, 1, 0, 1e6, func(v float64) { o.StabilityScoreOffset = max(v, 1e-9) }},
 		{"box_nms_thresh", b.BoxNMSThresh, 0.7, 0, 1, func(v float64) { o.BoxNMSThresh = max(v, 1e-9) }},
 		{"crop_n_layers", b.CropNLayers, 0, 0, maxCropLayers, func(v float64) { o.CropNLayers = int(v) }},
@@ -89,7 +90,9 @@ func (b *automaskBody) options() (o sam.EverythingOptions, k keeping, err error)
 		if err != nil {
 			return o, k, err
 		}
-		f.set(v)
+		if !math.IsNaN(v) { // else the model's own
+			f.set(v)
+		}
 	}
 	fewest := o.PointsPerSide
 	for range o.CropNLayers {

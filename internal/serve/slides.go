@@ -29,7 +29,7 @@ const (
 )
 
 // slideExts are the ends of names that slides have.
-var slideExts = []string{".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".png", ".jpg", ".jpeg"}
+var slideExts = []string{".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".qptiff", ".png", ".jpg", ".jpeg"}
 
 // slideFile is a slide that can be asked for. Its ID says nothing about where
 // it lies.
