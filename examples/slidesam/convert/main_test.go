@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -61,10 +62,13 @@ func TestRunFails(t *testing.T) {
 			require.ErrorIs(t, err, os.ErrNotExist)
 		})
 	}
-	for _, args := range []string{"", "a", "a b c", "-unknown a b", "-h"} {
+	for _, args := range []string{"", "a", "a b c", "-unknown a b"} {
 		var usage bytes.Buffer
 		var bad *cli.UsageError
 		require.ErrorAs(t, run(t.Context(), strings.Fields(args), io.Discard, &usage), &bad)
 		assert.Contains(t, usage.String(), "usage: convert")
 	}
+	var usage bytes.Buffer
+	require.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &usage), flag.ErrHelp)
+	assert.Contains(t, usage.String(), "usage: convert")
 }
