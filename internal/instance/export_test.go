@@ -1,0 +1,4 @@
+package instance
+
+// Smooth is the filter, for the comparison with its reference.
+var Smooth = smooth
