@@ -55,7 +55,7 @@ def scale_offset(name, shape):
     if any(s in name for s in ("point_embeddings.", "not_a_point_embed", "no_mask_embed", "iou_token", "mask_tokens")):
         return 1, 0
     if len(shape) == 1:
-        return (0.2, 1) if name.endswith(".weight") else (0.1, 0)
+        return (0.2, 1) if name.endswith((".weight", ".running_var")) else (0.1, 0)
     if "output_upscaling.0.weight" in name or "output_upscaling.3.weight" in name:
         return math.sqrt(3 / shape[0]), 0
     return math.sqrt(3 / math.prod(shape[1:])), 0

@@ -28,6 +28,7 @@ JOBS = {
     "full_l": "models.full_l",
     "full_h": "models.full_h",
     "everything": "everything.generate",
+    "instance": "instance.small",
     "hf": "hf.small",
     "hf_full": "hf.full",
 }
