@@ -50,6 +50,8 @@ def scale_offset(name, shape):
         return math.sqrt(3), 0
     if "rel_pos_" in name:
         return 0.25, 0
+    if "attention_biases" in name:
+        return 0.5, 0
     if name.endswith("pos_embed"):
         return 0.5, 0
     if any(s in name for s in ("point_embeddings.", "not_a_point_embed", "no_mask_embed", "iou_token", "mask_tokens")):

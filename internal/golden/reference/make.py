@@ -29,6 +29,7 @@ JOBS = {
     "full_h": "models.full_h",
     "everything": "everything.generate",
     "instance": "instance.small",
+    "mobile": "mobile.full",
     "hf": "hf.small",
     "hf_full": "hf.full",
 }
