@@ -68,7 +68,7 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	*buf = pix
 	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: in}
 	for _, r := range m.mirrors {
-		err = m.encoders.With(ctx, struct{}{}, func(p *graph.Program) error {
+		err = m.encoders.With(ctx, struct{}{}, func(p graph.Program) error {
 			normalise(p.Input(vit.Picture), pix, in, c.ImageSize, r, m.canvas(in).pixels)
 			if err := p.Run(ctx); err != nil {
 				return err

@@ -4,6 +4,9 @@ import (
 	"context"
 	"image"
 
+	"gorgonia.org/gorgonia"
+
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
@@ -14,7 +17,13 @@ import (
 
 // EncodeStages runs the encoder on img and returns the program with the
 // value of each stage.
-func (m *Model) EncodeStages(ctx context.Context, img image.Image) (*graph.Program, error) {
+func (m *Model) EncodeStages(ctx context.Context, img image.Image) (graph.Program, error) {
+	n := m.encoderGraph()
+	n.options.KeepStages = true
+	return m.encodeProgram(ctx, img, n)
+}
+
+func (m *Model) encodeProgram(ctx context.Context, img image.Image, n network) (graph.Program, error) {
 	src, err := picture.New(img)
 	if err != nil {
 		return nil, err
@@ -24,7 +33,7 @@ func (m *Model) EncodeStages(ctx context.Context, img image.Image) (*graph.Progr
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.encoder.Program(graph.CompileOptions{KeepStages: true})
+	p, err := m.compile(n)
 	if err != nil {
 		return nil, err
 	}
@@ -34,23 +43,26 @@ func (m *Model) EncodeStages(ctx context.Context, img image.Image) (*graph.Progr
 
 // DecodeStages decodes one prompt layer by layer and returns the program with
 // the value of each stage.
-func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single bool) (*graph.Program, error) {
-	return m.decodeProgram(ctx, e, p, single, graph.CompileOptions{KeepStages: true})
-}
-
-// DecodeProgram decodes one prompt as Predict does and returns the program.
-func (m *Model) DecodeProgram(ctx context.Context, e *Embedding, p Prompt, single bool) (*graph.Program, error) {
-	return m.decodeProgram(ctx, e, p, single, graph.CompileOptions{})
-}
-
-func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, single bool, o graph.CompileOptions) (*graph.Program, error) {
-	enc, err := m.encode(e, p)
+func (m *Model) DecodeStages(ctx context.Context, e *Embedding, p Prompt, single bool) (graph.Program, error) {
+	enc, key, err := m.decodeKey(e, p, single)
 	if err != nil {
 		return nil, err
 	}
+	n := m.decoderGraph(key)
+	n.options.KeepStages = true
+	return m.decodeProgram(ctx, e, enc, key, n)
+}
+
+// decodeKey is the shape of one prompt.
+func (m *Model) decodeKey(e *Embedding, p Prompt, single bool) (encoded, decoderKey, error) {
+	enc, err := m.encode(e, p)
 	key := enc.key(single)
 	key.prompts = 1
-	prog, err := m.buildDecoder(key, o)
+	return enc, key, err
+}
+
+func (m *Model) decodeProgram(ctx context.Context, e *Embedding, enc encoded, key decoderKey, n network) (graph.Program, error) {
+	prog, err := m.compile(n)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +83,75 @@ func (m *Model) decodeProgram(ctx context.Context, e *Embedding, p Prompt, singl
 		copy(prog.Input(inQ), side.q)
 	}
 	return prog, prog.Run(ctx)
+}
+
+// Answers are what the ways to run one graph return.
+type Answers struct{ Lowered, Plain, TapeMachine [][]float32 }
+
+// EncodeEachWay runs the encoder's graph in each way.
+func (m *Model) EncodeEachWay(ctx context.Context, img image.Image) (Answers, error) {
+	return m.eachWay(m.encoderGraph(), func(n network) (graph.Program, error) { return m.encodeProgram(ctx, img, n) })
+}
+
+// DecodeEachWay runs the decoder's graph, from an embedding to masks, in each
+// way.
+func (m *Model) DecodeEachWay(ctx context.Context, e *Embedding, p Prompt) (Answers, error) {
+	enc, key, err := m.decodeKey(e, p, false)
+	if err != nil {
+		return Answers{}, err
+	}
+	n := m.decoderGraph(key)
+	if !key.masked {
+		b := graph.NewBuilder()
+		n = network{"whole decoder", b, m.buildDecoder(b, key, m.image(b), false), graph.CompileOptions{}}
+	}
+	return m.eachWay(n, func(n network) (graph.Program, error) {
+		prog, err := m.compile(n)
+		if err != nil {
+			return nil, err
+		}
+		copy(prog.Input(promptenc.Points), enc.points)
+		copy(prog.Input(promptenc.Mask), enc.mask)
+		copy(prog.Input(inEmbedding), e.views[0].data)
+		return prog, prog.Run(ctx)
+	})
+}
+
+func (m *Model) eachWay(n network, run func(network) (graph.Program, error)) (a Answers, err error) {
+	results := func(p graph.Program) (out [][]float32) {
+		for i := range n.outputs {
+			out = append(out, append([]float32(nil), p.Output(i)...))
+		}
+		return out
+	}
+	p, err := run(n)
+	if err != nil {
+		return a, err
+	}
+	a.Lowered = results(p)
+	n.options.Plain = true
+	if p, err = run(n); err != nil {
+		return a, err
+	}
+	a.Plain = results(p)
+	n.b.Run(cpu.Run)
+	if err := n.b.BindValues(); err != nil {
+		return a, err
+	}
+	for name, node := range n.b.Inputs() {
+		if err := graph.Let(node, p.Input(name)); err != nil {
+			return a, err
+		}
+	}
+	vm := gorgonia.NewTapeMachine(n.b.Graph())
+	defer vm.Close()
+	if err := vm.RunAll(); err != nil {
+		return a, err
+	}
+	for _, o := range n.outputs {
+		a.TapeMachine = append(a.TapeMachine, o.Value().Data().([]float32))
+	}
+	return a, nil
 }
 
 // HoldImageSide makes predictions on e wait, as for a goroutine that computes

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
@@ -20,6 +21,7 @@ import (
 type Model struct {
 	cfg         Config
 	fingerprint [16]byte
+	backend     graph.Backend
 	encoder     *vit.Encoder
 	prompt      *promptenc.Encoder
 	decoder     *maskdec.Decoder
@@ -90,7 +92,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: cfg, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
+	m := &Model{cfg: cfg, backend: cpu.Backend{}, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
@@ -100,7 +102,10 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if m.prompt, err = promptenc.New(cfg.Prompt, p.Prompt); err != nil {
 		return nil, err
 	}
-	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder, m.prompt.Positions()); err != nil {
+	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder); err != nil {
+		return nil, err
+	}
+	if err := m.prepare(); err != nil {
 		return nil, err
 	}
 	// One encoder keeps all cores busy by itself, and its working memory is
@@ -108,13 +113,9 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	// 20 MB at the published shapes, 50 MB for prompts of many tokens.
 	n := runtime.GOMAXPROCS(0)
 	decoders := min(n, 8)
-	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (*graph.Program, error) {
-		return m.encoder.Program(graph.CompileOptions{})
-	})
-	m.images = graph.NewPool(1, 1, func(struct{}) (*graph.Program, error) { return m.buildImage() })
-	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (*graph.Program, error) {
-		return m.buildDecoder(k, graph.CompileOptions{})
-	})
+	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
+	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
+	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
 	return m, nil
 }
 
@@ -126,4 +127,10 @@ func (m *Model) Config() Config { return m.cfg.clone() }
 func (m *Model) Fingerprint() [16]byte { return m.fingerprint }
 
 // Bytes is the memory that the model's weights take.
-func (m *Model) Bytes() int64 { return m.encoder.Bytes() + m.prompt.Bytes() + m.decoder.Bytes() }
+func (m *Model) Bytes() int64 {
+	var n int64
+	for _, s := range m.weights() {
+		n += s.Bytes()
+	}
+	return n
+}

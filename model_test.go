@@ -11,11 +11,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	G "gorgonia.org/gorgonia"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/golden"
-	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/tensortest"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
@@ -216,33 +215,42 @@ func TestManyGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-// TestTapeMachine runs the networks' graphs under gorgonia's own VM.
-func TestTapeMachine(t *testing.T) {
+// TestEachWay runs the networks' graphs as they are lowered, node by node, and
+// under gorgonia's own machine: the plain graph is the definition, what is
+// fused takes its sums in another order.
+func TestEachWay(t *testing.T) {
 	ctx := context.Background()
 	m := tinyModel(t, 4)
-	run := func(t *testing.T, p *graph.Program) {
-		want := append([]float32(nil), p.Output(0)...)
-		clear(p.Output(0))
-		vm := G.NewTapeMachine(p.Graph())
-		defer vm.Close()
-		require.NoError(t, vm.RunAll())
-		require.Equal(t, want, p.Output(0))
+	check := func(t *testing.T, a sam.Answers, err error) {
+		require.NoError(t, err)
+		require.NotEmpty(t, a.Plain)
+		for i := range a.Plain {
+			require.Equal(t, a.Plain[i], a.TapeMachine[i])
+			tensortest.Close(t, a.Plain[i], a.Lowered[i], 2e-5, 2e-5)
+		}
 	}
-	p, err := m.EncodeStages(ctx, picture())
-	require.NoError(t, err)
-	t.Run("encoder", func(t *testing.T) { run(t, p) })
+	t.Run("encoder", func(t *testing.T) {
+		a, err := m.EncodeEachWay(ctx, picture())
+		check(t, a, err)
+		assert.Equal(t, a.Plain, a.Lowered)
+	})
 	e, err := m.Embed(ctx, picture())
 	require.NoError(t, err)
+	var many []sam.Point
+	for i := range 40 {
+		many = append(many, sam.Point{X: float64(2 * i), Y: float64(i), Label: sam.Foreground})
+	}
 	for name, prompt := range map[string]sam.Prompt{
-		"decoder":           {Points: []sam.Point{{X: 40, Y: 30, Label: sam.Foreground}}},
-		"decoder with mask": {Box: &sam.Box{X0: 1, Y0: 2, X1: 33, Y1: 44}, Mask: lowRes(t, m, e)},
+		"decoder":              {Points: many[:1]},
+		"decoder, many tokens": {Points: many},
+		"decoder with mask":    {Box: &sam.Box{X0: 1, Y0: 2, X1: 33, Y1: 44}, Mask: lowRes(t, m, e)},
+		"decoder, mask alone":  {Mask: lowRes(t, m, e)},
 	} {
-		p, err := m.DecodeProgram(ctx, e, prompt, false)
-		require.NoError(t, err)
-		t.Run(name, func(t *testing.T) { run(t, p) })
-		p, err = m.DecodeStages(ctx, e, prompt, false)
-		require.NoError(t, err)
-		t.Run(name+" layer by layer", func(t *testing.T) { run(t, p) })
+		t.Run(name, func(t *testing.T) {
+			a, err := m.DecodeEachWay(ctx, e, prompt)
+			check(t, a, err)
+			assert.NotEqual(t, a.Plain, a.Lowered, "the decoder is lowered")
+		})
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	G "gorgonia.org/gorgonia"
 
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/tensortest"
 	"github.com/slidesam/sam/maskdec"
@@ -34,7 +36,7 @@ func decoder(c maskdec.Config) (*maskdec.Decoder, error) {
 	if err := weights.Bind(checkpoint(c), &b); err != nil {
 		return nil, err
 	}
-	return maskdec.New(c, b.D, make([]float32, c.Grid*c.Grid*c.Channels))
+	return maskdec.New(c, b.D)
 }
 
 func TestConfigOf(t *testing.T) {
@@ -80,29 +82,31 @@ func TestConfigOfHostile(t *testing.T) {
 	}
 }
 
-func TestNewChecksPositions(t *testing.T) {
-	b := bound{maskdec.NewParams(small)}
-	require.NoError(t, weights.Bind(checkpoint(small), &b))
-	_, err := maskdec.New(small, b.D, make([]float32, 3))
-	assert.ErrorIs(t, err, maskdec.ErrConfig)
+// positions stand for the encoding of the cells.
+func positions(b *graph.Builder, c maskdec.Config) *G.Node {
+	data := make([]float32, c.Grid*c.Grid*c.Channels)
+	for i := range data {
+		data[i] = float32(i%17)/9 - 1
+	}
+	return b.Constant("positions", data, c.Grid*c.Grid, c.Channels)
 }
 
 // program decodes a batch whose prompts share the embedding, or not.
-func program(t *testing.T, n maskdec.Batch, shared bool) *graph.Program {
+func program(t *testing.T, n maskdec.Batch, shared bool, o graph.CompileOptions) *cpu.Program {
 	t.Helper()
 	d, err := decoder(small)
 	require.NoError(t, err)
 	b := graph.NewBuilder()
 	rows := small.Grid * small.Grid
-	var img maskdec.Image
+	img := maskdec.Image{Positions: positions(b, small)}
 	if shared {
-		img = d.Image(b, b.Input("keys", rows, small.Channels))
+		img = d.Image(b, b.Input("keys", rows, small.Channels), img.Positions)
 	} else {
 		img.Rows = b.Input("keys", rows*n.Prompts, small.Channels)
 	}
 	sparse := b.Input("sparse", n.Prompts*n.Tokens, small.Channels)
 	logits, iou := d.Masks(b, n, img, sparse)
-	p, err := b.Compile(logits, iou)
+	p, err := cpu.Compile(b, o, logits, iou)
 	require.NoError(t, err)
 	for i := range p.Input("sparse") {
 		p.Input("sparse")[i] = float32(i%13)/7 - 1
@@ -118,20 +122,31 @@ func program(t *testing.T, n maskdec.Batch, shared bool) *graph.Program {
 // qualities near 1 after some twenty layers.
 const fusedTolerance = 1e-5
 
-// TestFused decodes layer by layer and in passes over the map; prompts of
-// many tokens are decoded layer by layer in any case.
+// TestFused decodes node by node and as the processor's backend lowers the
+// graph: in passes over the map, unless the prompts have many tokens or stages
+// are kept.
 func TestFused(t *testing.T) {
 	for _, shared := range []bool{true, false} {
-		for _, tokens := range []int{1, 2, 11, 12} {
+		for _, tokens := range []int{0, 1, 2, 11, 12} {
 			t.Run(fmt.Sprintf("shared=%t/tokens=%d", shared, tokens), func(t *testing.T) {
 				n := maskdec.Batch{Prompts: 3, Tokens: tokens, Masks: []int{1, 2, 3}}
-				fused := program(t, n, shared)
-				n.Plain = true
-				plain := program(t, n, shared)
+				plain := program(t, n, shared, graph.CompileOptions{Plain: true})
+				layers := program(t, n, shared, graph.CompileOptions{KeepStages: true})
+				fused := program(t, n, shared, graph.CompileOptions{})
 				for i := range 2 {
+					tensortest.Close(t, plain.Output(i), layers.Output(i), fusedTolerance, fusedTolerance)
 					tensortest.Close(t, plain.Output(i), fused.Output(i), fusedTolerance, fusedTolerance)
 				}
-				assert.Equal(t, tokens == 12, slices.Equal(plain.Output(0), fused.Output(0)), "decoded alike")
+				passes := map[string]int{}
+				for _, s := range fused.Steps() {
+					passes[s]++
+				}
+				few := tokens < 12
+				assert.Equal(t, few, passes["two_way"] >= small.Depth && passes["mask_head"] == 1 && passes["layer_norm"] == 3*small.Depth+1, "%v", passes)
+				assert.Equal(t, !few, slices.Equal(layers.Output(0), fused.Output(0)), "decoded alike")
+				keys, _, ok := layers.Stage("keys")
+				require.True(t, ok)
+				assert.Len(t, keys, 3*16*small.Channels)
 			})
 		}
 	}
@@ -140,8 +155,9 @@ func TestFused(t *testing.T) {
 // TestSharedEmbedding decodes prompts that share an embedding, and the same
 // prompts each with a copy of it.
 func TestSharedEmbedding(t *testing.T) {
-	n := maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}, Plain: true}
-	a, b := program(t, n, true), program(t, n, false)
+	n := maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}}
+	o := graph.CompileOptions{KeepStages: true} // layer by layer
+	a, b := program(t, n, true, o), program(t, n, false, o)
 	assert.Equal(t, a.Output(0), b.Output(0))
 	assert.Equal(t, a.Output(1), b.Output(1))
 	assert.Equal(t, []int{9, 256}, a.OutputShape(0))
@@ -150,15 +166,15 @@ func TestSharedEmbedding(t *testing.T) {
 
 // TestMaskChoice decodes one mask alone and among others.
 func TestMaskChoice(t *testing.T) {
-	all := program(t, maskdec.Batch{Prompts: 1, Tokens: 2, Masks: []int{0, 1, 2, 3}}, true)
-	one := program(t, maskdec.Batch{Prompts: 1, Tokens: 2, Masks: []int{2}}, true)
+	all := program(t, maskdec.Batch{Prompts: 1, Tokens: 2, Masks: []int{0, 1, 2, 3}}, true, graph.CompileOptions{})
+	one := program(t, maskdec.Batch{Prompts: 1, Tokens: 2, Masks: []int{2}}, true, graph.CompileOptions{})
 	assert.Equal(t, all.Output(0)[2*256:3*256], one.Output(0))
 	assert.Equal(t, all.Output(1), one.Output(1))
 }
 
 // TestFloor leaves out the masks of a prompt of which none is good enough.
 func TestFloor(t *testing.T) {
-	p := program(t, maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}}, true)
+	p := program(t, maskdec.Batch{Prompts: 3, Tokens: 2, Masks: []int{1, 2, 3}, Floor: true}, true, graph.CompileOptions{})
 	all, iou := slices.Clone(p.Output(0)), slices.Clone(p.Output(1))
 	best := make([]float32, 3)
 	for i := range best {
@@ -189,9 +205,9 @@ func ExampleDecoder_Masks() {
 		panic(err)
 	}
 	b := graph.NewBuilder()
-	img := d.Image(b, b.Input("keys", 16, 16))
+	img := d.Image(b, b.Input("keys", 16, 16), positions(b, small))
 	logits, iou := d.Masks(b, maskdec.Batch{Prompts: 2, Tokens: 3, Masks: []int{0}}, img, b.Input("sparse", 6, 16))
-	p, err := b.Compile(logits, iou)
+	p, err := cpu.Compile(b, graph.CompileOptions{}, logits, iou)
 	if err != nil {
 		panic(err)
 	}

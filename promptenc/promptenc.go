@@ -10,14 +10,12 @@
 package promptenc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	G "gorgonia.org/gorgonia"
 
 	"github.com/slidesam/sam/internal/graph"
-	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/layer"
 	"github.com/slidesam/sam/internal/op"
 	"github.com/slidesam/sam/weights"
@@ -131,73 +129,59 @@ func NewParams(c Config) *Params {
 // and safe for any number of goroutines.
 type Encoder struct {
 	cfg                 Config
-	gaussian            []float32 // [2, Channels/2]
-	table               []float32 // [5, Channels]: padding, then the four kinds
-	noMask              []float32 // [Channels]
-	positions           []float32 // [Grid*Grid, Channels]
+	weights             layer.Set
+	gaussian            *graph.Weight
+	table               []*graph.Weight // padding, then the four kinds
+	noMask              *graph.Weight
 	conv1, conv2, conv3 layer.Linear
 	norm1, norm2        layer.Norm
-	bytes               int64
 }
 
-// New reads the bound weights into an encoder. It returns an error that
-// names the tensor if a value is not finite.
+// New returns an encoder of the bound weights, which are read when a backend
+// prepares its graphs.
 func New(c Config, p *Params) (*Encoder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	var r layer.Reader
-	e := &Encoder{
-		cfg:      c,
-		gaussian: r.Array(&p.Gaussian),
-		noMask:   r.Array(&p.NoMask),
-		table:    r.Array(&p.NotAPoint),
-		conv1:    r.Conv(&p.Conv1W, &p.Conv1B),
-		norm1:    r.Norm(&p.Norm1W, &p.Norm1B, eps),
-		conv2:    r.Conv(&p.Conv2W, &p.Conv2B),
-		norm2:    r.Norm(&p.Norm2W, &p.Norm2B, eps),
-		conv3:    r.Linear(&p.Conv3W, &p.Conv3B),
-	}
+	e := &Encoder{cfg: c}
+	s := &e.weights
+	e.gaussian = s.Weight(&p.Gaussian)
+	e.table = append(e.table, s.Weight(&p.NotAPoint))
 	for i := range p.Points {
-		e.table = append(e.table, r.Array(&p.Points[i].W)...)
+		e.table = append(e.table, s.Weight(&p.Points[i].W))
 	}
-	if err := r.Err(); err != nil {
-		return nil, fmt.Errorf("promptenc: load: %w", err)
-	}
-	b := graph.NewBuilder()
-	prog, err := b.Compile(b.Apply(op.DensePositions{H: c.Grid, W: c.Grid}, b.Weight("gaussian", e.gaussian, 2, c.Channels/2)))
-	if err == nil {
-		err = prog.Run(context.Background())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("promptenc: dense positions: %w", err)
-	}
-	e.positions = prog.Output(0)
-	e.bytes = r.Bytes + int64(4*len(e.positions))
+	e.noMask = s.Weight(&p.NoMask)
+	e.conv1, e.norm1 = s.Linear(&p.Conv1W, &p.Conv1B), s.Norm(&p.Norm1W, &p.Norm1B, eps)
+	e.conv2, e.norm2 = s.Linear(&p.Conv2W, &p.Conv2B), s.Norm(&p.Norm2W, &p.Norm2B, eps)
+	e.conv3 = s.Linear(&p.Conv3W, &p.Conv3B)
 	return e, nil
 }
 
 // Config is the encoder's shape.
 func (e *Encoder) Config() Config { return e.cfg }
 
-// Bytes is the memory that the weights take.
-func (e *Encoder) Bytes() int64 { return e.bytes }
+// Weights are the encoder's weights.
+func (e *Encoder) Weights() *layer.Set { return &e.weights }
 
-// Positions is the encoding of the embedding's cells, [Grid*Grid, Channels].
-// The caller must not change it.
-func (e *Encoder) Positions() []float32 { return e.positions }
+// Positions adds the encoding of the embedding's cells, [Grid*Grid, Channels],
+// to b.
+func (e *Encoder) Positions(b *graph.Builder) *G.Node {
+	return b.Apply(op.DensePositions{H: e.cfg.Grid, W: e.cfg.Grid}, b.Weight(e.gaussian))
+}
 
-// NoMask is the dense embedding of a prompt without a mask, [Channels], the
-// same for each cell. The caller must not change it.
-func (e *Encoder) NoMask() []float32 { return e.noMask }
+// NoMask adds the dense embedding of a prompt without a mask, [1, Channels],
+// the same for each cell, to b.
+func (e *Encoder) NoMask(b *graph.Builder) *G.Node { return b.Weight(e.noMask) }
 
 // Sparse adds the encoding of batch prompts of n points each to b. Its input
 // is [Points]; it returns [batch*n, Channels], the stage "sparse".
 func (e *Encoder) Sparse(b *graph.Builder, batch, n int) *G.Node {
-	c := e.cfg.Channels
+	var table []*G.Node
+	for _, w := range e.table {
+		table = append(table, b.Weight(w))
+	}
 	pts := b.Input(Points, batch*n, 3)
-	out := b.Apply(op.Points{Size: e.cfg.ImageSize}, pts, b.Weight("gaussian", e.gaussian, 2, c/2), b.Weight("point_table", e.table, 5, c))
-	return b.Stage("sparse", out)
+	return b.Stage("sparse", b.Apply(op.Points{Size: e.cfg.ImageSize}, pts, b.Weight(e.gaussian), b.Apply(op.Rows{}, table...)))
 }
 
 // Dense adds the encoding of batch masks to b. Its input is [Mask]; it
@@ -205,9 +189,9 @@ func (e *Encoder) Sparse(b *graph.Builder, batch, n int) *G.Node {
 func (e *Encoder) Dense(b *graph.Builder, batch int) *G.Node {
 	s := e.cfg.MaskSize()
 	x := b.Input(Mask, batch*s*s, 1)
-	x = b.Apply(op.Patches{Batch: batch, H: s, W: s, Size: 2}, x)
-	x = e.norm1.ApplyGELU(b, "mask_downscaling.1", e.conv1.Apply(b, "mask_downscaling.0", x, kernel.ActNone, nil))
-	x = b.Apply(op.Patches{Batch: batch, H: s / 2, W: s / 2, Size: 2}, x)
-	x = e.norm2.ApplyGELU(b, "mask_downscaling.4", e.conv2.Apply(b, "mask_downscaling.3", x, kernel.ActNone, nil))
-	return b.Stage("dense", e.conv3.Apply(b, "mask_downscaling.6", x, kernel.ActNone, nil))
+	x = e.conv1.Conv(b, op.Conv{Batch: batch, H: s, W: s, Stride: 2}, x)
+	x = b.Apply(op.GELU{}, e.norm1.Apply(b, x))
+	x = e.conv2.Conv(b, op.Conv{Batch: batch, H: s / 2, W: s / 2, Stride: 2}, x)
+	x = b.Apply(op.GELU{}, e.norm2.Apply(b, x))
+	return b.Stage("dense", e.conv3.Apply(b, x))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/weights"
@@ -54,7 +55,7 @@ func run(t *testing.T, points ...float32) []float32 {
 	e, err := encoder()
 	require.NoError(t, err)
 	b := graph.NewBuilder()
-	p, err := b.Compile(e.Sparse(b, 1, len(points)/3))
+	p, err := cpu.Compile(b, graph.CompileOptions{}, e.Sparse(b, 1, len(points)/3))
 	require.NoError(t, err)
 	copy(p.Input(promptenc.Points), points)
 	require.NoError(t, p.Run(context.Background()))
@@ -74,7 +75,7 @@ func TestUnknownKind(t *testing.T) {
 	e, err := encoder()
 	require.NoError(t, err)
 	b := graph.NewBuilder()
-	p, err := b.Compile(e.Sparse(b, 1, 1))
+	p, err := cpu.Compile(b, graph.CompileOptions{}, e.Sparse(b, 1, 1))
 	require.NoError(t, err)
 	p.Input(promptenc.Points)[2] = 4
 	assert.ErrorContains(t, p.Run(context.Background()), "label 4 of point 0")
@@ -86,7 +87,7 @@ func ExampleEncoder_Dense() {
 		panic(err)
 	}
 	b := graph.NewBuilder()
-	p, err := b.Compile(e.Dense(b, 2))
+	p, err := cpu.Compile(b, graph.CompileOptions{}, e.Dense(b, 2))
 	if err != nil {
 		panic(err)
 	}
@@ -100,7 +101,7 @@ func ExampleEncoder_Sparse() {
 		panic(err)
 	}
 	b := graph.NewBuilder()
-	p, err := b.Compile(e.Sparse(b, 1, 2))
+	p, err := cpu.Compile(b, graph.CompileOptions{}, e.Sparse(b, 1, 2))
 	if err != nil {
 		panic(err)
 	}

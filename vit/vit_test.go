@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
@@ -34,6 +35,12 @@ func encoder(t *testing.T, c vit.Config) *vit.Encoder {
 	e, err := vit.New(c, b.E)
 	require.NoError(t, err)
 	return e
+}
+
+// program compiles the encoder for the processor.
+func program(e *vit.Encoder, o graph.CompileOptions) (*cpu.Program, error) {
+	b := graph.NewBuilder()
+	return cpu.Compile(b, o, e.Build(b))
 }
 
 func TestConfigOf(t *testing.T) {
@@ -122,7 +129,7 @@ func TestValidateBounds(t *testing.T) {
 func TestBlocksAreLocal(t *testing.T) {
 	c := small()
 	c.Depth, c.Global = 1, nil
-	p, err := encoder(t, c).Program(graph.CompileOptions{KeepStages: true})
+	p, err := program(encoder(t, c), graph.CompileOptions{KeepStages: true})
 	require.NoError(t, err)
 	run := func(v float32) []float32 {
 		p.Input(vit.Picture)[0] = v
@@ -151,8 +158,10 @@ func TestNaNWeights(t *testing.T) {
 	}
 	all["image_encoder.blocks.1.mlp.lin1.bias"].Data[5] = float32(math.NaN())
 	require.NoError(t, weights.Bind(weights.FromTensors(all), &b))
-	_, err := vit.New(c, b.E)
-	assert.ErrorContains(t, err, "vit: load: ")
+	e, err := vit.New(c, b.E)
+	require.NoError(t, err, "nothing is read yet")
+	_, err = program(e, graph.CompileOptions{})
+	assert.ErrorIs(t, err, weights.ErrNotFinite)
 	assert.ErrorContains(t, err, "image_encoder.blocks.1.mlp.lin1.bias")
 }
 
@@ -165,7 +174,7 @@ func ExampleConfigOf() {
 	// Output: 24 channels, 3 blocks, global: [0 2]
 }
 
-func ExampleEncoder_Program() {
+func ExampleEncoder_Build() {
 	c := small()
 	b := bound{vit.NewParams(c)}
 	if err := weights.Bind(checkpoint(c), &b); err != nil {
@@ -175,7 +184,7 @@ func ExampleEncoder_Program() {
 	if err != nil {
 		panic(err)
 	}
-	p, err := e.Program(graph.CompileOptions{})
+	p, err := program(e, graph.CompileOptions{})
 	if err != nil {
 		panic(err)
 	}

@@ -7,21 +7,55 @@ import (
 	"gorgonia.org/tensor"
 )
 
+// LeafKind is what a leaf of a graph stands for.
+type LeafKind int
+
+// Kinds of leaves.
+const (
+	NoLeaf       LeafKind = iota
+	LeafInput             // filled before each run
+	LeafWeight            // a checkpoint's tensor, which no run changes
+	LeafVariable          // a checkpoint's tensor that changes between runs: training
+	LeafConstant          // data given when the graph was built
+)
+
+// leaf is what the builder knows of a leaf.
+type leaf struct {
+	kind   LeafKind
+	name   string
+	weight *Weight
+	data   []float32
+}
+
 // Builder collects the nodes of one graph. Its first error sticks: later
-// calls do nothing, and Compile returns it.
+// calls do nothing, and compiling returns it.
 type Builder struct {
-	g      *G.ExprGraph
-	inputs map[string]*G.Node
-	stages map[string]*G.Node
-	order  []string // names of the stages, as they were added
-	nextID int
-	err    error
+	g         *G.ExprGraph
+	leaves    map[int64]*leaf // by node
+	named     map[string]*G.Node
+	weights   map[*Weight]*G.Node
+	stages    map[string]*G.Node
+	order     []string // names of the stages, as they were added
+	ops       *ops
+	variables func(name string) bool
+	err       error
 }
 
 // NewBuilder returns a builder of an empty graph.
 func NewBuilder() *Builder {
-	return &Builder{g: G.NewGraph(), inputs: map[string]*G.Node{}, stages: map[string]*G.Node{}}
+	return &Builder{
+		g: G.NewGraph(), leaves: map[int64]*leaf{}, named: map[string]*G.Node{}, weights: map[*Weight]*G.Node{},
+		stages: map[string]*G.Node{}, ops: &ops{},
+	}
 }
+
+// Run says how gorgonia's own virtual machines run the graph's ops. Without
+// it they cannot; programs of a backend do not need it.
+func (b *Builder) Run(r Runner) { b.ops.run = r }
+
+// Variables says which weights change between runs, by their names. It counts
+// for the leaves that are added after it.
+func (b *Builder) Variables(which func(name string) bool) { b.variables = which }
 
 // Graph is the gorgonia graph built so far.
 func (b *Builder) Graph() *G.ExprGraph { return b.g }
@@ -36,67 +70,68 @@ func (b *Builder) Fail(err error) {
 	}
 }
 
-// Input adds an input that the program's user fills before each run. Its
-// array is allocated by Compile.
+// Input adds an input that the program's user fills before each run.
 func (b *Builder) Input(name string, shape ...int) *G.Node {
-	return b.leaf(name, nil, shape)
+	return b.leaf(&leaf{kind: LeafInput, name: name}, shape)
 }
 
-// Weight adds an input over data, which is shared, never written and must
-// hold as many values as shape asks for.
-func (b *Builder) Weight(name string, data []float32, shape ...int) *G.Node {
-	if n := tensor.Shape(shape).TotalSize(); b.err == nil && len(data) != n {
-		b.err = fmt.Errorf("graph: weight %s: %d values, want %d for %v: %w", name, len(data), n, shape, ErrShape)
+// Weight adds w as a leaf. Asked for again, it returns the same node.
+func (b *Builder) Weight(w *Weight) *G.Node {
+	if n := b.weights[w]; n != nil {
+		return n
 	}
-	return b.leaf(name, data, shape)
+	l := &leaf{kind: LeafWeight, name: w.name, weight: w}
+	if b.variables != nil && b.variables(w.name) {
+		l.kind = LeafVariable
+	}
+	n := b.leaf(l, w.shape)
+	b.weights[w] = n
+	return n
 }
 
-func (b *Builder) leaf(name string, data []float32, shape []int) *G.Node {
+// Constant adds a leaf over data, which is shared, never written and must
+// hold as many values as shape asks for.
+func (b *Builder) Constant(name string, data []float32, shape ...int) *G.Node {
+	if n := tensor.Shape(shape).TotalSize(); b.err == nil && len(data) != n {
+		b.err = fmt.Errorf("graph: constant %s: %d values, want %d for %v: %w", name, len(data), n, shape, ErrShape)
+	}
+	return b.leaf(&leaf{kind: LeafConstant, name: name, data: data}, shape)
+}
+
+func (b *Builder) leaf(l *leaf, shape []int) *G.Node {
 	if b.err != nil {
 		return nil
 	}
-	if _, dup := b.inputs[name]; dup {
+	if _, dup := b.named[l.name]; dup {
 		// gorgonia would silently make one node of the two.
-		b.err = fmt.Errorf("graph: input %s: name used twice", name)
+		b.err = fmt.Errorf("graph: leaf %s: name used twice", l.name)
 		return nil
 	}
-	opts := []G.NodeConsOpt{G.WithName(name), G.WithShape(shape...)}
-	if data != nil {
-		opts = append(opts, G.WithValue(dense(data, shape)))
+	opts := []G.NodeConsOpt{G.WithName(l.name), G.WithShape(shape...)}
+	if l.data != nil {
+		opts = append(opts, G.WithValue(dense(l.data, shape)))
 	}
 	n := G.NewTensor(b.g, tensor.Float32, len(shape), opts...)
-	b.inputs[name] = n
+	b.named[l.name] = n
+	b.leaves[n.ID()] = l
 	return n
 }
 
-// Apply adds a node that runs k on the inputs.
-func (b *Builder) Apply(k Kernel, in ...*G.Node) *G.Node {
+// Apply adds a node of that op.
+func (b *Builder) Apply(op Op, in ...*G.Node) *G.Node {
 	if b.err != nil {
 		return nil
 	}
-	op := &kernelOp{kernel: k, id: b.nextID}
-	b.nextID++
-	shapes := make([]tensor.Shape, len(in))
-	for i, n := range in {
-		shapes[i] = n.Shape()
-		op.ranks = append(op.ranks, n.Shape().Dims())
-	}
-	s, err := k.Shape(shapes)
+	n, err := b.ops.apply(op, in...)
 	if err != nil {
-		b.err = fmt.Errorf("graph: node %s: %w", k.Name(), err)
-		return nil
-	}
-	op.out = s.Dims()
-	n, err := G.ApplyOp(op, in...)
-	if err != nil {
-		b.err = fmt.Errorf("graph: node %s: %w", k.Name(), err)
+		b.err = fmt.Errorf("graph: node %s: %w", op.Name(), err)
 		return nil
 	}
 	return n
 }
 
-// Stage gives a node a name under which tests and drawings find it, and
-// returns the node.
+// Stage gives a node a name under which tests, drawings and backends find it,
+// and returns the node.
 func (b *Builder) Stage(name string, n *G.Node) *G.Node {
 	if b.err != nil {
 		return nil
@@ -108,6 +143,39 @@ func (b *Builder) Stage(name string, n *G.Node) *G.Node {
 	b.stages[name] = n
 	b.order = append(b.order, name)
 	return n
+}
+
+// Stages are the names of the stages, in the order they were added.
+func (b *Builder) Stages() []string { return b.order }
+
+// StageNode is the stage of that name, or nil.
+func (b *Builder) StageNode(name string) *G.Node { return b.stages[name] }
+
+// BindValues gives each weight's leaf its values, for gorgonia's own virtual
+// machines: copies, which take as much memory as the checkpoint.
+func (b *Builder) BindValues() error {
+	for w, n := range b.weights {
+		if n == nil || n.Value() != nil {
+			continue
+		}
+		v, err := w.Values()
+		if err != nil {
+			return err
+		}
+		if err := Let(n, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Let makes data, which is not copied, a leaf's value.
+func Let(n *G.Node, data []float32) error {
+	if want := n.Shape().TotalSize(); len(data) != want {
+		return fmt.Errorf("graph: bind %s: %d values, want %d: %w", n.Name(), len(data), want, ErrShape)
+	}
+	G.WithValue(dense(data, n.Shape()))(n)
+	return nil
 }
 
 // checkHashes fails if two nodes have the same 32-bit hash: gorgonia's

@@ -16,23 +16,13 @@ import (
 	"github.com/slidesam/sam/internal/graph"
 )
 
-// mix is y[i] = f(x[i]) + the sum of the other inputs; over says whether it
-// may overwrite x.
-type mix struct {
-	k    float32
-	over bool
-}
+// twice is 2x + 1.
+type twice struct{}
 
-func (mix) Name() string     { return "mix" }
-func (m mix) Params() string { return fmt.Sprint(m.k, m.over) }
-func (m mix) InPlace() int {
-	if m.over {
-		return 0
-	}
-	return -1
-}
+func (twice) Name() string   { return "twice" }
+func (twice) Params() string { return "" }
 
-func (mix) Shape(in []tensor.Shape) (tensor.Shape, error) {
+func (twice) Shape(in []tensor.Shape) (tensor.Shape, error) {
 	for _, s := range in {
 		if !s.Eq(in[0]) {
 			return nil, fmt.Errorf("%v and %v: %w", s, in[0], graph.ErrShape)
@@ -41,153 +31,7 @@ func (mix) Shape(in []tensor.Shape) (tensor.Shape, error) {
 	return in[0], nil
 }
 
-func (m mix) Forward(out graph.View, in []graph.View) error {
-	for i := range out.Data {
-		v := m.k*in[0].Data[i] + 1
-		for _, x := range in[1:] {
-			v += x.Data[i]
-		}
-		out.Data[i] = v
-	}
-	return nil
-}
-
-// bad fails in a way of its own.
-type bad struct {
-	mix
-	panics bool
-}
-
 var errBad = errors.New("bad luck")
-
-func (b bad) Forward(graph.View, []graph.View) error {
-	if b.panics {
-		panic("out of luck")
-	}
-	return errBad
-}
-
-// gate calls f when it runs.
-type gate struct {
-	mix
-	f func()
-}
-
-func (g gate) Forward(out graph.View, in []graph.View) error {
-	g.f()
-	return g.mix.Forward(out, in)
-}
-
-// random builds a graph of n nodes, some of them in place, and returns its
-// outputs and the values they must have.
-func random(b *graph.Builder, rng *rand.Rand, n int) (outs []*G.Node, want [][]float32) {
-	size := 1 + rng.IntN(40)
-	var nodes []*G.Node
-	var values [][]float32
-	for i := 0; i < 3; i++ {
-		data := make([]float32, size)
-		for j := range data {
-			data[j] = rng.Float32()
-		}
-		nodes = append(nodes, b.Weight(fmt.Sprint("w", i), data, size))
-		values = append(values, data)
-	}
-	for i := 0; i < n; i++ {
-		m := mix{k: rng.Float32(), over: rng.IntN(2) == 0}
-		var in []*G.Node
-		var views []graph.View
-		for j := 0; j <= rng.IntN(3); j++ {
-			k := max(0, len(nodes)-1-rng.IntN(8))
-			in = append(in, nodes[k])
-			views = append(views, graph.View{Data: values[k]})
-		}
-		out := make([]float32, size)
-		_ = m.Forward(graph.View{Data: out}, views)
-		nodes, values = append(nodes, b.Apply(m, in...)), append(values, out)
-	}
-	for _, i := range []int{len(nodes) - 1, 3 + rng.IntN(n)} {
-		outs, want = append(outs, nodes[i]), append(want, values[i])
-	}
-	return outs, want
-}
-
-func TestRandomGraphs(t *testing.T) {
-	for seed := uint64(0); seed < 300; seed++ {
-		rng := rand.New(rand.NewPCG(seed, 1))
-		b := graph.NewBuilder()
-		outs, want := random(b, rng, 1+rng.IntN(60))
-		p, err := b.Compile(outs...)
-		require.NoError(t, err)
-		for run := 0; run < 2; run++ {
-			require.NoError(t, p.Run(context.Background()))
-			for i := range outs {
-				require.Equal(t, want[i], p.Output(i), "seed %d run %d output %d", seed, run, i)
-			}
-		}
-		arena, separate := p.Bytes()
-		assert.LessOrEqual(t, arena, separate)
-	}
-}
-
-// TestTapeMachine runs planned and unplanned graphs under gorgonia's own VM.
-// half is the first half of its input, which it may overwrite.
-type half struct{ mix }
-
-func (half) Shape(in []tensor.Shape) (tensor.Shape, error) { return tensor.Shape{in[0][0] / 2}, nil }
-
-func (h half) Forward(out graph.View, in []graph.View) error {
-	return h.mix.Forward(out, []graph.View{{Data: in[0].Data[:len(out.Data)]}})
-}
-
-// TestSmallerInPlace: a result may lie where a larger input was, and what
-// follows it may not outgrow it unnoticed.
-func TestSmallerInPlace(t *testing.T) {
-	b := graph.NewBuilder()
-	x := b.Weight("x", []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32}, 32)
-	y := b.Apply(mix{k: 2}, x)                                          // 2x + 1
-	z := b.Apply(mix{k: 1, over: true}, b.Apply(half{mix{1, true}}, y)) // 2x + 3
-	p, err := b.Compile(z)
-	require.NoError(t, err)
-	require.NoError(t, p.Run(context.Background()))
-	arena, separate := p.Bytes()
-	assert.Equal(t, 4*32, arena)
-	assert.Equal(t, 4*(32+16+16), separate)
-	for i, v := range p.Output(0) {
-		assert.Equal(t, float32(2*(i+1)+3), v)
-	}
-}
-
-func TestTapeMachine(t *testing.T) {
-	for seed := uint64(0); seed < 60; seed++ {
-		for _, planned := range []bool{true, false} {
-			rng := rand.New(rand.NewPCG(seed, 2))
-			b := graph.NewBuilder()
-			outs, want := random(b, rng, 1+rng.IntN(60))
-			if planned {
-				_, err := b.Compile(outs...)
-				require.NoError(t, err)
-			}
-			vm := G.NewTapeMachine(b.Graph())
-			require.NoError(t, vm.RunAll())
-			for i, o := range outs {
-				require.Equal(t, want[i], o.Value().Data(), "seed %d planned %t output %d", seed, planned, i)
-			}
-			require.NoError(t, vm.Close())
-		}
-	}
-}
-
-func TestVMBindsValues(t *testing.T) {
-	b := graph.NewBuilder()
-	outs, want := random(b, rand.New(rand.NewPCG(5, 3)), 9)
-	p, err := b.Compile(outs...)
-	require.NoError(t, err)
-	vm := p.VM()
-	require.NoError(t, vm.RunAll())
-	vm.Reset()
-	assert.Equal(t, want[0], outs[0].Value().Data())
-	require.NoError(t, vm.Close())
-}
 
 func TestBuilderErrors(t *testing.T) {
 	for _, tt := range []struct {
@@ -195,105 +39,154 @@ func TestBuilderErrors(t *testing.T) {
 		build func(b *graph.Builder) *G.Node
 		want  string
 	}{
-		{"name twice", func(b *graph.Builder) *G.Node { b.Input("x", 2); return b.Input("x", 2) }, "graph: input x: name used twice"},
-		{"weight too short", func(b *graph.Builder) *G.Node { return b.Weight("w", make([]float32, 3), 2, 2) }, "graph: weight w: 3 values, want 4"},
+		{"name twice", func(b *graph.Builder) *G.Node { b.Input("x", 2); return b.Input("x", 2) }, "graph: leaf x: name used twice"},
+		{"constant too short", func(b *graph.Builder) *G.Node { return b.Constant("w", make([]float32, 3), 2, 2) }, "graph: constant w: 3 values, want 4"},
 		{"shapes", func(b *graph.Builder) *G.Node {
-			return b.Apply(mix{}, b.Input("x", 2), b.Input("y", 3))
-		}, "graph: node mix: (3) and (2)"},
+			return b.Apply(twice{}, b.Input("x", 2), b.Input("y", 3))
+		}, "graph: node twice: (3) and (2)"},
 		{"stage twice", func(b *graph.Builder) *G.Node {
-			x := b.Apply(mix{}, b.Input("x", 2))
+			x := b.Apply(twice{}, b.Input("x", 2))
 			b.Stage("s", x)
 			return b.Stage("s", x)
 		}, "graph: stage s: name used twice"},
 		{"first error sticks", func(b *graph.Builder) *G.Node {
 			b.Fail(errBad)
-			return b.Stage("s", b.Apply(mix{}, b.Input("x", 2)))
+			return b.Stage("s", b.Apply(twice{}, b.Input("x", 2)))
 		}, "bad luck"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := graph.NewBuilder()
-			_, err := b.Compile(tt.build(b))
+			_, err := b.Nodes(tt.build(b))
 			assert.ErrorContains(t, err, tt.want)
 			assert.Error(t, b.Err())
 		})
 	}
 }
 
-func TestRunErrors(t *testing.T) {
-	for _, panics := range []bool{false, true} {
-		b := graph.NewBuilder()
-		p, err := b.Compile(b.Apply(bad{panics: panics}, b.Input("x", 2)))
-		require.NoError(t, err)
-		err = p.Run(context.Background())
-		if panics {
-			assert.ErrorContains(t, err, "mix: out of luck")
-		} else {
-			assert.ErrorIs(t, err, errBad)
+// TestNodes lists what the outputs need, with the leaves' kinds.
+func TestNodes(t *testing.T) {
+	w := graph.NewWeight("w", []int{2}, func(use func([]float32)) error { use([]float32{1, 2}); return nil })
+	v := graph.NewWeight("v", []int{2}, nil)
+	b := graph.NewBuilder()
+	b.Variables(func(name string) bool { return name == "v" })
+	y := b.Apply(twice{}, b.Input("x", 2), b.Weight(w), b.Weight(w), b.Weight(v))
+	b.Apply(twice{}, y) // nobody needs it
+	nodes, err := b.Nodes(y)
+	require.NoError(t, err)
+	kinds := map[string]graph.LeafKind{}
+	for i, n := range nodes {
+		for _, k := range n.In {
+			assert.Less(t, k, i)
+		}
+		if n.Op == nil {
+			kinds[n.Name] = n.Leaf
 		}
 	}
+	assert.Equal(t, map[string]graph.LeafKind{"x": graph.LeafInput, "w": graph.LeafWeight, "v": graph.LeafVariable}, kinds)
+	require.Len(t, nodes, 4)
+	last := nodes[3]
+	assert.Equal(t, "twice", last.Op.Name())
+	require.Len(t, last.In, 4)
+	assert.Equal(t, last.In[1], last.In[2], "one node for a weight")
+	assert.Len(t, b.Inputs(), 2)
 }
 
-func TestBind(t *testing.T) {
+// TestNothingToRunWith: gorgonia's machines need a backend's hands.
+func TestNothingToRunWith(t *testing.T) {
 	b := graph.NewBuilder()
-	p, err := b.Compile(b.Apply(mix{k: 2}, b.Input("x", 2)))
-	require.NoError(t, err)
-	require.NoError(t, p.Bind("x", []float32{3, 4}))
-	require.NoError(t, p.Run(context.Background()))
-	assert.Equal(t, []float32{7, 9}, p.Output(0))
-	assert.Equal(t, []int{2}, p.OutputShape(0))
-	assert.ErrorIs(t, p.Bind("x", make([]float32, 3)), graph.ErrShape)
-	assert.ErrorContains(t, p.Bind("y", nil), "no such input")
+	b.Apply(twice{}, b.Constant("x", []float32{3}, 1))
+	vm := G.NewTapeMachine(b.Graph())
+	defer vm.Close()
+	assert.ErrorContains(t, vm.RunAll(), "call Builder.Run first")
 }
 
-func TestCancelBetweenNodes(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	b := graph.NewBuilder()
-	x := b.Input("x", 2)
-	ran := 0
-	for i := 0; i < 5; i++ {
-		x = b.Apply(gate{f: func() {
-			if ran++; ran == 2 {
-				cancel()
-			}
-		}}, x)
+func TestWeightForms(t *testing.T) {
+	reads := 0
+	w := graph.NewWeight("w", []int{2, 1}, func(use func([]float32)) error { reads++; use([]float32{3, 4}); return nil })
+	turned := func(v []float32) graph.Form {
+		data := []float32{v[1], v[0]}
+		return graph.Form{Data: data, Logical: func() []float32 { return []float32{data[1], data[0]} }}
 	}
-	p, err := b.Compile(x)
+	for range 2 {
+		data, err := w.Form("turned", turned)
+		require.NoError(t, err)
+		assert.Equal(t, []float32{4, 3}, data)
+	}
+	assert.Equal(t, 1, reads)
+	assert.Equal(t, int64(8), w.Bytes())
+	require.NoError(t, w.Detach())
+	assert.Equal(t, int64(8), w.Bytes(), "the form gives the values back")
+	v, err := w.Values()
 	require.NoError(t, err)
-	assert.ErrorIs(t, p.Run(ctx), context.Canceled)
-	assert.Equal(t, 2, ran)
+	assert.Equal(t, []float32{3, 4}, v)
+	assert.Equal(t, 1, reads)
+
+	// Without such a form the values are kept as they are.
+	lost := graph.NewWeight("lost", []int{1}, func(use func([]float32)) error { use([]float32{5}); return nil })
+	_, err = lost.Form("sum", func(v []float32) graph.Form { return graph.Form{Data: []float32{v[0] + 1}} })
+	require.NoError(t, err)
+	require.NoError(t, lost.Detach())
+	v, err = lost.Values()
+	require.NoError(t, err)
+	assert.Equal(t, []float32{5}, v)
+
+	bad := graph.NewWeight("bad", []int{3}, func(use func([]float32)) error { use([]float32{5}); return nil })
+	_, err = bad.Values()
+	assert.ErrorIs(t, err, graph.ErrShape)
+	none := graph.NewWeight("none", []int{3}, func(func([]float32)) error { return errBad })
+	assert.ErrorIs(t, none.Detach(), errBad)
 }
 
-func TestStages(t *testing.T) {
-	b := graph.NewBuilder()
-	x := b.Stage("first", b.Apply(mix{k: 2, over: true}, b.Input("x", 2)))
-	y := b.Apply(mix{k: 3, over: true}, x)
-	p, err := b.CompileWith(graph.CompileOptions{KeepStages: true}, y)
-	require.NoError(t, err)
-	copy(p.Input("x"), []float32{1, 2})
-	require.NoError(t, p.Run(context.Background()))
-	got, shape, ok := p.Stage("first")
-	require.True(t, ok)
-	assert.Equal(t, []float32{3, 5}, got)
-	assert.Equal(t, []int{2}, shape)
-	assert.Equal(t, []float32{10, 16}, p.Output(0))
-	assert.Equal(t, []string{"first"}, p.Stages())
-	_, _, ok = p.Stage("second")
-	assert.False(t, ok)
+// TestPlan checks that no two results that are alive at one step overlap, but
+// for those that are made in place.
+func TestPlan(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		steps := make([]graph.Step, 1+rng.IntN(60))
+		for i := range steps {
+			steps[i] = graph.Step{Size: rng.IntN(40), InPlace: rng.IntN(3) - 1}
+			for range min(i, rng.IntN(4)) {
+				steps[i].In = append(steps[i].In, i-1-rng.IntN(min(i, 8)))
+			}
+		}
+		keep := []int{len(steps) - 1, rng.IntN(len(steps))}
+		p := graph.PlanBuffers(steps, keep)
+		owner := make([]int, p.Arena) // the step whose result lies there
+		for i, s := range steps {
+			for _, k := range s.In {
+				for at := range steps[k].Size {
+					require.Equal(t, k, owner[p.Offset[k]+at], "seed %d: step %d reads %d", seed, i, k)
+				}
+			}
+			for at := range s.Size {
+				owner[p.Offset[i]+at] = i
+			}
+		}
+		for _, k := range keep {
+			for at := range steps[k].Size {
+				require.Equal(t, k, owner[p.Offset[k]+at], "seed %d: %d is kept", seed, k)
+			}
+		}
+		assert.LessOrEqual(t, p.Arena, p.Sum)
+	}
 }
+
+// idle is a program that does nothing.
+type idle struct{ graph.Program }
+
+func (*idle) Run(ctx context.Context) error { return ctx.Err() }
 
 func TestPool(t *testing.T) {
 	built := 0
-	pool := graph.NewPool(1, 1, func(n int) (*graph.Program, error) {
+	pool := graph.NewPool(1, 1, func(n int) (graph.Program, error) {
 		if n < 0 {
 			return nil, errBad
 		}
 		built++
-		b := graph.NewBuilder()
-		return b.Compile(b.Apply(mix{k: float32(n)}, b.Input("x", 1)))
+		return new(idle), nil
 	})
 	use := func(ctx context.Context, key int) error {
-		return pool.With(ctx, key, func(p *graph.Program) error { return p.Run(ctx) })
+		return pool.With(ctx, key, func(p graph.Program) error { return p.Run(ctx) })
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -307,7 +200,7 @@ func TestPool(t *testing.T) {
 
 	// While the only program is out, others wait until their context ends.
 	var waited atomic.Bool
-	err := pool.With(ctx, 1, func(*graph.Program) error {
+	err := pool.With(ctx, 1, func(graph.Program) error {
 		done := make(chan error)
 		go func() { done <- use(ctx, 1) }()
 		cancel()
@@ -321,15 +214,15 @@ func TestPool(t *testing.T) {
 
 func ExampleBuilder() {
 	b := graph.NewBuilder()
-	x := b.Input("x", 3)
-	p, err := b.Compile(b.Apply(mix{k: 2}, x))
+	y := b.Apply(twice{}, b.Input("x", 3))
+	nodes, err := b.Nodes(y)
 	if err != nil {
 		panic(err)
 	}
-	copy(p.Input("x"), []float32{1, 2, 3})
-	if err := p.Run(context.Background()); err != nil {
-		panic(err)
+	for _, n := range nodes {
+		fmt.Println(n.Node.Name(), n.Shape)
 	}
-	fmt.Println(p.Output(0))
-	// Output: [3 5 7]
+	// Output:
+	// x (3)
+	// twice(%0) (3)
 }

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"hash"
 	"hash/fnv"
@@ -10,23 +11,49 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// kernelOp makes a Kernel a gorgonia op. Each belongs to one node of one
-// graph, because the plan stores the node's destination in it.
-type kernelOp struct {
-	kernel Kernel
-	ranks  []int // of the inputs
-	out    int   // rank of the output
-	id     int   // unique in its graph: gorgonia merges nodes with equal hashes
-	dest   *tensor.Dense
-	views  []View
+// errNoRunner is returned by gorgonia's own machines for a graph that no
+// backend lent its hands to.
+var errNoRunner = errors.New("nothing to run it with: call Builder.Run first")
+
+// ops is what the nodes of one graph share.
+type ops struct {
+	run    Runner
+	nextID int
 }
 
-var _ G.Op = (*kernelOp)(nil)
+// apply makes a node of op in the graph of its inputs.
+func (s *ops) apply(op Op, in ...*G.Node) (*G.Node, error) {
+	o := &nodeOp{op: op, shared: s, id: s.nextID}
+	s.nextID++
+	shapes := make([]tensor.Shape, len(in))
+	for i, n := range in {
+		shapes[i] = n.Shape()
+		o.ranks = append(o.ranks, n.Shape().Dims())
+	}
+	out, err := op.Shape(shapes)
+	if err != nil {
+		return nil, err
+	}
+	o.out = out.Dims()
+	return G.ApplyOp(o, in...)
+}
 
-func (o *kernelOp) Arity() int { return len(o.ranks) }
+// nodeOp makes an Op a gorgonia op. Each belongs to one node of one graph:
+// gorgonia merges nodes whose ops and inputs have equal hashes.
+type nodeOp struct {
+	op     Op
+	shared *ops
+	ranks  []int // of the inputs
+	out    int   // rank of the output
+	id     int   // unique in its graph
+}
+
+var _ G.Op = (*nodeOp)(nil)
+
+func (o *nodeOp) Arity() int { return len(o.ranks) }
 
 // Type returns a fresh function type: gorgonia recycles it after inference.
-func (o *kernelOp) Type() hm.Type {
+func (o *nodeOp) Type() hm.Type {
 	ts := make([]hm.Type, 0, len(o.ranks)+1)
 	for _, r := range o.ranks {
 		ts = append(ts, G.TensorType{Dims: r, Of: tensor.Float32})
@@ -35,87 +62,75 @@ func (o *kernelOp) Type() hm.Type {
 	return hm.NewFnType(ts...)
 }
 
-func (o *kernelOp) InferShape(ds ...G.DimSizer) (tensor.Shape, error) {
+func (o *nodeOp) InferShape(ds ...G.DimSizer) (tensor.Shape, error) {
 	in := make([]tensor.Shape, len(ds))
 	for i, d := range ds {
 		s, ok := d.(tensor.Shape)
 		if !ok {
-			return nil, fmt.Errorf("%s: input %d: %T is no shape", o.kernel.Name(), i, d)
+			return nil, fmt.Errorf("%s: input %d: %T is no shape", o.op.Name(), i, d)
 		}
 		in[i] = s
 	}
-	s, err := o.kernel.Shape(in)
+	s, err := o.op.Shape(in)
 	if err != nil {
 		return nil, err
 	}
 	return s.Clone(), nil
 }
 
-// Do runs the kernel. A panic becomes an error, because gorgonia's
-// TapeMachine runs ops on a goroutine of its own, where nobody could recover.
-func (o *kernelOp) Do(in ...G.Value) (v G.Value, err error) {
+// Do runs the op for gorgonia's own machines. A panic becomes an error,
+// because they run ops on a goroutine of their own, where nobody could
+// recover.
+func (o *nodeOp) Do(in ...G.Value) (v G.Value, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			v, err = nil, fmt.Errorf("%s: %v", o.kernel.Name(), r)
+			v, err = nil, fmt.Errorf("%s: %v", o.op.Name(), r)
 		}
 	}()
+	if o.shared.run == nil {
+		return nil, fmt.Errorf("graph: node %s: %w", o.op.Name(), errNoRunner)
+	}
 	if len(in) != len(o.ranks) {
-		return nil, fmt.Errorf("%s: %d inputs, want %d", o.kernel.Name(), len(in), len(o.ranks))
+		return nil, fmt.Errorf("%s: %d inputs, want %d", o.op.Name(), len(in), len(o.ranks))
 	}
-	if o.views == nil {
-		o.views = make([]View, len(in))
-	}
+	views, shapes := make([]View, len(in)), make([]tensor.Shape, len(in))
 	for i, x := range in {
 		d, ok := x.(*tensor.Dense)
 		if !ok {
-			return nil, fmt.Errorf("%s: input %d: %T, want *tensor.Dense", o.kernel.Name(), i, x)
+			return nil, fmt.Errorf("%s: input %d: %T, want *tensor.Dense", o.op.Name(), i, x)
 		}
-		o.views[i] = View{d.Float32s(), d.Shape()}
+		views[i], shapes[i] = View{d.Float32s(), d.Shape()}, d.Shape()
 	}
-	dest := o.dest
-	if dest == nil {
-		shapes := make([]tensor.Shape, len(in))
-		for i, x := range o.views {
-			shapes[i] = x.Shape
-		}
-		s, err := o.kernel.Shape(shapes)
-		if err != nil {
-			return nil, err
-		}
-		dest = dense(make([]float32, s.TotalSize()), s)
+	s, err := o.op.Shape(shapes)
+	if err != nil {
+		return nil, err
 	}
-	if err := o.kernel.Forward(View{dest.Float32s(), dest.Shape()}, o.views); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.kernel.Name(), err)
+	out := dense(make([]float32, s.TotalSize()), s)
+	if err := o.shared.run(o.op, View{out.Float32s(), s}, views); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.op.Name(), err)
 	}
-	return dest, nil
+	return out, nil
 }
 
-func (o *kernelOp) ReturnsPtr() bool     { return false }
-func (o *kernelOp) CallsExtern() bool    { return false }
-func (o *kernelOp) OverwritesInput() int { return -1 }
+func (o *nodeOp) ReturnsPtr() bool     { return false }
+func (o *nodeOp) CallsExtern() bool    { return false }
+func (o *nodeOp) OverwritesInput() int { return -1 }
 
-func (o *kernelOp) WriteHash(h hash.Hash) {
-	fmt.Fprintf(h, "slidesam.%s|%s|%v>%d|%d", o.kernel.Name(), o.kernel.Params(), o.ranks, o.out, o.id)
+func (o *nodeOp) WriteHash(h hash.Hash) {
+	fmt.Fprintf(h, "slidesam.%s|%s|%v>%d|%d", o.op.Name(), o.op.Params(), o.ranks, o.out, o.id)
 }
 
-func (o *kernelOp) Hashcode() uint32 {
+func (o *nodeOp) Hashcode() uint32 {
 	h := fnv.New32a()
 	o.WriteHash(h)
 	return h.Sum32()
 }
 
-func (o *kernelOp) String() string {
-	if p := o.kernel.Params(); p != "" {
-		return o.kernel.Name() + "{" + p + "}"
+func (o *nodeOp) String() string {
+	if p := o.op.Params(); p != "" {
+		return o.op.Name() + "{" + p + "}"
 	}
-	return o.kernel.Name()
-}
-
-func (o *kernelOp) inPlace() int {
-	if p, ok := o.kernel.(InPlacer); ok {
-		return p.InPlace()
-	}
-	return -1
+	return o.op.Name()
 }
 
 func dense(data []float32, shape tensor.Shape) *tensor.Dense {

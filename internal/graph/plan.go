@@ -1,117 +1,97 @@
 package graph
 
-import (
-	"fmt"
-	"slices"
-
-	G "gorgonia.org/gorgonia"
-)
+import "slices"
 
 // align is the alignment of planned tensors in float32s: one cache line.
 const align = 16
 
-// Plan says where each node's output lives in the program's arena.
-type Plan struct {
-	Arena  int // float32s of the arena
-	Sum    int // float32s if every node had an array of its own
-	order  []*G.Node
-	pos    map[int64]int
-	inputs [][]int // indices into order of each node's inputs
-	offset []int   // into the arena, -1 for leaves
+// Step is one result of a program, as the plan of its memory sees it.
+type Step struct {
+	Size    int   // float32s of the result; 0: it needs no place in the arena
+	In      []int // the steps whose results it reads, all before it
+	InPlace int   // index into In of the result that it may overwrite, or -1
+	View    bool  // the result may be a view of an input: they live as long as it does
 }
 
-// span is the life of one arena slot: the steps from first to last, both
-// included. Nodes that work in place share a slot.
+// Plan says where each step's result lies in a program's arena.
+type Plan struct {
+	Arena  int   // float32s of the arena
+	Sum    int   // float32s if every result had an array of its own
+	Offset []int // of each step's result in the arena, -1 without a place
+}
+
+// span is the life of one slot of the arena: the steps from first to last,
+// both included. Steps that work in place share a slot.
 type span struct {
 	first, last int
 	size        int
 	offset      int
 }
 
-// plan assigns each node a place such that no two values that are alive at
-// the same step overlap. keep stays alive until the end of the run.
-//
-// The order is the one gorgonia's TapeMachine uses, so that the plan holds
-// there too. A node that is not one of ours may return a view of an input:
-// its inputs then live as long as its output.
-func plan(g *G.ExprGraph, keep []*G.Node) (*Plan, error) {
-	sorted, err := G.Sort(g)
-	if err != nil {
-		return nil, fmt.Errorf("graph: sort: %w", err)
-	}
-	n := len(sorted)
-	p := &Plan{order: make([]*G.Node, n), pos: make(map[int64]int, n), inputs: make([][]int, n), offset: make([]int, n)}
-	for i, nd := range sorted {
-		p.order[n-1-i] = nd
-		p.pos[nd.ID()] = n - 1 - i
-	}
-	for i, nd := range p.order {
-		for it := g.From(nd.ID()); it.Next(); {
-			p.inputs[i] = append(p.inputs[i], p.pos[it.Node().ID()])
-		}
-	}
-	last := p.lastUse(keep)
-	slots, slotOf := p.slots(last)
+// PlanBuffers assigns each result a place such that no two that are alive at
+// the same step overlap. Those of the steps keep stay alive until the end.
+func PlanBuffers(steps []Step, keep []int) *Plan {
+	p := &Plan{Offset: make([]int, len(steps))}
+	slots, slotOf := slots(steps, lastUse(steps, keep))
 	p.Arena = place(slots)
-	for i := range p.order {
-		p.offset[i] = -1
+	for i := range steps {
+		p.Offset[i] = -1
 		if s := slotOf[i]; s >= 0 {
-			p.offset[i] = slots[s].offset
-			p.Sum += (p.order[i].Shape().TotalSize() + align - 1) / align * align
+			p.Offset[i] = slots[s].offset
+			p.Sum += aligned(steps[i].Size)
 		}
 	}
-	return p, nil
+	return p
 }
 
-// lastUse returns the last step at which each node's value is read.
-func (p *Plan) lastUse(keep []*G.Node) []int {
-	n := len(p.order)
+func aligned(n int) int { return (n + align - 1) / align * align }
+
+// lastUse returns the last step at which each result is read.
+func lastUse(steps []Step, keep []int) []int {
+	n := len(steps)
 	last := make([]int, n)
 	for i := range last {
 		last[i] = i
 	}
 	for _, k := range keep {
-		last[p.pos[k.ID()]] = n
+		last[k] = n
 	}
 	for i := n - 1; i >= 0; i-- { // consumers stand behind their inputs
 		l := i
-		if _, ours := p.order[i].Op().(*kernelOp); !ours {
+		if steps[i].View {
 			l = max(l, last[i])
 		}
-		for _, c := range p.inputs[i] {
+		for _, c := range steps[i].In {
 			last[c] = max(last[c], l)
 		}
 	}
 	return last
 }
 
-func (p *Plan) slots(last []int) ([]span, []int) {
+func slots(steps []Step, last []int) ([]span, []int) {
 	var slots []span
-	slotOf := make([]int, len(p.order))
-	for i, nd := range p.order {
+	slotOf := make([]int, len(steps))
+	for i, st := range steps {
 		slotOf[i] = -1
-		op, ours := nd.Op().(*kernelOp)
-		if !ours {
+		if st.Size == 0 {
 			continue
 		}
-		size := (nd.Shape().TotalSize() + align - 1) / align * align
-		if k := op.inPlace(); k >= 0 && k < len(p.inputs[i]) {
-			c := p.inputs[i][k]
+		if k := st.InPlace; k >= 0 && k < len(st.In) {
+			c := st.In[k]
 			once := 0
-			for _, x := range p.inputs[i] {
+			for _, x := range st.In {
 				if x == c {
 					once++
 				}
 			}
-			fits := p.order[c].Shape().TotalSize() >= nd.Shape().TotalSize()
-			if s := slotOf[c]; s >= 0 && once == 1 && fits && last[c] == i {
+			if s := slotOf[c]; s >= 0 && once == 1 && steps[c].Size >= st.Size && last[c] == i {
 				slots[s].last = last[i]
 				slotOf[i] = s
 				continue
 			}
 		}
 		slotOf[i] = len(slots)
-		slots = append(slots, span{first: i, last: last[i], size: size})
+		slots = append(slots, span{first: i, last: last[i], size: aligned(st.Size)})
 	}
 	return slots, slotOf
 }

@@ -9,7 +9,7 @@ import (
 // those that come back. The key is the shape a program was built for; the
 // programs of the keys used longest ago are dropped when too many lie idle.
 type Pool[K comparable] struct {
-	build func(K) (*Program, error)
+	build func(K) (Program, error)
 	slots chan struct{} // one token for each program lent
 	idle  int           // how many idle programs are kept
 
@@ -19,19 +19,19 @@ type Pool[K comparable] struct {
 
 type entry[K comparable] struct {
 	key  K
-	prog *Program
+	prog Program
 }
 
 // NewPool returns a pool that lends at most lent programs at once, keeps at
 // most idle unused ones and makes new ones with build.
-func NewPool[K comparable](lent, idle int, build func(K) (*Program, error)) *Pool[K] {
+func NewPool[K comparable](lent, idle int, build func(K) (Program, error)) *Pool[K] {
 	return &Pool[K]{build: build, slots: make(chan struct{}, lent), idle: idle}
 }
 
 // With lends a program for key to f. It waits while too many are lent, and
 // returns ctx's error if ctx ends first. What f reads from the program must
 // be copied before it returns.
-func (p *Pool[K]) With(ctx context.Context, key K, f func(*Program) error) error {
+func (p *Pool[K]) With(ctx context.Context, key K, f func(Program) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (p *Pool[K]) With(ctx context.Context, key K, f func(*Program) error) error
 	return f(prog)
 }
 
-func (p *Pool[K]) take(key K) *Program {
+func (p *Pool[K]) take(key K) Program {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := len(p.free) - 1; i >= 0; i-- {
@@ -65,7 +65,7 @@ func (p *Pool[K]) take(key K) *Program {
 	return nil
 }
 
-func (p *Pool[K]) put(key K, prog *Program) {
+func (p *Pool[K]) put(key K, prog Program) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.free = append(p.free, entry[K]{key, prog})

@@ -9,9 +9,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
-	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/layer"
+	"github.com/slidesam/sam/internal/op"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -28,42 +29,42 @@ func bind(w []float32, b []float32, shape ...int) (*params, error) {
 	}), p)
 }
 
-func TestChannelsLast(t *testing.T) {
-	// [out 1, in 2, 2 x 2]: channel 0 is 1 to 4, channel 1 is 5 to 8.
-	assert.Equal(t, []float32{1, 5, 2, 6, 3, 7, 4, 8}, layer.ChannelsLast([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 1, 2, 2))
+func TestReadsWhenAsked(t *testing.T) {
+	bad, err := bind([]float32{1, float32(math.NaN())}, []float32{1}, 1, 2)
+	require.NoError(t, err)
+	var s layer.Set
+	l := s.Linear(&bad.W, &bad.B)
+	assert.Equal(t, "w", l.W.Name())
+	assert.Equal(t, []int{1, 2}, l.W.Shape())
+	_, err = l.W.Values()
+	assert.ErrorIs(t, err, weights.ErrNotFinite)
+	v, err := l.B.Values()
+	require.NoError(t, err)
+	assert.Equal(t, []float32{1}, v)
+	assert.ErrorIs(t, s.Detach(), weights.ErrNotFinite)
+	assert.Equal(t, int64(4), s.Bytes())
 }
 
 func TestConvAndNorm(t *testing.T) {
 	p, err := bind([]float32{1, 2, 3, 4, 5, 6, 7, 8}, []float32{10}, 1, 2, 2, 2)
 	require.NoError(t, err)
-	var r layer.Reader
-	conv := r.Conv(&p.W, &p.B)
-	require.NoError(t, r.Err())
-	assert.Equal(t, 8, conv.K)
-	assert.Equal(t, int64(4*(kernel.PackedLen(1, 8)+1)), r.Bytes)
+	n, err := bind([]float32{2}, []float32{7}, 1)
+	require.NoError(t, err)
+	var s, of layer.Set
+	conv, norm := s.Linear(&p.W, &p.B), of.Norm(&n.W, &n.B, 1e-6)
 	b := graph.NewBuilder()
-	prog, err := b.Compile(conv.Apply(b, "conv", b.Input("x", 1, 8), kernel.ActNone, nil))
+	y := conv.Conv(b, op.Conv{Batch: 1, H: 2, W: 2, Stride: 2}, b.Input("x", 4, 2))
+	prog, err := cpu.Compile(b, graph.CompileOptions{}, y)
 	require.NoError(t, err)
 	copy(prog.Input("x"), []float32{1, 0, 0, 1, 0, 0, 0, 0}) // channel 0 of pixel 0, channel 1 of pixel 1
 	require.NoError(t, prog.Run(context.Background()))
 	assert.Equal(t, []float32{10 + 1 + 6}, prog.Output(0))
-}
 
-func TestFirstErrorSticks(t *testing.T) {
-	bad, err := bind([]float32{1, float32(math.NaN())}, []float32{1}, 1, 2)
+	b = graph.NewBuilder()
+	prog, err = cpu.Compile(b, graph.CompileOptions{}, norm.Apply(b, b.Input("x", 1, 1)))
 	require.NoError(t, err)
-	good, err := bind([]float32{1, 2}, []float32{1}, 1, 2)
-	require.NoError(t, err)
-	var r, joined layer.Reader
-	r.Linear(&bad.W, &bad.B)
-	require.ErrorIs(t, r.Err(), weights.ErrNotFinite)
-	first := r.Err()
-	assert.Empty(t, r.Array(&good.W))
-	assert.Equal(t, first, r.Err())
-	joined.Array(&good.W)
-	joined.Join(&r)
-	assert.Equal(t, first, joined.Err())
-	assert.Equal(t, r.Bytes+8, joined.Bytes)
+	require.NoError(t, prog.Run(context.Background()))
+	assert.Equal(t, []float32{7}, prog.Output(0), "one channel is its own mean")
 }
 
 func ExampleLinear_Apply() {
@@ -71,13 +72,10 @@ func ExampleLinear_Apply() {
 	if err != nil {
 		panic(err)
 	}
-	var r layer.Reader
-	lin := r.Linear(&p.W, &p.B)
-	if err := r.Err(); err != nil {
-		panic(err)
-	}
+	var s layer.Set
+	lin := s.Linear(&p.W, &p.B)
 	b := graph.NewBuilder()
-	prog, err := b.Compile(lin.Apply(b, "lin", b.Input("x", 1, 3), kernel.ActNone, nil))
+	prog, err := cpu.Compile(b, graph.CompileOptions{}, lin.Apply(b, b.Input("x", 1, 3)))
 	if err != nil {
 		panic(err)
 	}

@@ -6,23 +6,26 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/slidesam/sam/internal/graph"
-	"github.com/slidesam/sam/internal/kernel"
 )
 
 // RelPosAttention is the encoder's attention with decomposed relative
 // positions, over windows or the whole map. Tokens stay in picture order;
-// the zero padding of the last windows takes part as it does upstream,
-// through Pad.
+// the zero padding of the last windows takes part as it does upstream.
 //
-// Inputs: qkv [H*W, 3*Heads*HeadDim]; relH, relW [2*S-1, HeadDim]; pad
-// [3*Heads*HeadDim], the query, key and value of a padding token.
+// Inputs: qkv [H*W, 3*Heads*HeadDim]; relH, relW [2*S-1, HeadDim] with S the
+// side of a window, or of the map; pad [3*Heads*HeadDim], the query, key and
+// value of a padding token, which are the bias of qkv's projection.
 // Output: [H*W, Heads*HeadDim].
 //
 // Source: image_encoder.py, Attention, window_partition,
 // add_decomposed_rel_pos (segment-anything dca509f).
-type RelPosAttention struct{ kernel.Grid }
+type RelPosAttention struct {
+	H, W           int // tokens of the map
+	Window         int // tokens of a side of a window; 0: the whole map
+	Heads, HeadDim int
+}
 
-// Name implements [graph.Kernel].
+// Name implements [graph.Op].
 func (a RelPosAttention) Name() string {
 	if a.Window == 0 {
 		return "global_attention"
@@ -30,12 +33,12 @@ func (a RelPosAttention) Name() string {
 	return "window_attention"
 }
 
-// Params implements [graph.Kernel].
+// Params implements [graph.Op].
 func (a RelPosAttention) Params() string {
 	return fmt.Sprintf("%dx%d window=%d heads=%d dim=%d", a.H, a.W, a.Window, a.Heads, a.HeadDim)
 }
 
-// Shape implements [graph.Kernel].
+// Shape implements [graph.Op].
 func (a RelPosAttention) Shape(in []tensor.Shape) (tensor.Shape, error) {
 	n, d := a.H*a.W, a.Heads*a.HeadDim
 	sh, sw := a.Window, a.Window
@@ -44,12 +47,6 @@ func (a RelPosAttention) Shape(in []tensor.Shape) (tensor.Shape, error) {
 	}
 	err := match(in, tensor.Shape{n, 3 * d}, tensor.Shape{2*sh - 1, a.HeadDim}, tensor.Shape{2*sw - 1, a.HeadDim}, tensor.Shape{3 * d})
 	return tensor.Shape{n, d}, err
-}
-
-// Forward implements [graph.Kernel].
-func (a RelPosAttention) Forward(out graph.View, in []graph.View) error {
-	kernel.RelPosAttention(out.Data, in[0].Data, a.Grid, in[1].Data, in[2].Data, in[3].Data)
-	return nil
 }
 
 // Attention is softmax(q·kᵀ/√HeadDim)·v for each head and each of Batch
@@ -63,15 +60,15 @@ type Attention struct {
 	Batch, Heads, HeadDim, NQ, NK int
 }
 
-// Name implements [graph.Kernel].
+// Name implements [graph.Op].
 func (Attention) Name() string { return "attention" }
 
-// Params implements [graph.Kernel].
+// Params implements [graph.Op].
 func (a Attention) Params() string {
 	return fmt.Sprintf("batch=%d heads=%d dim=%d queries=%d keys=%d", a.Batch, a.Heads, a.HeadDim, a.NQ, a.NK)
 }
 
-// Shape implements [graph.Kernel].
+// Shape implements [graph.Op].
 func (a Attention) Shape(in []tensor.Shape) (tensor.Shape, error) {
 	d := a.Heads * a.HeadDim
 	if err := match(in, tensor.Shape{-1, d}, tensor.Shape{-1, d}, tensor.Shape{-1, d}); err != nil {
@@ -83,28 +80,4 @@ func (a Attention) Shape(in []tensor.Shape) (tensor.Shape, error) {
 		}
 	}
 	return tensor.Shape{a.Batch * a.NQ, d}, nil
-}
-
-// Forward implements [graph.Kernel].
-func (a Attention) Forward(out graph.View, in []graph.View) error {
-	one := func(p int) {
-		n := a.NQ * a.Heads * a.HeadDim
-		kernel.Attention(out.Data[p*n:(p+1)*n], a.part(in[0], p, a.NQ), a.part(in[1], p, a.NK), a.part(in[2], p, a.NK),
-			a.Heads, a.HeadDim, a.NQ, a.NK)
-	}
-	if a.Batch == 1 {
-		one(0)
-		return nil
-	}
-	kernel.Parallel(a.Batch, one)
-	return nil
-}
-
-// part is the p-th prompt's rows of v, or all rows if they are shared.
-func (a Attention) part(v graph.View, p, rows int) []float32 {
-	if v.Shape[0] == rows {
-		return v.Data
-	}
-	n := rows * v.Shape[1]
-	return v.Data[p*n : (p+1)*n]
 }

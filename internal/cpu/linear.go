@@ -1,0 +1,58 @@
+package cpu
+
+import (
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/kernel"
+)
+
+// linear is act(x·wᵀ + bias) + add.
+//
+// Inputs: x [M, K]; the packed weight [len]; bias [N] if Bias; add [..., N] if
+// Add, where its number of rows R divides M and the R rows are added to each block of R rows.
+// Output: [M, N].
+type linear struct {
+	N, K int
+	Act  kernel.Act
+	Bias bool
+	Add  bool
+}
+
+func (linear) Name() string { return "linear" }
+
+func (l linear) arity() int {
+	n := 2
+	if l.Bias {
+		n++
+	}
+	if l.Add {
+		n++
+	}
+	return n
+}
+
+// InPlace implements [graph.InPlacer]: the result may overwrite add.
+func (l linear) InPlace() int {
+	if l.Add {
+		return l.arity() - 1
+	}
+	return -1
+}
+
+// Forward implements [graph.Forwarder].
+func (l linear) Forward(out graph.View, in []graph.View) error {
+	m := in[0].Shape[0]
+	w := kernel.PackedOf(in[1].Data, l.N, l.K)
+	e := kernel.Epilogue{Act: l.Act}
+	if l.Bias {
+		e.Bias = in[2].Data
+	}
+	rows := m
+	if l.Add {
+		a := in[len(in)-1]
+		rows, e.Add, e.LdAdd = len(a.Data)/l.N, a.Data, l.N
+	}
+	for at := 0; at < m; at += rows {
+		kernel.Gemm(out.Data[at*l.N:(at+rows)*l.N], l.N, in[0].Data[at*l.K:(at+rows)*l.K], l.K, rows, &w, e)
+	}
+	return nil
+}
