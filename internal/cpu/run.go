@@ -58,7 +58,9 @@ func Run(o graph.Op, out graph.View, in []graph.View) error {
 	case op.DensePositions:
 		densePositions(o, out, in)
 	default:
-		return fmt.Errorf("cpu: %s: %w", o.Name(), errUnknown)
+		if !runMap(o, out, in) {
+			return fmt.Errorf("cpu: %s: %w", o.Name(), errUnknown)
+		}
 	}
 	return nil
 }

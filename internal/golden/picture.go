@@ -109,3 +109,7 @@ func octave(size Size, seed uint64, c, s int) []uint8 {
 	}
 	return out
 }
+
+// Hash64 is the hash of a seed from which scripts make the key of [Uniform]:
+// hash64 of reference/counter.py.
+func Hash64(v uint64) uint64 { return splitmix64(v) }

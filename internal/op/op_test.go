@@ -48,6 +48,17 @@ func TestShapes(t *testing.T) {
 		"floor: column":    {op.Floor{Which: []int{2}}, []tensor.Shape{s(4, 9), s(4, 2), s(1)}},
 		"floor: masks":     {op.Floor{Which: []int{0, 1}}, []tensor.Shape{s(4, 9), s(4, 2), s(1)}},
 		"points: table":    {op.Points{Size: 64}, []tensor.Shape{s(2, 3), s(2, 4), s(5, 7)}},
+		"bilinear: rows":   {op.Bilinear2x{H: 2, W: 2}, []tensor.Shape{s(3, 1)}},
+		"channels: gamma":  {op.ChannelNorm{}, []tensor.Shape{s(4, 3), s(2), s(3)}},
+		"channels: beta":   {op.ChannelNorm{}, []tensor.Shape{s(4, 3), s(3)}},
+		"channels: none":   {op.ChannelNorm{}, nil},
+		"batch: none":      {op.BatchNorm{}, []tensor.Shape{s(4, 3)}},
+		"batch: mean":      {op.BatchNorm{}, []tensor.Shape{s(4, 3), s(3), s(3)}},
+		"skip: middle":     {op.Skip{}, []tensor.Shape{s(4, 3), s(4, 6)}},
+		"skip: narrow":     {op.Skip{}, []tensor.Shape{s(4, 6), s(4, 4)}},
+		"skip: rows":       {op.Skip{Whole: true}, []tensor.Shape{s(4, 3), s(5, 3)}},
+		"skip: none":       {op.Skip{}, nil},
+		"sigmoid":          {op.Sigmoid{}, nil},
 		"positions: table": {op.DensePositions{H: 2, W: 2}, []tensor.Shape{s(3, 4)}},
 	} {
 		t.Run(name, func(t *testing.T) {

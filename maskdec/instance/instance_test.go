@@ -1,0 +1,115 @@
+package instance_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam/internal/cpu"
+	"github.com/slidesam/sam/internal/golden"
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/tensortest"
+	"github.com/slidesam/sam/maskdec/instance"
+	"github.com/slidesam/sam/weights"
+)
+
+// reference is what the description of a reference file holds.
+type reference struct {
+	Embed, Grid, Features, Out int
+	Transpose                  bool
+	Seed                       uint64
+	Weights                    []string
+	Shapes                     [][]int
+	Torch                      json.RawMessage
+}
+
+// checkpoint returns the weights of the reference.
+func (r *reference) checkpoint() *weights.Checkpoint {
+	var specs []weights.Spec
+	for i, name := range r.Weights {
+		specs = append(specs, weights.Spec{Name: name, Shape: r.Shapes[i]})
+	}
+	return weights.Random(specs, r.Seed)
+}
+
+// embedding returns the reference's input, [Grid*Grid, Embed].
+func (r *reference) embedding(t *testing.T) []float32 {
+	t.Helper()
+	n := r.Embed * r.Grid * r.Grid
+	first := golden.Uniform(n, golden.Hash64(r.Seed))
+	return transpose(first, r.Embed, r.Grid*r.Grid)
+}
+
+// transpose turns x [n, m] into [m, n].
+func transpose(x []float32, n, m int) []float32 {
+	out := make([]float32, len(x))
+	for i := range n {
+		for j := range m {
+			out[j*n+i] = x[i*m+j]
+		}
+	}
+	return out
+}
+
+func load(t *testing.T, name string) (*golden.File, *reference) {
+	t.Helper()
+	f, err := golden.Load(name)
+	require.NoError(t, err)
+	var r reference
+	require.NoError(t, f.Meta(&r))
+	return f, &r
+}
+
+func decoder(t *testing.T, r *reference) *instance.Decoder {
+	t.Helper()
+	ck := r.checkpoint()
+	c, err := instance.ConfigOf(ck, r.Grid)
+	require.NoError(t, err)
+	f := r.Features
+	assert.Equal(t, instance.Config{
+		Grid: r.Grid, Embed: r.Embed, Features: [4]int{8 * f, 4 * f, 2 * f, f}, Out: r.Out, Transposed: r.Transpose,
+	}, c)
+	p := instance.NewParams(c)
+	require.NoError(t, weights.Bind(ck, p))
+	d, err := instance.New(c, p)
+	require.NoError(t, err)
+	return d
+}
+
+// TestReference compares with torch-em's UNETR as micro-sam runs it: both ways
+// to enlarge maps, both kinds of statistics. Skips whose channels were not
+// cropped in the middle, and norms of the wrong statistics, are off by tenths.
+func TestReference(t *testing.T) {
+	for _, name := range []string{"instance_a", "instance_b"} {
+		f, r := load(t, name)
+		d := decoder(t, r)
+		for stats, mode := range map[instance.Stats]string{instance.BatchStats: "batch", instance.RunningStats: "running"} {
+			for _, plain := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/plain=%t", name, mode, plain), func(t *testing.T) {
+					b := graph.NewBuilder()
+					out := d.Build(b, b.Input("z", r.Grid*r.Grid, r.Embed), stats)
+					p, err := cpu.Compile(b, graph.CompileOptions{KeepStages: true, Plain: plain}, out)
+					require.NoError(t, err)
+					require.NoError(t, p.Bind("z", r.embedding(t)))
+					require.NoError(t, p.Run(t.Context()))
+					for _, stage := range []string{"z9", "z0", "maps"} {
+						got, shape := p.Output(0), p.OutputShape(0)
+						if stage != "maps" {
+							got, shape, _ = p.Stage(stage)
+						}
+						want, err := f.Float32s(mode + "/" + stage)
+						require.NoError(t, err)
+						mine, err := want.Pick(transpose(got, shape[0], shape[1]))
+						require.NoError(t, err)
+						// Sums of up to 576 products in another order, behind norms that divide
+						// by a deviation; the maps' goal is 1e-4.
+						tensortest.Close(t, want.Data, mine, 2e-5, 1e-5)
+					}
+				})
+			}
+		}
+	}
+}
