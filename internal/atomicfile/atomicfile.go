@@ -1,9 +1,9 @@
 // Package atomicfile writes files that are either whole or not there.
 //
-// A file is written beside its place under a temporary name, flushed to the
-// disk and renamed. Until then whatever was at that place stays as it is, and
+// A file is written beside its place under a temporary name, which is locked,
+// flushed to the disk and renamed. Until then whatever was at that place stays as it is, and
 // an error, a full disk or a killed process leaves no half file under its
-// name.
+// name. What a killed process leaves under temporary names [Sweep] removes.
 //
 //	err := atomicfile.Write("masks.json", func(w io.Writer) error {
 //		return json.NewEncoder(w).Encode(masks)
@@ -44,10 +44,21 @@ func Create(path string) (*File, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
+	return create(path, os.Stat)
+}
+
+// CreateIn begins the file dir/name. It is [Create] for folders that others
+// may write to: a symbolic link of that name is replaced and not followed.
+func CreateIn(dir, name string) (*File, error) {
+	return create(filepath.Join(dir, name), os.Lstat)
+}
+
+func create(path string, stat func(string) (fs.FileInfo, error)) (*File, error) {
 	a := &File{path: path}
-	switch info, err := os.Stat(path); {
+	switch info, err := stat(path); {
 	case err == nil && info.IsDir():
 		return nil, &fs.PathError{Op: "create", Path: path, Err: errors.New("is a folder")}
+	case err == nil && info.Mode()&fs.ModeSymlink != 0: // of CreateIn: it is replaced
 	case err == nil && !info.Mode().IsRegular():
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
@@ -69,6 +80,11 @@ func Create(path string) (*File, error) {
 			return nil, err
 		}
 		a.f, a.buf = f, bufio.NewWriterSize(f, 1<<16)
+		if err := hold(f); err != nil { // swept in between: no harm, another name
+			f.Close()
+			os.Remove(a.tmp)
+			continue
+		}
 		return a, nil
 	}
 	return nil, &fs.PathError{Op: "create", Path: path, Err: errors.New("no free temporary name")}
@@ -175,11 +191,24 @@ func ignoreUnsupported(err error) error {
 
 // Write writes the file at path by calling write once. If write returns an
 // error, or panics, the file is not written.
-func Write(path string, write func(w io.Writer) error) (err error) {
+func Write(path string, write func(w io.Writer) error) error {
 	f, err := Create(path)
 	if err != nil {
 		return err
 	}
+	return f.fill(write)
+}
+
+// WriteIn is [Write] for the file dir/name as [CreateIn] makes it.
+func WriteIn(dir, name string, write func(w io.Writer) error) error {
+	f, err := CreateIn(dir, name)
+	if err != nil {
+		return err
+	}
+	return f.fill(write)
+}
+
+func (f *File) fill(write func(w io.Writer) error) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := write(f); err != nil {
 		return err

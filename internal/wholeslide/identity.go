@@ -133,7 +133,7 @@ func (p *Plan) claim(dir string) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, planFile), func(w io.Writer) error {
+	return atomicfile.WriteIn(dir, planFile, func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/slidesam/sam/internal/atomicfile"
@@ -32,7 +31,9 @@ func (p *Plan) labelsName(q *scalePlan) string {
 }
 
 // Merge merges the tiles of all shards and writes the outputs to dir; each
-// appears whole or not at all. It changes nothing else.
+// appears whole or not at all. It changes nothing else, but for temporary files
+// of killed processes, which it removes. Several processes may merge one run at
+// once: they write the same bytes.
 //
 // The error wraps ErrUnfinished if tiles are missing, ErrOtherRun if dir holds
 // a run of something else, and os.ErrNotExist if it holds none.
@@ -41,6 +42,9 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%s holds no run: give the folder of one, or begin it: %w", dir, err)
 		}
+		return nil, err
+	}
+	if err := atomicfile.Sweep(dir); err != nil {
 		return nil, err
 	}
 	res := p.result(dir)
@@ -93,7 +97,7 @@ func newOutput(ctx context.Context, s *wsi.Slide, dir string, p *Plan, res *Resu
 	o := &output{dir: dir, plan: p, res: res}
 	var err error
 	for i, name := range []string{GeoJSONFile, CSVFile} {
-		if o.files[i], err = atomicfile.Create(filepath.Join(dir, name)); err != nil {
+		if o.files[i], err = atomicfile.CreateIn(dir, name); err != nil {
 			o.close()
 			return nil, err
 		}
@@ -102,7 +106,7 @@ func newOutput(ctx context.Context, s *wsi.Slide, dir string, p *Plan, res *Resu
 	o.features = geojson.NewWriter(o.geo)
 	fmt.Fprintln(o.table, csvHeader)
 	for _, q := range p.scales {
-		f, err := atomicfile.Create(filepath.Join(dir, p.labelsName(q)))
+		f, err := atomicfile.CreateIn(dir, p.labelsName(q))
 		if err != nil {
 			o.close()
 			return nil, err
@@ -147,7 +151,7 @@ func (o *output) commit() error {
 			return err
 		}
 	}
-	if err := atomicfile.Write(filepath.Join(o.dir, OverlayFile), o.over.write); err != nil {
+	if err := atomicfile.WriteIn(o.dir, OverlayFile, o.over.write); err != nil {
 		return err
 	}
 	for _, f := range o.files {

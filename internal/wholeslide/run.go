@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"path/filepath"
 	"time"
 
+	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/wsi"
 )
 
@@ -80,7 +82,7 @@ type tilePicture struct {
 // unfinished returns the tiles of the shard that have to be done, and how many
 // the shard has.
 func (p *Plan) unfinished(ctx context.Context, dir string, res *Result) (todo []tilePicture, total int, err error) {
-	k := -1
+	k, swept := -1, ""
 	for _, q := range p.scales {
 		for _, i := range q.tiles {
 			if k++; k%p.shards != p.shard {
@@ -88,6 +90,12 @@ func (p *Plan) unfinished(ctx context.Context, dir string, res *Result) (todo []
 			}
 			if err := ctx.Err(); err != nil {
 				return nil, 0, err
+			}
+			if folder := filepath.Dir(tilePath(dir, q, i)); folder != swept {
+				if err := atomicfile.Sweep(folder); err != nil {
+					return nil, 0, err
+				}
+				swept = folder
 			}
 			total++
 			switch _, err := readTile(dir, q, i); {

@@ -72,7 +72,7 @@ func writeTile(dir string, p *scalePlan, t Tile, seen []sighting) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
+	return atomicfile.WriteIn(filepath.Dir(path), filepath.Base(path), func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "%s\n%s\n", b, sumLine(b))
 		return err
 	})
