@@ -183,9 +183,9 @@ func notSAM(tensors map[string]*Tensor) error {
 	switch {
 	case anyName(tensors, ".deconv1.", ".deconv_out.", ".decoder_head."):
 		if anyName(tensors, ".encoder.blocks.", ".encoder.patch_embed.") {
-			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: use the SAM it was trained from, such as vit_b_histopathology")
+			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: load it as an instance model, or use the SAM it was trained from, such as vit_b_histopathology")
 		}
-		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name")
+		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name, or load both as an instance model")
 	case len(tensors) == 0:
 		return errors.New("no tensors in the file")
 	}
