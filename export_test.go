@@ -186,3 +186,12 @@ func (m *Model) Turned(pix []byte, s Size, x, y bool) []float32 {
 	normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
 	return dst
 }
+
+// Spread is what an instance model makes of a picture's colours.
+func Spread(img image.Image) []byte {
+	src, err := picture.New(img)
+	if err != nil {
+		panic(err)
+	}
+	return spread(src.RGB()).Pix
+}

@@ -108,15 +108,20 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if err := m.prepare(); err != nil {
 		return nil, err
 	}
-	// One encoder keeps all cores busy by itself, and its working memory is
-	// large. Decoders have parts that only one core can do; each holds some
-	// 20 MB at the published shapes, 50 MB for prompts of many tokens.
-	n := runtime.GOMAXPROCS(0)
-	decoders := min(n, 8)
-	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
+	m.poolEncoders()
+	// Decoders have parts that only one core can do; each holds some 20 MB at
+	// the published shapes, 50 MB for prompts of many tokens.
+	decoders := min(runtime.GOMAXPROCS(0), 8)
 	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
 	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
 	return m, nil
+}
+
+// poolEncoders makes the pool of encoders. One keeps all cores busy by itself,
+// and its working memory is large.
+func (m *Model) poolEncoders() {
+	n := 1 + runtime.GOMAXPROCS(0)/16
+	m.encoders = graph.NewPool(n, n, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
 }
 
 // Config returns the model's shape; it is the caller's to change.

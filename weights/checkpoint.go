@@ -80,3 +80,15 @@ func FromTensors(tensors map[string]TensorData) *Checkpoint {
 	}
 	return newCheckpoint(m, Original, nil)
 }
+
+// Only returns the tensors whose names keep accepts, as a checkpoint of the
+// same file, which is closed with c.
+func (c *Checkpoint) Only(keep func(name string) bool) *Checkpoint {
+	m := map[string]*Tensor{}
+	for name, t := range c.tensors {
+		if keep(name) {
+			m[name] = t
+		}
+	}
+	return newCheckpoint(m, c.layout, nil)
+}

@@ -76,6 +76,11 @@ func decoder(t *testing.T, r *reference) *instance.Decoder {
 	require.NoError(t, weights.Bind(ck, p))
 	d, err := instance.New(c, p)
 	require.NoError(t, err)
+	var names []string
+	for _, spec := range instance.Specs(c) {
+		names = append(names, spec.Name)
+	}
+	assert.ElementsMatch(t, r.Weights, names)
 	return d
 }
 
@@ -112,4 +117,58 @@ func TestReference(t *testing.T) {
 			}
 		}
 	}
+}
+
+func small() instance.Config {
+	return instance.Config{Grid: 2, Embed: 4, Features: [4]int{16, 8, 4, 2}, Out: 3}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for name, change := range map[string]func(*instance.Config){
+		"Grid is 0":                           func(c *instance.Config) { c.Grid = 0 },
+		"Out is 2000":                         func(c *instance.Config) { c.Out = 2000 },
+		"no middle as wide as the next level": func(c *instance.Config) { c.Features[1] = 7 },
+		"the map of level 1 would have":       func(c *instance.Config) { c.Grid, c.Features = 1024, [4]int{64, 64, 64, 64} },
+	} {
+		c := small()
+		change(&c)
+		err := c.Validate()
+		require.ErrorIs(t, err, instance.ErrConfig)
+		assert.ErrorContains(t, err, name)
+	}
+	_, err := instance.ConfigOf(weights.FromTensors(nil), 4)
+	assert.ErrorContains(t, err, "base.block.1.weight: missing")
+	_, err = instance.ConfigOf(weights.FromTensors(map[string]weights.TensorData{"base.block.1.weight": {Shape: []int{3}, Data: make([]float32, 3)}}), 4)
+	assert.ErrorContains(t, err, "shape [3], want rank 4")
+}
+
+// TestMissingSampler leaves out a layer that the binder takes for optional.
+func TestMissingSampler(t *testing.T) {
+	var specs []weights.Spec
+	for _, s := range instance.Specs(small()) {
+		if s.Name != "deconv2.block.0.conv.bias" {
+			specs = append(specs, s)
+		}
+	}
+	p := instance.NewParams(small())
+	require.NoError(t, weights.Bind(weights.Random(specs, 1), p))
+	_, err := instance.New(small(), p)
+	assert.ErrorIs(t, err, weights.ErrMissing)
+	assert.ErrorContains(t, err, "deconv2.block.0.conv.bias")
+}
+
+func Example() {
+	c := instance.Config{Grid: 2, Embed: 4, Features: [4]int{16, 8, 4, 2}, Out: 3}
+	p := instance.NewParams(c)
+	if err := weights.Bind(weights.Random(instance.Specs(c), 1), p); err != nil {
+		panic(err)
+	}
+	d, err := instance.New(c, p)
+	if err != nil {
+		panic(err)
+	}
+	b := graph.NewBuilder()
+	maps := d.Build(b, b.Input("embedding", c.Grid*c.Grid, c.Embed), instance.BatchStats)
+	fmt.Println(maps.Shape())
+	// Output: (1024, 3)
 }

@@ -1,6 +1,10 @@
 package instance
 
-import "github.com/slidesam/sam/weights"
+import (
+	"strconv"
+
+	"github.com/slidesam/sam/weights"
+)
 
 // Params are the decoder's weights by their checkpoint names.
 type Params struct {
@@ -90,4 +94,32 @@ func NewParams(c Config) *Params {
 		p.Blocks = append(p.Blocks, LevelParams{blockParams(2*f[i+1], f[i+1])})
 	}
 	return p
+}
+
+// Specs returns the names and shapes of the weights that a decoder of this
+// shape needs, those of its samplers included, which [weights.Specs] leaves
+// out as each is one of two.
+func Specs(c Config) []weights.Spec {
+	p := NewParams(c)
+	specs := weights.Specs(p)
+	kind := "conv"
+	if c.Transposed {
+		kind = "block"
+	}
+	add := func(prefix string, s SamplerParams) {
+		at := s.Bilinear
+		if c.Transposed {
+			at = s.Transposed
+		}
+		name := prefix + "." + kind
+		specs = append(specs, weights.Spec{Name: name + ".weight", Shape: at.W.Shape}, weights.Spec{Name: name + ".bias", Shape: at.B.Shape})
+	}
+	for i, d := range []DeconvParams{p.Deconv1, p.Deconv2, p.Deconv3, p.Deconv4} {
+		add("deconv"+strconv.Itoa(i+1)+".block.0", d.Sampler)
+	}
+	for i, s := range p.Samplers {
+		add("decoder.samplers."+strconv.Itoa(i), s)
+	}
+	add("deconv_out", p.Up)
+	return specs
 }

@@ -1,0 +1,276 @@
+package sam
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"image"
+
+	"github.com/slidesam/sam/internal/instance"
+	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/resample"
+	decoder "github.com/slidesam/sam/maskdec/instance"
+)
+
+// InstanceOptions changes how objects are made of the decoder's maps. The zero
+// value is micro-sam's default.
+type InstanceOptions struct {
+	// ForegroundThreshold is the probability above which a pixel may belong to
+	// an object; 0 means 0.5.
+	ForegroundThreshold float32
+	// CentreThreshold and BoundaryThreshold are the distances below which an
+	// object's seed lies, 0 at its centre and far from its boundary; 0 means
+	// 0.5.
+	CentreThreshold, BoundaryThreshold float32
+	// ForegroundSmoothing and DistanceSmoothing are the sigmas of Gaussians over
+	// the maps, in pixels; 0 means 1.0 and 1.6, below 0 none.
+	ForegroundSmoothing, DistanceSmoothing float64
+	// MinSize drops objects of fewer pixels.
+	MinSize int
+	// RunningStats takes the decoder's statistics from its training instead of
+	// from each picture. micro-sam takes the picture's, so that what else is on
+	// it moves every map.
+	RunningStats bool
+}
+
+// stats are the statistics that the decoder works with.
+func (o InstanceOptions) stats() decoder.Stats {
+	if o.RunningStats {
+		return decoder.RunningStats
+	}
+	return decoder.BatchStats
+}
+
+// settings fills in the defaults.
+func (o InstanceOptions) settings() instance.Options {
+	s := instance.Defaults()
+	for _, v := range []struct {
+		given float32
+		to    *float32
+	}{{o.ForegroundThreshold, &s.ForegroundThreshold}, {o.CentreThreshold, &s.CentreThreshold}, {o.BoundaryThreshold, &s.BoundaryThreshold}} {
+		if v.given != 0 {
+			*v.to = v.given
+		}
+	}
+	for _, v := range []struct {
+		given float64
+		to    *float64
+	}{{o.ForegroundSmoothing, &s.ForegroundSmoothing}, {o.DistanceSmoothing, &s.DistanceSmoothing}} {
+		switch {
+		case v.given < 0:
+			*v.to = 0
+		case v.given != 0:
+			*v.to = v.given
+		}
+	}
+	s.MinSize = o.MinSize
+	return s
+}
+
+// InstanceMaps are what the decoder says of each pixel of a picture, row by
+// row, between 0 and 1.
+type InstanceMaps struct {
+	Size
+	Foreground []float32 // [H, W], probability that the pixel belongs to an object
+	Centre     []float32 // [H, W], distance from the object's centre
+	Boundary   []float32 // [H, W], 0 deep inside an object, 1 at its boundary and outside
+}
+
+// Predict returns the maps of a picture of any size, the same as micro-sam
+// makes of it: each channel's values are spread over 0 to 255 first.
+//
+// It returns an error for an empty picture and for a decoder of classes, and
+// ctx's error soon after ctx is done. Of the options only RunningStats counts.
+func (m *InstanceModel) Predict(ctx context.Context, img image.Image, o InstanceOptions) (*InstanceMaps, error) {
+	maps, _, err := m.predict(ctx, img, o)
+	if err != nil {
+		return nil, fmt.Errorf("sam: predict instances: %w", err)
+	}
+	return maps, nil
+}
+
+func (m *InstanceModel) predict(ctx context.Context, img image.Image, o InstanceOptions) (*InstanceMaps, *Embedding, error) {
+	if n := m.Maps(); n != 3 {
+		return nil, nil, fmt.Errorf("a decoder of %d classes, not of instances: call Classes", n)
+	}
+	e, err := m.embed(ctx, img)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &InstanceMaps{Size: e.picture}
+	err = m.decode(ctx, e, o.stats(), func(maps [][]float32) error {
+		out.Foreground, out.Centre, out.Boundary = maps[0], maps[1], maps[2]
+		return nil
+	})
+	return out, e, err
+}
+
+// Segment returns the objects of a picture, each pixel in at most one of
+// them, in the order of their first seeds from the top. A region's IoUPred is
+// the mean probability of its pixels to be foreground, its stability 1, its
+// point the pixel farthest from the boundary; no prompt and no crop lead to
+// it.
+//
+// Errors are those of [InstanceModel.Predict] and of thresholds that mean
+// nothing.
+func (m *InstanceModel) Segment(ctx context.Context, img image.Image, o InstanceOptions) ([]Region, error) {
+	maps, _, err := m.predict(ctx, img, o)
+	if err != nil {
+		return nil, fmt.Errorf("sam: segment instances: %w", err)
+	}
+	out, err := maps.Regions(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("sam: segment instances: %w", err)
+	}
+	return out, nil
+}
+
+// Regions returns the objects that the maps show, as [InstanceModel.Segment]
+// does: smoothed, seeded and flooded as micro-sam does with a picture that is
+// not cut into tiles, pixel by pixel.
+func (p *InstanceMaps) Regions(ctx context.Context, o InstanceOptions) ([]Region, error) {
+	labels, err := instance.Segment(ctx, p.maps(), o.settings())
+	if err != nil {
+		return nil, err
+	}
+	return p.regions(labels)
+}
+
+func (p *InstanceMaps) maps() instance.Maps {
+	return instance.Maps{H: p.H, W: p.W, Foreground: p.Foreground, Centre: p.Centre, Boundary: p.Boundary}
+}
+
+// regions makes masks of labels [H, W], which count from 1.
+func (p *InstanceMaps) regions(labels []uint32) ([]Region, error) {
+	type object struct {
+		bounds image.Rectangle
+		sum    float64
+		n      int
+		deep   int // the first pixel farthest from the boundary
+	}
+	var all []object
+	for i, l := range labels {
+		if l == 0 {
+			continue
+		}
+		for int(l) > len(all) {
+			all = append(all, object{deep: -1})
+		}
+		k := &all[l-1]
+		x, y := i%p.W, i/p.W
+		k.bounds = k.bounds.Union(image.Rect(x, y, x+1, y+1))
+		k.sum += float64(p.Foreground[i])
+		k.n++
+		if k.deep < 0 || p.Boundary[i] < p.Boundary[k.deep] {
+			k.deep = i
+		}
+	}
+	var out []Region
+	for l, k := range all {
+		if k.n == 0 {
+			continue
+		}
+		b, err := mask.NewBuilder(mask.Size(p.Size), k.bounds)
+		if err != nil {
+			return nil, err
+		}
+		for y := k.bounds.Min.Y; y < k.bounds.Max.Y; y++ {
+			for x := k.bounds.Min.X; x < k.bounds.Max.X; x++ {
+				x0 := x
+				for x < k.bounds.Max.X && labels[y*p.W+x] == uint32(l+1) {
+					x++
+				}
+				if x > x0 {
+					b.SetRun(mask.Run{Y: y, X0: x0, X1: x})
+				}
+			}
+		}
+		out = append(out, Region{
+			Mask: (*Mask)(b.Mask()), IoUPred: float32(k.sum / float64(k.n)), Stability: 1, Prompt: -1,
+			Point: Point{X: float64(k.deep % p.W), Y: float64(k.deep / p.W), Label: Foreground},
+			Crop:  image.Rect(0, 0, p.W, p.H),
+		})
+	}
+	return out, nil
+}
+
+// Classes returns the most likely class of each pixel, [H, W], by the maps of
+// a semantic decoder: the class whose sigmoid, interpolated to the picture's
+// size, is largest, and the first of several. That is what patho-sam does;
+// between pixels of the maps it is not quite what the logits would say.
+//
+// Errors are those of [InstanceModel.Predict]; a decoder of instances is one.
+func (m *InstanceModel) Classes(ctx context.Context, img image.Image, o InstanceOptions) (classes []uint8, size Size, err error) {
+	if n := m.Maps(); n == 3 || n > 256 {
+		return nil, Size{}, fmt.Errorf("sam: classes: a decoder of %d maps, not of classes", n)
+	}
+	e, err := m.embed(ctx, img)
+	if err != nil {
+		return nil, Size{}, fmt.Errorf("sam: classes: %w", err)
+	}
+	err = m.decode(ctx, e, o.stats(), func(maps [][]float32) error {
+		classes = make([]uint8, len(maps[0]))
+		for i := range classes {
+			for k := range maps {
+				if maps[k][i] > maps[classes[i]][i] {
+					classes[i] = uint8(k)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, Size{}, fmt.Errorf("sam: classes: %w", err)
+	}
+	return classes, e.picture, nil
+}
+
+// Finder returns m as a finder of [SegmentSlide]: tiles are searched one by
+// one, and objects on their seams put together there. Set Disjoint: instances
+// do not overlap. The statistics of a tile decide its maps, so that another
+// tile size gives other objects here and there.
+func (m *InstanceModel) Finder(o InstanceOptions) SlideFinder {
+	print := m.Fingerprint()
+	return SlideFinder{
+		Name: fmt.Sprintf("instances %s %+v", hex.EncodeToString(print[:]), o),
+		Find: func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) {
+			return m.Segment(ctx, img, o)
+		},
+	}
+}
+
+func (m *InstanceModel) embed(ctx context.Context, img image.Image) (*Embedding, error) {
+	src, err := picture.New(img)
+	if err != nil {
+		return nil, err
+	}
+	return m.model.embed(ctx, spread(src.RGB()))
+}
+
+func (m *InstanceModel) upscaler(e *Embedding) (*resample.Upscaler, error) {
+	s := m.decoder.Config().Side()
+	return resample.NewUpscaler(resample.Size{H: s, W: s}, m.model.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
+}
+
+// spread brings each channel of p to 0 to 255, in place.
+//
+// Source: util.py, _to_image (micro-sam 3acdcd72), in float32 and rounded down
+// as there.
+func spread(p resample.RGB) resample.RGB {
+	for c := range 3 {
+		least, most := byte(255), byte(0)
+		for i := c; i < len(p.Pix); i += 3 {
+			least, most = min(least, p.Pix[i]), max(most, p.Pix[i])
+		}
+		var table [256]byte
+		span := float32(most-least) + 1e-7
+		for v := int(least); v <= int(most); v++ {
+			table[v] = byte(float32(float32(byte(v)-least)/span) * 255)
+		}
+		for i := c; i < len(p.Pix); i += 3 {
+			p.Pix[i] = table[p.Pix[i]]
+		}
+	}
+	return p
+}
