@@ -2,17 +2,23 @@ package sam
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/vit/tinyvit"
 	"github.com/slidesam/sam/weights"
 )
 
 // Config is the shape of a model: that of its three networks.
 type Config struct {
+	// Encoder is the image encoder. Of another kind of encoder only the sides of
+	// its input and of a patch and the channels of its embedding are here.
 	Encoder vit.Config
+	// TinyViT is MobileSAM's image encoder; nil for a ViT.
+	TinyViT *tinyvit.Config
 	Prompt  promptenc.Config
 	Decoder maskdec.Config
 }
@@ -25,6 +31,20 @@ func ViTL() Config { return published(1024, 24, 16, 5, 11, 17, 23) }
 
 // ViTH is the shape of Meta's vit_h: 636 million weights in the encoder.
 func ViTH() Config { return published(1280, 32, 16, 7, 15, 23, 31) }
+
+// MobileSAM is the shape of MobileSAM's vit_t: 6 million weights in the
+// encoder, a twelfth of vit_b's work.
+func MobileSAM() Config {
+	c := ViTB()
+	t := tinyvit.MobileSAM()
+	c.Encoder, c.TinyViT = outline(t), &t
+	return c
+}
+
+// outline is what the other networks know of a TinyViT.
+func outline(t tinyvit.Config) vit.Config {
+	return vit.Config{ImageSize: t.ImageSize, Patch: t.ImageSize / t.Grid(), Out: t.Out}
+}
 
 // published is the shape of a model that build_sam.py (segment-anything
 // dca509f) makes.
@@ -46,12 +66,16 @@ func published(width, depth, heads int, global ...int) Config {
 // clone returns a copy that shares nothing with c.
 func (c Config) clone() Config {
 	c.Encoder.Global = slices.Clone(c.Encoder.Global)
+	if c.TinyViT != nil {
+		t := *c.TinyViT
+		c.TinyViT = &t
+	}
 	return c
 }
 
 // Validate returns an error if no model can have this shape.
 func (c Config) Validate() error {
-	if err := c.Encoder.Validate(); err != nil {
+	if err := c.validateEncoder(); err != nil {
 		return fmt.Errorf("sam: %w", err)
 	}
 	if err := c.Prompt.Validate(); err != nil {
@@ -72,11 +96,39 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// configOf reads the shape from a checkpoint's tensors.
-func configOf(ck *weights.Checkpoint) (Config, error) {
+func (c Config) validateEncoder() error {
+	if c.TinyViT == nil {
+		return c.Encoder.Validate()
+	}
+	if err := c.TinyViT.Validate(); err != nil {
+		return err
+	}
+	if want := outline(*c.TinyViT); !reflect.DeepEqual(c.Encoder, want) {
+		return fmt.Errorf("Encoder %+v, want %+v for this TinyViT", c.Encoder, want)
+	}
+	return nil
+}
+
+// encoderConfigOf reads the shape of the image encoder, of either kind.
+func encoderConfigOf(ck *weights.Checkpoint) (Config, error) {
 	var c Config
 	var err error
-	if c.Encoder, err = vit.ConfigOf(ck); err != nil {
+	if !tinyvit.Is(ck) {
+		c.Encoder, err = vit.ConfigOf(ck)
+		return c, err
+	}
+	t, err := tinyvit.ConfigOf(ck)
+	if err != nil {
+		return c, err
+	}
+	c.Encoder, c.TinyViT = outline(t), &t
+	return c, nil
+}
+
+// configOf reads the shape from a checkpoint's tensors.
+func configOf(ck *weights.Checkpoint) (Config, error) {
+	c, err := encoderConfigOf(ck)
+	if err != nil {
 		return c, err
 	}
 	if c.Prompt, err = promptenc.ConfigOf(ck, c.Encoder.ImageSize, c.Encoder.Grid()); err != nil {

@@ -170,7 +170,7 @@ func (e *Embedding) HoldImageSide() (release func()) {
 }
 
 // Specs are the tensors of a model of this shape.
-func Specs(c Config) []weights.Spec { return weights.Specs(newParams(c)) }
+func Specs(c Config) []weights.Spec { return newParams(c).specs(c) }
 
 // On is what PredictOptions.Local keeps of a mask.
 func (m *Mask) On(p Prompt) (*Mask, error) { return faceMask("on")(on(m.pixels(), p)) }

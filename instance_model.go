@@ -13,7 +13,6 @@ import (
 	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/maskdec/instance"
-	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -79,21 +78,19 @@ func loadModel(path string) (*Model, error) {
 
 // newEncoder returns a model that can embed pictures and no more.
 func newEncoder(ck *weights.Checkpoint) (*Model, error) {
-	cfg, err := vit.ConfigOf(ck)
+	cfg, err := encoderConfigOf(ck)
 	if err != nil {
 		return nil, err
 	}
-	p := &struct {
-		Encoder *vit.Params `weight:"image_encoder"`
-	}{vit.NewParams(cfg)}
-	if err := weights.Bind(ck, p); err != nil {
+	p := newEncoderParams(cfg)
+	if err := p.bindEncoder(ck); err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: Config{Encoder: cfg}, backend: cpu.Backend{}, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
+	m := &Model{cfg: cfg, backend: cpu.Backend{}, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
-	if m.encoder, err = vit.New(cfg, p.Encoder); err != nil {
+	if m.encoder, err = p.build(cfg); err != nil {
 		return nil, err
 	}
 	n := m.encoderGraph()

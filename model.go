@@ -10,6 +10,7 @@ import (
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/vit/tinyvit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -22,7 +23,7 @@ type Model struct {
 	cfg         Config
 	fingerprint [16]byte
 	backend     graph.Backend
-	encoder     *vit.Encoder
+	encoder     imageEncoder
 	prompt      *promptenc.Encoder
 	decoder     *maskdec.Decoder
 	encoders    *graph.Pool[struct{}]
@@ -34,18 +35,46 @@ type Model struct {
 
 // params are all weights of a model by their names in Meta's checkpoints.
 type params struct {
-	Encoder *vit.Params       `weight:"image_encoder"`
+	encoder encoderParams
+	prompt  *promptenc.Params
+	decoder *maskdec.Params
+}
+
+func newParams(c Config) *params {
+	return &params{newEncoderParams(c), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
+}
+
+// promptParams are the weights behind the image encoder.
+type promptParams struct {
 	Prompt  *promptenc.Params `weight:"prompt_encoder"`
 	Decoder *maskdec.Params   `weight:"mask_decoder"`
 }
 
-func newParams(c Config) *params {
-	return &params{vit.NewParams(c.Encoder), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
+// bind binds all weights, so that an error names all that do not fit.
+func (p *params) bind(ck *weights.Checkpoint) error {
+	if p.encoder.tiny != nil {
+		return weights.Bind(ck, &struct {
+			Encoder *tinyvit.Params   `weight:"image_encoder"`
+			Prompt  *promptenc.Params `weight:"prompt_encoder"`
+			Decoder *maskdec.Params   `weight:"mask_decoder"`
+		}{p.encoder.tiny, p.prompt, p.decoder})
+	}
+	return weights.Bind(ck, &struct {
+		Encoder *vit.Params       `weight:"image_encoder"`
+		Prompt  *promptenc.Params `weight:"prompt_encoder"`
+		Decoder *maskdec.Params   `weight:"mask_decoder"`
+	}{p.encoder.vit, p.prompt, p.decoder})
+}
+
+// specs are the names and shapes of all weights.
+func (p *params) specs(c Config) []weights.Spec {
+	return append(p.encoder.specs(c), weights.Specs(&promptParams{p.prompt, p.decoder})...)
 }
 
 // Load reads a model from a checkpoint file: .pth or .pt, .safetensors, .npz,
 // in the layout of Meta, micro-sam, MedSAM or Hugging Face. The model's shape
-// follows from the tensors; see [vit.ConfigOf] and [maskdec.ConfigOf].
+// follows from the tensors; see [vit.ConfigOf], [tinyvit.ConfigOf] for MobileSAM,
+// and [maskdec.ConfigOf].
 //
 // Load returns an error that says what the file is if it holds no Segment
 // Anything model, one that lists every missing, unexpected and ill-shaped
@@ -70,7 +99,7 @@ func NewRandom(cfg Config, seed uint64) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := newModel(cfg, weights.Random(weights.Specs(newParams(cfg)), seed))
+	m, err := newModel(cfg, weights.Random(newParams(cfg).specs(cfg), seed))
 	if err != nil {
 		return nil, fmt.Errorf("sam: random model: %w", err)
 	}
@@ -88,7 +117,7 @@ func fromCheckpoint(ck *weights.Checkpoint) (*Model, error) {
 func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	cfg = cfg.clone()
 	p := newParams(cfg)
-	err := weights.Bind(ck, p)
+	err := p.bind(ck)
 	if err != nil {
 		return nil, err
 	}
@@ -96,13 +125,13 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
-	if m.encoder, err = vit.New(cfg.Encoder, p.Encoder); err != nil {
+	if m.encoder, err = p.encoder.build(cfg); err != nil {
 		return nil, err
 	}
-	if m.prompt, err = promptenc.New(cfg.Prompt, p.Prompt); err != nil {
+	if m.prompt, err = promptenc.New(cfg.Prompt, p.prompt); err != nil {
 		return nil, err
 	}
-	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder); err != nil {
+	if m.decoder, err = maskdec.New(cfg.Decoder, p.decoder); err != nil {
 		return nil, err
 	}
 	if err := m.prepare(); err != nil {

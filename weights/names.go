@@ -170,8 +170,6 @@ func refuseOtherModels(tensors map[string]*Tensor) error {
 		return errors.New("a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
 	case anyName(tensors, ".mask_decoder.hf_token."):
 		return errors.New("an HQ-SAM checkpoint, whose decoder is another: use a SAM checkpoint")
-	case anyName(tensors, ".image_encoder.patch_embed.seq."):
-		return errors.New("a MobileSAM checkpoint, whose TinyViT encoder is not supported: use a ViT-B, ViT-L or ViT-H checkpoint")
 	case anyName(tensors, ".lora_A.", ".lora_B."):
 		return errors.New("a PEFT adapter: merge it with merge_and_unload() and save the model's state dict")
 	}

@@ -24,6 +24,12 @@ func runMap(o graph.Op, out graph.View, in []graph.View) (ok bool) {
 		normalise(out, in, mean, variance, o.Eps)
 	case op.Skip:
 		runSkip(o, out, in)
+	case op.Depthwise:
+		c := in[0].Shape[1]
+		kernel.Depthwise3x3(out.Data, in[0].Data, channelsLast(in[1].Data, 1, c, 9), in[2].Data, o.H, o.W, c, o.Stride)
+	case op.OffsetAttention:
+		g := kernel.Grid{H: o.H, W: o.W, Window: o.Window, Heads: o.Heads, HeadDim: o.HeadDim}
+		kernel.OffsetAttention(out.Data, in[0].Data, g, in[1].Data, in[2].Data)
 	case op.Sigmoid:
 		kernel.Sigmoid(out.Data, in[0].Data)
 	default:

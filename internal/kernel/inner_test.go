@@ -294,7 +294,7 @@ func FuzzRelPosAttention(f *testing.F) {
 		want := relPosRef(qkv, g, relH, relW, pad)
 		for _, im := range impls() {
 			dst := newCanary(g.H*g.W*c, 1)
-			relPosAttention(im, dst.out, qkv, g, relH, relW, pad)
+			relPosAttention(im, dst.out, qkv, g, relH, relW, nil, pad)
 			dst.check(t, 1, nil)
 			closeTo(t, want, dst.out, attnTolerance, 0)
 		}

@@ -67,3 +67,25 @@ func TestSigmoid(t *testing.T) {
 		assert.InDelta(t, want, x[i], 1e-7, fmt.Sprint(i))
 	}
 }
+
+func TestDepthwise3x3(t *testing.T) {
+	for _, s := range []struct{ h, w, c, stride int }{{1, 1, 3, 1}, {2, 3, 5, 2}, {7, 5, 33, 1}, {8, 6, 16, 2}, {9, 9, 4, 2}} {
+		r := newRand(s.h, s.w, s.c)
+		x, weight, bias := guarded(random(r, s.h*s.w*s.c), 3), random(r, 9*s.c), random(r, s.c)
+		oh, ow := (s.h+s.stride-1)/s.stride, (s.w+s.stride-1)/s.stride
+		dst := newCanary(oh*ow*s.c, 5)
+		Depthwise3x3(dst.out, x, weight, bias, s.h, s.w, s.c, s.stride)
+		dst.check(t, 5, nil)
+		want := make([]float64, len(dst.out))
+		for i := range want {
+			y, xx, k := i/s.c/ow*s.stride, i/s.c%ow*s.stride, i%s.c
+			want[i] = float64(bias[k])
+			for tap := range 9 {
+				if ty, tx := y+tap/3-1, xx+tap%3-1; ty >= 0 && ty < s.h && tx >= 0 && tx < s.w {
+					want[i] += float64(x[(ty*s.w+tx)*s.c+k]) * float64(weight[tap*s.c+k])
+				}
+			}
+		}
+		closeTo(t, want, dst.out, sumTolerance(9), 1e-6)
+	}
+}

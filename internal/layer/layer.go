@@ -31,9 +31,12 @@ func (s *Set) Weight(p *weights.Param) *graph.Weight {
 		p.Release()
 		return nil
 	})
-	s.all = append(s.all, w)
+	s.Add(w)
 	return w
 }
+
+// Add takes weights that are made of several parameters.
+func (s *Set) Add(ws ...*graph.Weight) { s.all = append(s.all, ws...) }
 
 // Bytes is the memory that the weights take in the backends' forms.
 func (s *Set) Bytes() int64 {
