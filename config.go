@@ -2,9 +2,9 @@ package sam
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 
+	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
@@ -37,13 +37,8 @@ func ViTH() Config { return published(1280, 32, 16, 7, 15, 23, 31) }
 func MobileSAM() Config {
 	c := ViTB()
 	t := tinyvit.MobileSAM()
-	c.Encoder, c.TinyViT = outline(t), &t
+	c.Encoder, c.TinyViT = encoder.Outline(t), &t
 	return c
-}
-
-// outline is what the other networks know of a TinyViT.
-func outline(t tinyvit.Config) vit.Config {
-	return vit.Config{ImageSize: t.ImageSize, Patch: t.ImageSize / t.Grid(), Out: t.Out}
 }
 
 // published is the shape of a model that build_sam.py (segment-anything
@@ -75,7 +70,7 @@ func (c Config) clone() Config {
 
 // Validate returns an error if no model can have this shape.
 func (c Config) Validate() error {
-	if err := c.validateEncoder(); err != nil {
+	if err := c.encoder().Validate(); err != nil {
 		return fmt.Errorf("sam: %w", err)
 	}
 	if err := c.Prompt.Validate(); err != nil {
@@ -96,41 +91,16 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func (c Config) validateEncoder() error {
-	if c.TinyViT == nil {
-		return c.Encoder.Validate()
-	}
-	if err := c.TinyViT.Validate(); err != nil {
-		return err
-	}
-	if want := outline(*c.TinyViT); !reflect.DeepEqual(c.Encoder, want) {
-		return fmt.Errorf("Encoder %+v, want %+v for this TinyViT", c.Encoder, want)
-	}
-	return nil
-}
-
-// encoderConfigOf reads the shape of the image encoder, of either kind.
-func encoderConfigOf(ck *weights.Checkpoint) (Config, error) {
-	var c Config
-	var err error
-	if !tinyvit.Is(ck) {
-		c.Encoder, err = vit.ConfigOf(ck)
-		return c, err
-	}
-	t, err := tinyvit.ConfigOf(ck)
-	if err != nil {
-		return c, err
-	}
-	c.Encoder, c.TinyViT = outline(t), &t
-	return c, nil
-}
+// encoder is the shape of the image encoder, of either kind.
+func (c Config) encoder() encoder.Shape { return encoder.Shape{ViT: c.Encoder, Tiny: c.TinyViT} }
 
 // configOf reads the shape from a checkpoint's tensors.
 func configOf(ck *weights.Checkpoint) (Config, error) {
-	c, err := encoderConfigOf(ck)
+	shape, err := encoder.ShapeOf(ck)
 	if err != nil {
-		return c, err
+		return Config{}, err
 	}
+	c := Config{Encoder: shape.ViT, TinyViT: shape.Tiny}
 	if c.Prompt, err = promptenc.ConfigOf(ck, c.Encoder.ImageSize, c.Encoder.Grid()); err != nil {
 		return c, err
 	}

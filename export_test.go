@@ -170,7 +170,7 @@ func (e *Embedding) HoldImageSide() (release func()) {
 }
 
 // Specs are the tensors of a model of this shape.
-func Specs(c Config) []weights.Spec { return newParams(c).specs(c) }
+func Specs(c Config) []weights.Spec { return weights.Specs(newParams(c)) }
 
 // On is what PredictOptions.Local keeps of a mask.
 func (m *Mask) On(p Prompt) (*Mask, error) { return faceMask("on")(on(m.pixels(), p)) }
@@ -185,13 +185,4 @@ func (m *Model) Turned(pix []byte, s Size, x, y bool) []float32 {
 	}
 	normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
 	return dst
-}
-
-// Spread is what an instance model makes of a picture's colours.
-func Spread(img image.Image) []byte {
-	src, err := picture.New(img)
-	if err != nil {
-		panic(err)
-	}
-	return spread(src.RGB()).Pix
 }

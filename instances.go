@@ -7,7 +7,6 @@ import (
 	"image"
 
 	"github.com/slidesam/sam/internal/instance"
-	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 	decoder "github.com/slidesam/sam/maskdec/instance"
@@ -98,12 +97,11 @@ func (m *InstanceModel) predict(ctx context.Context, img image.Image, o Instance
 	if err != nil {
 		return nil, nil, err
 	}
-	out := &InstanceMaps{Size: e.picture}
-	err = m.decode(ctx, e, o.stats(), func(maps [][]float32) error {
-		out.Foreground, out.Centre, out.Boundary = maps[0], maps[1], maps[2]
-		return nil
-	})
-	return out, e, err
+	maps, err := m.decode(ctx, e, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &InstanceMaps{Size: e.picture, Foreground: maps[0], Centre: maps[1], Boundary: maps[2]}, e, nil
 }
 
 // Segment returns the objects of a picture, each pixel in at most one of
@@ -141,56 +139,17 @@ func (p *InstanceMaps) maps() instance.Maps {
 	return instance.Maps{H: p.H, W: p.W, Foreground: p.Foreground, Centre: p.Centre, Boundary: p.Boundary}
 }
 
-// regions makes masks of labels [H, W], which count from 1.
 func (p *InstanceMaps) regions(labels []uint32) ([]Region, error) {
-	type object struct {
-		bounds image.Rectangle
-		sum    float64
-		n      int
-		deep   int // the first pixel farthest from the boundary
+	objects, err := instance.Objects(labels, p.maps())
+	if err != nil {
+		return nil, err
 	}
-	var all []object
-	for i, l := range labels {
-		if l == 0 {
-			continue
+	out := make([]Region, len(objects))
+	for i, k := range objects {
+		out[i] = Region{
+			Mask: (*Mask)(k.Mask), IoUPred: k.Foreground, Stability: 1, Prompt: -1,
+			Point: Point{X: float64(k.Deep.X), Y: float64(k.Deep.Y), Label: Foreground}, Crop: image.Rect(0, 0, p.W, p.H),
 		}
-		for int(l) > len(all) {
-			all = append(all, object{deep: -1})
-		}
-		k := &all[l-1]
-		x, y := i%p.W, i/p.W
-		k.bounds = k.bounds.Union(image.Rect(x, y, x+1, y+1))
-		k.sum += float64(p.Foreground[i])
-		k.n++
-		if k.deep < 0 || p.Boundary[i] < p.Boundary[k.deep] {
-			k.deep = i
-		}
-	}
-	var out []Region
-	for l, k := range all {
-		if k.n == 0 {
-			continue
-		}
-		b, err := mask.NewBuilder(mask.Size(p.Size), k.bounds)
-		if err != nil {
-			return nil, err
-		}
-		for y := k.bounds.Min.Y; y < k.bounds.Max.Y; y++ {
-			for x := k.bounds.Min.X; x < k.bounds.Max.X; x++ {
-				x0 := x
-				for x < k.bounds.Max.X && labels[y*p.W+x] == uint32(l+1) {
-					x++
-				}
-				if x > x0 {
-					b.SetRun(mask.Run{Y: y, X0: x0, X1: x})
-				}
-			}
-		}
-		out = append(out, Region{
-			Mask: (*Mask)(b.Mask()), IoUPred: float32(k.sum / float64(k.n)), Stability: 1, Prompt: -1,
-			Point: Point{X: float64(k.deep % p.W), Y: float64(k.deep / p.W), Label: Foreground},
-			Crop:  image.Rect(0, 0, p.W, p.H),
-		})
 	}
 	return out, nil
 }
@@ -209,19 +168,17 @@ func (m *InstanceModel) Classes(ctx context.Context, img image.Image, o Instance
 	if err != nil {
 		return nil, Size{}, fmt.Errorf("sam: classes: %w", err)
 	}
-	err = m.decode(ctx, e, o.stats(), func(maps [][]float32) error {
-		classes = make([]uint8, len(maps[0]))
-		for i := range classes {
-			for k := range maps {
-				if maps[k][i] > maps[classes[i]][i] {
-					classes[i] = uint8(k)
-				}
-			}
-		}
-		return nil
-	})
+	maps, err := m.decode(ctx, e, o)
 	if err != nil {
 		return nil, Size{}, fmt.Errorf("sam: classes: %w", err)
+	}
+	classes = make([]uint8, len(maps[0]))
+	for i := range classes {
+		for k := range maps {
+			if maps[k][i] > maps[classes[i]][i] {
+				classes[i] = uint8(k)
+			}
+		}
 	}
 	return classes, e.picture, nil
 }
@@ -245,32 +202,9 @@ func (m *InstanceModel) embed(ctx context.Context, img image.Image) (*Embedding,
 	if err != nil {
 		return nil, err
 	}
-	return m.model.embed(ctx, spread(src.RGB()))
+	return m.model.embed(ctx, picture.Spread(src.RGB()))
 }
 
-func (m *InstanceModel) upscaler(e *Embedding) (*resample.Upscaler, error) {
-	s := m.decoder.Config().Side()
-	return resample.NewUpscaler(resample.Size{H: s, W: s}, m.model.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
-}
-
-// spread brings each channel of p to 0 to 255, in place.
-//
-// Source: util.py, _to_image (micro-sam 3acdcd72), in float32 and rounded down
-// as there.
-func spread(p resample.RGB) resample.RGB {
-	for c := range 3 {
-		least, most := byte(255), byte(0)
-		for i := c; i < len(p.Pix); i += 3 {
-			least, most = min(least, p.Pix[i]), max(most, p.Pix[i])
-		}
-		var table [256]byte
-		span := float32(most-least) + 1e-7
-		for v := int(least); v <= int(most); v++ {
-			table[v] = byte(float32(float32(byte(v)-least)/span) * 255)
-		}
-		for i := c; i < len(p.Pix); i += 3 {
-			p.Pix[i] = table[p.Pix[i]]
-		}
-	}
-	return p
+func (m *InstanceModel) decode(ctx context.Context, e *Embedding, o InstanceOptions) ([][]float32, error) {
+	return m.decoder.Run(ctx, e.views[0].data, o.stats(), m.model.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
 }

@@ -2,7 +2,6 @@ package sam_test
 
 import (
 	"context"
-	"image"
 	"maps"
 	"path/filepath"
 	"testing"
@@ -159,11 +158,4 @@ func TestClasses(t *testing.T) {
 	assert.Greater(t, len(seen), 1)
 	_, err = m.Segment(t.Context(), picture(), sam.InstanceOptions{})
 	assert.ErrorContains(t, err, "a decoder of 6 classes")
-}
-
-// TestSpread: float32, and rounded down, as numpy's astype does.
-func TestSpread(t *testing.T) {
-	img := image.NewRGBA(image.Rect(0, 0, 3, 1))
-	copy(img.Pix, []byte{10, 0, 7, 255, 100, 128, 7, 255, 210, 255, 7, 255})
-	assert.Equal(t, []byte{0, 0, 0, 114, 128, 0, 255, 255, 0}, sam.Spread(img))
 }

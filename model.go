@@ -6,11 +6,10 @@ import (
 	"sync"
 
 	"github.com/slidesam/sam/internal/cpu"
+	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
-	"github.com/slidesam/sam/vit"
-	"github.com/slidesam/sam/vit/tinyvit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -23,7 +22,7 @@ type Model struct {
 	cfg         Config
 	fingerprint [16]byte
 	backend     graph.Backend
-	encoder     imageEncoder
+	encoder     encoder.Encoder
 	prompt      *promptenc.Encoder
 	decoder     *maskdec.Decoder
 	encoders    *graph.Pool[struct{}]
@@ -35,40 +34,13 @@ type Model struct {
 
 // params are all weights of a model by their names in Meta's checkpoints.
 type params struct {
-	encoder encoderParams
-	prompt  *promptenc.Params
-	decoder *maskdec.Params
-}
-
-func newParams(c Config) *params {
-	return &params{newEncoderParams(c), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
-}
-
-// promptParams are the weights behind the image encoder.
-type promptParams struct {
+	Encoder any               `weight:"image_encoder"`
 	Prompt  *promptenc.Params `weight:"prompt_encoder"`
 	Decoder *maskdec.Params   `weight:"mask_decoder"`
 }
 
-// bind binds all weights, so that an error names all that do not fit.
-func (p *params) bind(ck *weights.Checkpoint) error {
-	if p.encoder.tiny != nil {
-		return weights.Bind(ck, &struct {
-			Encoder *tinyvit.Params   `weight:"image_encoder"`
-			Prompt  *promptenc.Params `weight:"prompt_encoder"`
-			Decoder *maskdec.Params   `weight:"mask_decoder"`
-		}{p.encoder.tiny, p.prompt, p.decoder})
-	}
-	return weights.Bind(ck, &struct {
-		Encoder *vit.Params       `weight:"image_encoder"`
-		Prompt  *promptenc.Params `weight:"prompt_encoder"`
-		Decoder *maskdec.Params   `weight:"mask_decoder"`
-	}{p.encoder.vit, p.prompt, p.decoder})
-}
-
-// specs are the names and shapes of all weights.
-func (p *params) specs(c Config) []weights.Spec {
-	return append(p.encoder.specs(c), weights.Specs(&promptParams{p.prompt, p.decoder})...)
+func newParams(c Config) *params {
+	return &params{encoder.NewParams(c.encoder()), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
 }
 
 // Load reads a model from a checkpoint file: .pth or .pt, .safetensors, .npz,
@@ -80,16 +52,20 @@ func (p *params) specs(c Config) []weights.Spec {
 // Anything model, one that lists every missing, unexpected and ill-shaped
 // tensor, or one that names a tensor with a value that is not finite.
 func Load(path string) (*Model, error) {
-	ck, err := weights.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("sam: load %s: %w", path, err)
-	}
-	defer ck.Close()
-	m, err := fromCheckpoint(ck)
+	m, err := load(path)
 	if err != nil {
 		return nil, fmt.Errorf("sam: load %s: %w", path, err)
 	}
 	return m, nil
+}
+
+func load(path string) (*Model, error) {
+	ck, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	return fromCheckpoint(ck)
 }
 
 // NewRandom returns a model of any shape with weights from a counter-based
@@ -99,7 +75,7 @@ func NewRandom(cfg Config, seed uint64) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := newModel(cfg, weights.Random(newParams(cfg).specs(cfg), seed))
+	m, err := newModel(cfg, weights.Random(weights.Specs(newParams(cfg)), seed))
 	if err != nil {
 		return nil, fmt.Errorf("sam: random model: %w", err)
 	}
@@ -117,7 +93,7 @@ func fromCheckpoint(ck *weights.Checkpoint) (*Model, error) {
 func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	cfg = cfg.clone()
 	p := newParams(cfg)
-	err := p.bind(ck)
+	err := weights.Bind(ck, p)
 	if err != nil {
 		return nil, err
 	}
@@ -125,13 +101,13 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
-	if m.encoder, err = p.encoder.build(cfg); err != nil {
+	if m.encoder, err = encoder.New(cfg.encoder(), p.Encoder); err != nil {
 		return nil, err
 	}
-	if m.prompt, err = promptenc.New(cfg.Prompt, p.prompt); err != nil {
+	if m.prompt, err = promptenc.New(cfg.Prompt, p.Prompt); err != nil {
 		return nil, err
 	}
-	if m.decoder, err = maskdec.New(cfg.Decoder, p.decoder); err != nil {
+	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder); err != nil {
 		return nil, err
 	}
 	if err := m.prepare(); err != nil {

@@ -1,7 +1,6 @@
 package tinyvit
 
 import (
-	"errors"
 	"fmt"
 
 	G "gorgonia.org/gorgonia"
@@ -10,7 +9,6 @@ import (
 	"github.com/slidesam/sam/internal/layer"
 	"github.com/slidesam/sam/internal/op"
 	"github.com/slidesam/sam/vit"
-	"github.com/slidesam/sam/weights"
 )
 
 // Epsilons: torch's default, and that of the neck's LayerNorm2d.
@@ -45,8 +43,7 @@ type block struct {
 }
 
 // New returns an encoder of the bound weights, which are read when a backend
-// prepares its graph. It returns an error that wraps [weights.ErrMissing] if a
-// stage lacks the layer that leads to the next.
+// prepares its graph.
 func New(c Config, p *Params) (*Encoder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -61,10 +58,9 @@ func New(c Config, p *Params) (*Encoder, error) {
 		e.convs = append(e.convs, three(&p.Stage0.Blocks[i]))
 	}
 	e.down[0] = three(&p.Stage0.Downsample)
-	var missing []error
-	for i, st := range []*StageParams{&p.Stage1, &p.Stage2, &p.Stage3} {
-		for k := range st.Blocks {
-			b := &st.Blocks[k]
+	for i, blocks := range [][]BlockParams{p.Stage1.Blocks, p.Stage2.Blocks, p.Stage3.Blocks} {
+		for k := range blocks {
+			b := &blocks[k]
 			qkv, pad := headsApart(s, b, c.Stages[i+1].Heads)
 			e.blocks[i+1] = append(e.blocks[i+1], block{
 				norm: s.Norm(&b.Norm.W, &b.Norm.B, eps), qkv: qkv, pad: pad, biases: s.Weight(&b.Biases), proj: s.Linear(&b.Proj.W, &b.Proj.B),
@@ -72,29 +68,11 @@ func New(c Config, p *Params) (*Encoder, error) {
 				mlp:   s.Norm(&b.MLP.W, &b.MLP.B, eps), fc1: s.Linear(&b.FC1.W, &b.FC1.B), fc2: s.Linear(&b.FC2.W, &b.FC2.B),
 			})
 		}
-		if st.Downsample != nil {
-			for _, w := range st.Downsample.all() {
-				if !w.Present() {
-					missing = append(missing, fmt.Errorf("tinyvit: bind %s: %w", w.Name(), weights.ErrMissing))
-				}
-			}
-			e.down[i+1] = three(st.Downsample)
-		}
 	}
-	if err := errors.Join(missing...); err != nil {
-		return nil, err
-	}
+	e.down[1], e.down[2] = three(&p.Stage1.Downsample), three(&p.Stage2.Downsample)
 	e.neck1, e.norm1 = s.Linear(&p.Neck1, nil), s.Norm(&p.Norm1.W, &p.Norm1.B, epsNeck)
 	e.neck2, e.norm2 = s.Linear(&p.Neck2, nil), s.Norm(&p.Norm2.W, &p.Norm2.B, epsNeck)
 	return e, nil
-}
-
-// all are the weights that a run needs.
-func (p *ConvBlockParams) all() (ws []*weights.Param) {
-	for _, c := range []*ConvNormParams{&p.Conv1, &p.Conv2, &p.Conv3} {
-		ws = append(ws, &c.Conv, &c.W, &c.B, &c.Mean, &c.Variance)
-	}
-	return ws
 }
 
 // Config is the encoder's shape.

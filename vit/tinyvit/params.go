@@ -34,11 +34,15 @@ type ConvStageParams struct {
 	Downsample ConvBlockParams   `weight:"downsample"`
 }
 
-// StageParams are a stage with attention. The last one has no layer that leads
-// to the next.
+// StageParams are a stage with attention, and the layer that leads to the next.
 type StageParams struct {
-	Blocks     []BlockParams    `weight:"blocks"`
-	Downsample *ConvBlockParams `weight:"downsample,optional"`
+	Blocks     []BlockParams   `weight:"blocks"`
+	Downsample ConvBlockParams `weight:"downsample"`
+}
+
+// LastParams are the last stage.
+type LastParams struct {
+	Blocks []BlockParams `weight:"blocks"`
 }
 
 // ConvBlockParams are three convolutions, the second one of each channel by
@@ -107,36 +111,16 @@ func NewParams(c Config) *Params {
 	for range first.Depth {
 		p.Stage0.Blocks = append(p.Stage0.Blocks, convBlock(first.Width, first.Hidden, first.Width))
 	}
-	for i, to := range []*StageParams{&p.Stage1, &p.Stage2, &p.Stage3} {
+	for i, to := range []*[]BlockParams{&p.Stage1.Blocks, &p.Stage2.Blocks, &p.Stage3.Blocks} {
 		s := c.Stages[i+1]
 		for range s.Depth {
-			to.Blocks = append(to.Blocks, BlockParams{
+			*to = append(*to, BlockParams{
 				Norm: norm(s.Width), QKV: linear(3*s.Width, s.Width), Biases: param(s.Heads, s.Window*s.Window),
 				Proj: linear(s.Width, s.Width), Local: convNorm(s.Width, 1, 3),
 				MLP: norm(s.Width), FC1: linear(s.Hidden, s.Width), FC2: linear(s.Width, s.Hidden),
 			})
 		}
-		if i+1 < Stages-1 {
-			d := down(i + 1)
-			to.Downsample = &d
-		}
 	}
+	p.Stage1.Downsample, p.Stage2.Downsample = down(1), down(2)
 	return p
-}
-
-// Specs returns the names, under a prefix, and the shapes of the weights that
-// an encoder of this shape needs, those included that [weights.Specs] leaves
-// out because one stage lacks them.
-func Specs(c Config, prefix string) []weights.Spec {
-	p := NewParams(c)
-	var all []weights.Spec
-	add := func(under string, of any) {
-		for _, s := range weights.Specs(of) {
-			all = append(all, weights.Spec{Name: prefix + under + s.Name, Shape: s.Shape})
-		}
-	}
-	add("", p)
-	add("layers.1.downsample.", p.Stage1.Downsample)
-	add("layers.2.downsample.", p.Stage2.Downsample)
-	return all
 }
