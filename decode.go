@@ -57,6 +57,17 @@ func (m *Model) makeImageSide(ctx context.Context, v *view) (side *imageSide, er
 	return side, err
 }
 
+// decode runs the decoder on prompts of one shape. It passes each prompt's
+// logits [masks, MaskSize*MaskSize] and qualities [MaskTokens] to use, which
+// must not keep them. If floor is positive, the logits of a prompt of which no
+// mask has a quality above it mean nothing.
+func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
+	if len(e.views) > 1 {
+		return m.decodeMirrored(ctx, e, key, ps, use)
+	}
+	return m.decodeView(ctx, e.views[0], key, ps, floor, use)
+}
+
 // decodeView is decode on one view of a picture.
 func (m *Model) decodeView(ctx context.Context, v *view, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
 	side, err := m.imageSide(ctx, v)

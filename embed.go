@@ -9,25 +9,7 @@ import (
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
-	"github.com/slidesam/sam/vit"
 )
-
-// Mean and standard deviation of the colours that Segment Anything was
-// trained with, 0 to 255. Source: build_sam.py (segment-anything dca509f).
-var (
-	pixelMean = [3]float32{123.675, 116.28, 103.53}
-	pixelStd  = [3]float32{58.395, 57.12, 57.375}
-)
-
-// normalised maps each 8-bit value of each channel to the network's input.
-var normalised = func() (t [3][256]float32) {
-	for c := range t {
-		for v := range t[c] {
-			t[c][v] = (float32(v) - pixelMean[c]) / pixelStd[c]
-		}
-	}
-	return t
-}()
 
 // Embed runs the image encoder on a picture of any size: resized as Pillow
 // does so that its longer side is the model's, normalised, and padded at the
@@ -53,9 +35,9 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c := m.cfg.Encoder
-	size := src.Bounds()
-	in := inputSize(Size(size), c.ImageSize)
+	enc, size := m.encoder, src.Bounds()
+	side := enc.ImageSize()
+	in := inputSize(Size(size), side)
 	buf, _ := m.pixels.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
@@ -66,10 +48,10 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 		return nil, err
 	}
 	*buf = pix
-	e := &Embedding{fingerprint: m.fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(size), input: in}
+	e := &Embedding{fingerprint: m.fingerprint, grid: enc.Grid(), channels: enc.Channels(), picture: Size(size), input: in}
 	for _, r := range m.mirrors {
 		err = m.encoders.With(ctx, struct{}{}, func(p graph.Program) error {
-			normalise(p.Input(vit.Picture), pix, in, c.ImageSize, r, m.canvas(in).pixels)
+			m.colours.normalise(p.Input(enc.Input()), pix, in, side, r, m.canvas(in).pixels)
 			if err := p.Run(ctx); err != nil {
 				return err
 			}
@@ -88,7 +70,7 @@ func inputSize(s Size, side int) Size { return Size(resample.LongestSide(resampl
 
 // normalise fills dst [side, side, 3] with the normalised picture pix [H, W,
 // 3], turned over within the canvas, and with 0 beyond it.
-func normalise(dst []float32, pix []byte, s Size, side int, r mirror, canvas Size) {
+func (t *colourTable) normalise(dst []float32, pix []byte, s Size, side int, r mirror, canvas Size) {
 	kernel.Parallel(side, func(y int) {
 		row := dst[y*side*3 : (y+1)*side*3]
 		if r.y && y < canvas.H {
@@ -106,9 +88,9 @@ func normalise(dst []float32, pix []byte, s Size, side int, r mirror, canvas Siz
 		}
 		clear(row[:left])
 		for i := 0; i+2 < n; i += 3 {
-			row[at] = normalised[0][src[i]]
-			row[at+1] = normalised[1][src[i+1]]
-			row[at+2] = normalised[2][src[i+2]]
+			row[at] = t[0][src[i]]
+			row[at+1] = t[1][src[i+1]]
+			row[at+2] = t[2][src[i+2]]
 			at += step
 		}
 		clear(row[left+n:])

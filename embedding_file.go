@@ -80,14 +80,14 @@ func (m *Model) readEmbedding(r io.Reader) (*Embedding, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := m.cfg.Encoder
+	c := m.encoder
 	switch {
 	case f.Fingerprint != m.fingerprint:
 		return nil, fmt.Errorf("%w: embed the picture with this model", ErrOtherModel)
-	case f.Shape != [3]int{len(m.mirrors) * c.Out, c.Grid(), c.Grid()} || Size(f.Input) != inputSize(Size(f.Picture), c.ImageSize):
+	case f.Shape != [3]int{len(m.mirrors) * c.Channels(), c.Grid(), c.Grid()} || Size(f.Input) != inputSize(Size(f.Picture), c.ImageSize()):
 		return nil, fmt.Errorf("%w: shape %v of a picture of %v does not fit the model", ErrEmbeddingFile, f.Shape, Size(f.Picture))
 	}
-	e := &Embedding{fingerprint: f.Fingerprint, grid: c.Grid(), channels: c.Out, picture: Size(f.Picture), input: Size(f.Input)}
+	e := &Embedding{fingerprint: f.Fingerprint, grid: c.Grid(), channels: c.Channels(), picture: Size(f.Picture), input: Size(f.Input)}
 	n := e.grid * e.grid
 	for all := f.Data; len(all) > 0; all = all[n*e.channels:] {
 		data := make([]float32, n*e.channels)

@@ -177,11 +177,11 @@ type modelCrop struct {
 func (c *modelCrop) upscaler() (*resample.Upscaler, error) { return c.m.upscaler(c.e) }
 
 func (c *modelCrop) decode(ctx context.Context, ps []Prompt, w wanted, use func(i int, logits []float32, iou []float32) error) error {
-	groups, err := c.m.group(c.e, ps, w.single)
+	enc, err := c.m.encodeAll(c.e, ps)
 	if err != nil {
 		return err
 	}
-	for _, g := range groups {
+	for _, g := range groups(enc, w.single) {
 		masks := g.key.masks(c.m.cfg.Decoder.MaskTokens)
 		iou := make([]float32, len(masks))
 		err := c.m.decode(ctx, c.e, g.key, g.prompts, w.floor, func(i int, logits, all []float32) error {

@@ -11,7 +11,6 @@ import (
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/promptenc"
-	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -28,7 +27,7 @@ func (m *Model) encodeProgram(ctx context.Context, img image.Image, n network) (
 	if err != nil {
 		return nil, err
 	}
-	in := resample.LongestSide(src.Bounds(), m.cfg.Encoder.ImageSize)
+	in := resample.LongestSide(src.Bounds(), m.encoder.ImageSize())
 	pix, err := resample.Bilinear(nil, src, in)
 	if err != nil {
 		return nil, err
@@ -37,7 +36,7 @@ func (m *Model) encodeProgram(ctx context.Context, img image.Image, n network) (
 	if err != nil {
 		return nil, err
 	}
-	normalise(p.Input(vit.Picture), pix, Size(in), m.cfg.Encoder.ImageSize, mirror{}, Size{})
+	m.colours.normalise(p.Input(m.encoder.Input()), pix, Size(in), m.encoder.ImageSize(), mirror{}, Size{})
 	return p, p.Run(ctx)
 }
 
@@ -83,6 +82,28 @@ func (m *Model) decodeProgram(ctx context.Context, e *Embedding, enc encoded, ke
 		copy(prog.Input(inQ), side.q)
 	}
 	return prog, prog.Run(ctx)
+}
+
+// WithEncoder returns m with another encoder of m's grid and channels.
+func (m *Model) WithEncoder(e Encoder) (*Model, error) {
+	c := &Model{cfg: m.cfg, fingerprint: m.fingerprint, encoder: e, prompt: m.prompt, decoder: m.decoder}
+	return c, c.start()
+}
+
+// Values are the values of the model's weights by their names, as the graphs'
+// leaves have them.
+func (m *Model) Values() (map[string][]float32, error) {
+	all := map[string][]float32{}
+	for _, s := range m.weights() {
+		for _, w := range s.All() {
+			v, err := w.Values()
+			if err != nil {
+				return nil, err
+			}
+			all[w.Name()] = v
+		}
+	}
+	return all, nil
 }
 
 // Answers are what the ways to run one graph return.
@@ -178,11 +199,11 @@ func (m *Mask) On(p Prompt) (*Mask, error) { return faceMask("on")(on(m.pixels()
 // Turned returns the encoder's input [side, side, 3] for a resized picture pix
 // [H, W, 3], turned over.
 func (m *Model) Turned(pix []byte, s Size, x, y bool) []float32 {
-	side := m.cfg.Encoder.ImageSize
+	side := m.encoder.ImageSize()
 	dst := make([]float32, 3*side*side)
 	for i := range dst {
 		dst[i] = 1e6 // of an earlier picture
 	}
-	normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
+	m.colours.normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
 	return dst
 }

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
-	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/weights"
@@ -75,13 +73,14 @@ func newEncoder(ck *weights.Checkpoint) (*Model, error) {
 	if err := weights.Bind(ck, p); err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: Config{Encoder: shape.ViT, TinyViT: shape.Tiny}, backend: cpu.Backend{}, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
+	m := &Model{cfg: Config{Encoder: shape.ViT, TinyViT: shape.Tiny}}
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
 	if m.encoder, err = encoder.New(shape, p.Encoder); err != nil {
 		return nil, err
 	}
+	m.startEncoder()
 	n := m.encoderGraph()
 	if err := m.backend.Prepare(n.b, n.options, n.outputs...); err != nil {
 		return nil, fmt.Errorf("%s: %w", n.name, err)
@@ -89,7 +88,6 @@ func newEncoder(ck *weights.Checkpoint) (*Model, error) {
 	if err := m.encoder.Weights().Detach(); err != nil {
 		return nil, err
 	}
-	m.poolEncoders()
 	return m, nil
 }
 

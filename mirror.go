@@ -12,8 +12,8 @@ import (
 // predicted IoU are the means of the four answers. Tissue has no up or down, so
 // that a mirrored picture is as good a picture; what the answers do not share
 // are errors. Embedding takes four times the time and memory, decoding four
-// times the time, and more where Everything spares a plain model the logits of
-// prompts below its threshold.
+// times the time. Everything takes more than that: without mirrors it need not
+// compute the logits of prompts whose predicted IoU is below its threshold.
 //
 // The weights are m's own, shared. The fingerprint is another one, so that no
 // embedding and no unfinished slide of one is taken for the other's.
@@ -41,9 +41,9 @@ type mirror struct{ x, y bool }
 type canvas struct{ pixels, cells Size }
 
 func (m *Model) canvas(input Size) canvas {
-	patch := m.cfg.Encoder.Patch
+	patch := m.encoder.ImageSize() / m.encoder.Grid()
 	h, w := (input.H+patch-1)/patch, (input.W+patch-1)/patch
-	cells := m.cfg.Decoder.MaskSize() / m.cfg.Encoder.Grid()
+	cells := m.cfg.Decoder.MaskSize() / m.encoder.Grid()
 	return canvas{Size{H: h * patch, W: w * patch}, Size{H: h * cells, W: w * cells}}
 }
 
@@ -98,14 +98,9 @@ func (r mirror) add(dst, src []float32, c canvas, side int) {
 	}
 }
 
-// decode runs the decoder on prompts of one shape and gives each prompt's
-// logits [masks, MaskSize*MaskSize] and qualities [MaskTokens] to use, which
-// must not keep them. If floor is positive, the logits of a prompt of which no
-// mask has a quality above it mean nothing.
-func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
-	if len(e.views) == 1 {
-		return m.decodeView(ctx, e.views[0], key, ps, floor, use)
-	}
+// decodeMirrored decodes the prompts on each view of a picture and passes the
+// means of logits and qualities to use, turned back.
+func (m *Model) decodeMirrored(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, use func(i int, logits, iou []float32) error) error {
 	c, side := m.canvas(e.input), m.cfg.Decoder.MaskSize()
 	logits, iou := make([][]float32, len(ps)), make([][]float32, len(ps))
 	turned := make([]encoded, len(ps))
@@ -114,7 +109,7 @@ func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []e
 		for i, p := range ps {
 			turned[i] = r.prompt(p, c, side)
 		}
-		// The mean may exceed a floor that a view does not.
+		// The mean may exceed a floor that a view does not: no view has one.
 		err := m.decodeView(ctx, v, key, turned, 0, func(i int, l, q []float32) error {
 			if k == 0 {
 				logits[i], iou[i] = make([]float32, len(l)), make([]float32, len(q))

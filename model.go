@@ -22,7 +22,8 @@ type Model struct {
 	cfg         Config
 	fingerprint [16]byte
 	backend     graph.Backend
-	encoder     encoder.Encoder
+	encoder     Encoder
+	colours     *colourTable // of the encoder's input
 	prompt      *promptenc.Encoder
 	decoder     *maskdec.Decoder
 	encoders    *graph.Pool[struct{}]
@@ -97,7 +98,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: cfg, backend: cpu.Backend{}, pixels: new(sync.Pool), mirrors: make([]mirror, 1)}
+	m := &Model{cfg: cfg}
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
@@ -110,21 +111,32 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if m.decoder, err = maskdec.New(cfg.Decoder, p.Decoder); err != nil {
 		return nil, err
 	}
-	if err := m.prepare(); err != nil {
+	if err := m.start(); err != nil {
 		return nil, err
 	}
-	m.poolEncoders()
+	return m, nil
+}
+
+// start makes a model of its three networks: it reads their weights and sets
+// up the pools of programs.
+func (m *Model) start() error {
+	m.startEncoder()
+	if err := m.prepare(); err != nil {
+		return err
+	}
 	// Decoders have parts that only one core can do; each holds some 20 MB at
 	// the published shapes, 50 MB for prompts of many tokens.
 	decoders := min(runtime.GOMAXPROCS(0), 8)
 	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
 	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
-	return m, nil
+	return nil
 }
 
-// poolEncoders makes the pool of encoders. One keeps all cores busy by itself,
-// and its working memory is large.
-func (m *Model) poolEncoders() {
+// startEncoder sets up what embeds pictures. One encoder keeps all cores busy
+// by itself, and its working memory is large.
+func (m *Model) startEncoder() {
+	m.backend, m.pixels, m.mirrors = cpu.Backend{}, new(sync.Pool), make([]mirror, 1)
+	m.colours = newColourTable(m.encoder)
 	n := 1 + runtime.GOMAXPROCS(0)/16
 	m.encoders = graph.NewPool(n, n, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
 }

@@ -58,13 +58,16 @@ const batchSize = 4
 // picture, one that wraps [ErrOtherModel] if another model made e, and ctx's
 // error soon after ctx is done.
 func (m *Model) Predict(ctx context.Context, e *Embedding, p Prompt, o PredictOptions) (*Prediction, error) {
-	out, err := m.PredictBatch(ctx, e, []Prompt{p}, o)
+	if err := m.fits(e); err != nil {
+		return nil, fmt.Errorf("sam: predict: %w", err)
+	}
+	enc, err := m.encode(e, p)
 	if err != nil {
-		var b *batchError
-		if errors.As(err, &b) {
-			return nil, fmt.Errorf("sam: %w", b.err)
-		}
-		return nil, err
+		return nil, fmt.Errorf("sam: %w", err)
+	}
+	out, err := m.predict(ctx, e, []Prompt{p}, []encoded{enc}, o)
+	if err != nil {
+		return nil, fmt.Errorf("sam: predict: %w", err)
 	}
 	return out[0], nil
 }
@@ -76,29 +79,38 @@ func (m *Model) PredictBatch(ctx context.Context, e *Embedding, ps []Prompt, o P
 	if err := m.fits(e); err != nil {
 		return nil, fmt.Errorf("sam: predict: %w", err)
 	}
-	post, err := m.upscaler(e)
+	enc, err := m.encodeAll(e, ps)
+	if err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
+	}
+	out, err := m.predict(ctx, e, ps, enc, o)
 	if err != nil {
 		return nil, fmt.Errorf("sam: predict: %w", err)
 	}
-	out := make([]*Prediction, len(ps))
-	groups, err := m.group(e, ps, o.SingleMask)
+	return out, nil
+}
+
+// predict decodes prompts, which fit the picture.
+func (m *Model) predict(ctx context.Context, e *Embedding, ps []Prompt, enc []encoded, o PredictOptions) ([]*Prediction, error) {
+	post, err := m.upscaler(e)
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range groups {
+	out := make([]*Prediction, len(ps))
+	for _, g := range groups(enc, o.SingleMask) {
 		err := m.decode(ctx, e, g.key, g.prompts, 0, func(i int, logits, iou []float32) error {
 			out[g.index[i]] = m.prediction(g.key, logits, iou)
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("sam: predict: %w", err)
+			return nil, err
 		}
 		for _, i := range g.index {
 			if err := ctx.Err(); err != nil {
-				return nil, fmt.Errorf("sam: predict: %w", err)
+				return nil, err
 			}
 			if err := out[i].finish(post, ps[i], o); err != nil {
-				return nil, fmt.Errorf("sam: predict: %w", err)
+				return nil, err
 			}
 		}
 	}
@@ -107,17 +119,8 @@ func (m *Model) PredictBatch(ctx context.Context, e *Embedding, ps []Prompt, o P
 
 func (m *Model) upscaler(e *Embedding) (*resample.Upscaler, error) {
 	s := m.cfg.Decoder.MaskSize()
-	return resample.NewUpscaler(resample.Size{H: s, W: s}, m.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
+	return resample.NewUpscaler(resample.Size{H: s, W: s}, m.encoder.ImageSize(), resample.Size(e.input), resample.Size(e.picture))
 }
-
-// batchError says which prompt of a batch is at fault.
-type batchError struct {
-	index int
-	err   error
-}
-
-func (b *batchError) Error() string { return fmt.Sprintf("prompt %d: %v", b.index, b.err) }
-func (b *batchError) Unwrap() error { return b.err }
 
 // group is a set of prompts that one run decodes.
 type group struct {
@@ -126,24 +129,32 @@ type group struct {
 	index   []int // of each in the caller's slice
 }
 
-// group encodes the prompts and puts those of one shape together, full
-// batches first and the rest one by one, so that few graphs are built.
-func (m *Model) group(e *Embedding, ps []Prompt, single bool) ([]group, error) {
+// encodeAll encodes the prompts. Its error names the first at fault.
+func (m *Model) encodeAll(e *Embedding, ps []Prompt) ([]encoded, error) {
+	out := make([]encoded, len(ps))
+	for i, p := range ps {
+		var err error
+		if out[i], err = m.encode(e, p); err != nil {
+			return nil, fmt.Errorf("prompt %d: %w", i, err)
+		}
+	}
+	return out, nil
+}
+
+// groups puts prompts of one shape together, full batches first and the rest
+// one by one, so that few graphs are built.
+func groups(ps []encoded, single bool) []group {
 	var order []decoderKey
 	shapes := map[decoderKey]*group{}
 	for i, p := range ps {
-		enc, err := m.encode(e, p)
-		if err != nil {
-			return nil, fmt.Errorf("sam: %w", &batchError{i, err})
-		}
-		k := enc.key(single)
+		k := p.key(single)
 		g := shapes[k]
 		if g == nil {
 			g = &group{key: k}
 			shapes[k] = g
 			order = append(order, k)
 		}
-		g.prompts, g.index = append(g.prompts, enc), append(g.index, i)
+		g.prompts, g.index = append(g.prompts, p), append(g.index, i)
 	}
 	var out []group
 	for _, k := range order {
@@ -158,7 +169,7 @@ func (m *Model) group(e *Embedding, ps []Prompt, single bool) ([]group, error) {
 			at += n
 		}
 	}
-	return out, nil
+	return out
 }
 
 // prediction copies one prompt's share of the decoder's outputs.

@@ -207,7 +207,7 @@ type slideRun struct {
 
 func (m *Model) slideRun() slideRun {
 	print := m.Fingerprint()
-	return slideRun{m.cfg.Encoder.ImageSize, hex.EncodeToString(print[:]), func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, _ float64) ([]Region, error) {
+	return slideRun{m.encoder.ImageSize(), hex.EncodeToString(print[:]), func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, _ float64) ([]Region, error) {
 		src, err := picture.New(img)
 		if err != nil {
 			return nil, err

@@ -41,6 +41,9 @@ type SlideOptions struct {
 	OnBadTile func(*TileError)
 	// MPP overrides the file's micrometres per pixel of level 0.
 	MPP float64
+	// MaxPixels bounds a PNG or JPEG, which is decoded whole; 0 means 1<<28,
+	// which takes 1 GiB.
+	MaxPixels int64
 }
 
 // SlideSource is where the pixels of a Slide come from when it is not a
@@ -138,6 +141,16 @@ func (s *Slide) Description() string { return s.w.Meta().Description }
 
 // ICC returns the colour profile, nil if there is none. It is not applied.
 func (s *Slide) ICC() []byte { return s.w.Meta().ICC }
+
+// Warnings returns what is odd about the file and was passed over, for people
+// to read: what the slide shows may not be all that was meant. Programs should
+// print it.
+func (s *Slide) Warnings() []string { return s.w.Warnings() }
+
+// Skipped returns the tiles that were left out so far because they are missing
+// or corrupt, see [SlideOptions.SkipBadTiles]: each once, at most 65,536. What
+// was found on such a slide may lack what lies there.
+func (s *Slide) Skipped() []*TileError { return s.w.Skipped() }
 
 // AssociatedNames returns the names of the associated pictures: "label",
 // "macro", "thumbnail".

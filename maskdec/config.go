@@ -1,11 +1,13 @@
 // Package maskdec is Segment Anything's mask decoder (a two-way transformer,
 // an upscaling path and hypernetworks) as gorgonia nodes.
 //
-// What does not depend on the prompt is computed once per picture by the
-// nodes of [Decoder.Image]; [Decoder.Masks] then decodes a batch of prompts.
+// What does not depend on the prompt are the nodes of [Decoder.Image], which a
+// graph of their own may compute once per picture; [Decoder.Masks] decodes a
+// batch of prompts.
 //
-//	dec, err := maskdec.New(cfg, params, positions)
-//	img := dec.Image(b, embedding, noMask)
+//	dec, err := maskdec.New(cfg, params)
+//	...
+//	img := dec.Image(b, rows, positions)
 //	logits, iou := dec.Masks(b, maskdec.Batch{Prompts: 8, Tokens: 2, Masks: []int{1, 2, 3}}, img, sparse)
 //
 // Source: mask_decoder.py, transformer.py (segment-anything dca509f).

@@ -6,13 +6,17 @@
 // picture order.
 //
 //	cfg, err := vit.ConfigOf(checkpoint)
-//	params := vit.NewParams(cfg)
-//	err = weights.Bind(checkpoint, &struct{ E *vit.Params `weight:"image_encoder"` }{params})
-//	enc, err := vit.New(cfg, params)
-//	prog, err := enc.Program()
-//	copy(prog.Input(vit.Picture), pixels)
-//	err = prog.Run(ctx)
-//	embedding := prog.Output(0) // [H*W, Out]
+//	...
+//	bound := struct {
+//		E *vit.Params `weight:"image_encoder"`
+//	}{vit.NewParams(cfg)}
+//	err = weights.Bind(checkpoint, &bound)
+//	...
+//	enc, err := vit.New(cfg, bound.E)
+//	...
+//	b := graph.NewBuilder()
+//	embedding := enc.Build(b) // [Grid*Grid, Out], from the input vit.Picture
+//	prog, err := cpu.Compile(b, graph.CompileOptions{}, embedding)
 //
 // Source: image_encoder.py, common.py (segment-anything dca509f).
 package vit

@@ -113,6 +113,9 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		return err
 	}
 	defer s.Close()
+	for _, text := range s.Warnings() {
+		log.Warn("slide is odd", "slide", w.slide, "warning", text)
+	}
 	size := s.Size()
 	mpp, _ := s.MPP()
 	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", size.W, "height", size.H, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())

@@ -219,84 +219,6 @@ func (d *decoder) ours(m *value, looks []*look) bool {
 	return true
 }
 
-// fewer lets only the tokens that are read in the end look at the map: if all
-// that follows is a sum, a norm and picks of rows, the rows are picked first.
-func (d *decoder) fewer(k *look) {
-	one := func(v *value) *value {
-		if r := d.readers[v]; !v.keep && len(r) == 1 {
-			return r[0]
-		}
-		return nil
-	}
-	out := one(k.at)
-	if out == nil {
-		return
-	}
-	if l, ok := out.projects(); !ok || l.x != k.at {
-		return
-	}
-	sum := one(out)
-	if sum == nil {
-		return
-	}
-	o, tokens, ok := sum.sum()
-	if !ok || o != out {
-		return
-	}
-	norm := one(sum)
-	if norm == nil || norm.keep {
-		return
-	}
-	if _, ok := norm.op.(op.LayerNorm); !ok || norm.in[0] != sum {
-		return
-	}
-	query, ok := k.at.in[0].projects()
-	if !ok || !d.inner(k.at.in[0]) {
-		return
-	}
-	with, positions, ok := query.x.sum()
-	if !ok || with != tokens || positions.shape[0] != tokens.shape[0] {
-		return
-	}
-	var which []int
-	for _, r := range d.readers[norm] {
-		p, ok := r.op.(op.Pick)
-		if !ok || p.Rows != k.attention.NQ {
-			return
-		}
-		which = append(which, p.Which...)
-	}
-	slices.Sort(which)
-	which = slices.Compact(which)
-	if len(which) == 0 || len(which) == k.attention.NQ {
-		return
-	}
-	rows := k.attention.Batch * len(which)
-	pick := func(v *value) *value {
-		return &value{op: op.Pick{Rows: k.attention.NQ, Which: which}, in: []*value{v}, shape: tensor.Shape{rows, v.shape[1]}}
-	}
-	fewer := pick(tokens)
-	at := &value{op: op.Add{}, in: []*value{fewer, pick(positions)}, shape: fewer.shape}
-	q := *k.at.in[0]
-	q.in = append([]*value{at}, q.in[1:]...)
-	q.shape, q.node = tensor.Shape{rows, q.shape[1]}, nil
-	k.at.in[0] = &q
-	k.attention.NQ = len(which)
-	k.at.op = k.attention
-	sum.in = []*value{out, fewer}
-	for _, v := range []*value{k.at, out, sum, norm} {
-		v.shape = tensor.Shape{rows, v.shape[1]}
-	}
-	for _, r := range d.readers[norm] {
-		p := r.op.(op.Pick)
-		own := make([]int, len(p.Which))
-		for i, w := range p.Which {
-			own[i], _ = slices.BinarySearch(which, w)
-		}
-		r.op = op.Pick{Rows: len(which), Which: own}
-	}
-}
-
 // absorbed brings x, queries or keys or values of the tokens, to the width of
 // the map by a form of the weight w.
 func absorbed(x *value, a op.Attention, tokens, c int, heads *value, bias *value) *value {
@@ -340,7 +262,7 @@ func (d *decoder) fuse(k *look) {
 	if u != nil {
 		n := u.attention.NK
 		step.Eps, step.Known, step.Tokens = u.at.op.(op.LayerNorm).Eps, u.known != nil, n
-		queries := u.known
+		var queries *value
 		if step.Known {
 			queries = panelsOf(u.known, a.NK)
 		} else {
@@ -359,71 +281,4 @@ func (d *decoder) fuse(k *look) {
 	}
 	k.at.op = perHead{Batch: a.Batch, Tokens: a.NQ, Heads: a.Heads, HeadDim: a.HeadDim}
 	k.at.in = []*value{both, valueHeads(k.value.w, a.Heads, a.HeadDim, c), k.value.bias}
-}
-
-// head is the path from a map to masks.
-type head struct {
-	masks, floor *value // floor is nil without one
-	up1, up2     *value
-	norm         *value
-}
-
-// head returns the path that begins with the transposed convolution up1, or
-// nil.
-func (d *decoder) head(up1 *value) *head {
-	h := &head{up1: up1}
-	var at *value
-	next := func(v *value) bool {
-		if !d.inner(v) {
-			return false
-		}
-		at = d.readers[v][0]
-		return at.in[0] == v
-	}
-	if !up1.in[1].fixed() || !up1.in[2].fixed() || !next(up1) {
-		return nil
-	}
-	if h.norm = at; !h.norm.in[0].is("upscale2x2") || !h.norm.is("layer_norm") || !h.norm.in[1].fixed() || !h.norm.in[2].fixed() {
-		return nil
-	}
-	if !next(h.norm) || !at.is("gelu") || !next(at) || !at.is("upscale2x2") {
-		return nil
-	}
-	if h.up2 = at; !h.up2.in[1].fixed() || !h.up2.in[2].fixed() || !next(at) || !at.is("gelu") || !next(at) || !at.is("masks") {
-		return nil
-	}
-	h.masks = at
-	if d.inner(at) && d.readers[at][0].is("floor") && d.readers[at][0].in[0] == at {
-		h.floor = d.readers[at][0]
-	}
-	return h
-}
-
-func (v *value) is(name string) bool { return v.op != nil && v.op.Name() == name }
-
-// maskHead makes one step of the path from a map in panels, up1's, to masks.
-func (d *decoder) maskHead(up1 *value) {
-	u, ok := up1.op.(op.Upscale2x2)
-	if !ok || d.panels[up1.in[0]] == nil {
-		return
-	}
-	h := d.head(up1)
-	if h == nil {
-		return
-	}
-	w1, b1, w2, b2 := up1.in[1], up1.in[2], h.up2.in[1], h.up2.in[2]
-	c, n1, n2, lanes := w1.shape[0], w1.shape[1], w2.shape[1], kernel.PanelLanes()
-	step := maskHead{Batch: u.Batch, H: u.H, W: u.W, Up1: n1, Up2: n2, Masks: len(h.masks.in) - 1, Eps: h.norm.op.(op.LayerNorm).Eps}
-	in := []*value{
-		d.panels[up1.in[0]], tiledQuarters(w1, c, n1), fourTimes(b1, n1, lanes), h.norm.in[1], h.norm.in[2],
-		tiledQuarters(w2, n1, n2), fourTimes(b2, n2, lanes),
-	}
-	in = append(in, h.masks.in[1:]...)
-	at := h.masks
-	if h.floor != nil {
-		at = h.floor
-		step.Which = at.op.(op.Floor).Which
-		in = append(in, at.in[1:]...)
-	}
-	at.op, at.in = step, in
 }

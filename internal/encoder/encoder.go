@@ -22,9 +22,14 @@ import (
 	"github.com/slidesam/sam/weights"
 )
 
-// Encoder is an image encoder of any kind: a graph from the input
-// [vit.Picture] to an embedding, [Grid*Grid, Out].
+// Encoder is an image encoder of any kind, as a model asks for it.
 type Encoder interface {
+	Name() string
+	ImageSize() int
+	Grid() int
+	Channels() int
+	Colours() (mean, std [3]float32)
+	Input() string
 	Build(b *graph.Builder) *gorgonia.Node
 	Weights() *layer.Set
 }

@@ -38,6 +38,9 @@ func (s *Set) Weight(p *weights.Param) *graph.Weight {
 // Add takes weights that are made of several parameters.
 func (s *Set) Add(ws ...*graph.Weight) { s.all = append(s.all, ws...) }
 
+// All are the weights, in the order in which they were taken.
+func (s *Set) All() []*graph.Weight { return s.all }
+
 // Bytes is the memory that the weights take in the backends' forms.
 func (s *Set) Bytes() int64 {
 	var n int64

@@ -138,8 +138,13 @@ func (f *File) readDir(off int64, index int, seen map[int64]bool) (*Dir, int64, 
 			u = uint64(f.order.Uint32(b))
 		}
 		if u != 0 {
+			// What is there so far is read, as libtiff does.
 			if next, err = f.offset(u); err != nil {
-				return nil, 0, fmt.Errorf("next directory: %w", err)
+				next = 0
+				f.warn("directory %d: the next one would lie at byte %d of %d: pages after it are missing", index, u, f.size)
+			} else if seen[next] {
+				next = 0
+				f.warn("directory %d: the next one is an earlier one again: the list ends here", index)
 			}
 		}
 	}
@@ -158,6 +163,10 @@ func (f *File) readSubs(d *Dir, seen map[int64]bool) error {
 	for _, u := range offs {
 		if len(seen) >= maxDirs {
 			return fmt.Errorf("more than %d directories: %w", maxDirs, ErrCorrupt)
+		}
+		if u == 0 {
+			f.warn("directory %d: a SubIFD at byte 0 is left out", d.Index)
+			continue
 		}
 		off, err := f.offset(u)
 		if err != nil {
@@ -226,6 +235,12 @@ func (d *Dir) Uints(t Tag) ([]uint64, error) {
 			v[i] = uint64(d.f.order.Uint16(b[2*i:]))
 		case 4, 13:
 			v[i] = uint64(d.f.order.Uint32(b[4*i:]))
+		case 6, 8, 9: // signed, as some writers have it for sizes
+			n := signed(e.typ, b, i, d.f.order)
+			if n < 0 {
+				return nil, fmt.Errorf("tag %d: %d, want no negative number: %w", t, n, ErrCorrupt)
+			}
+			v[i] = uint64(n)
 		case 16, 18:
 			v[i] = d.f.order.Uint64(b[8*i:])
 		default:
@@ -233,6 +248,17 @@ func (d *Dir) Uints(t Tag) ([]uint64, error) {
 		}
 	}
 	return v, nil
+}
+
+// signed returns the i-th value of a signed field.
+func signed(typ uint16, b []byte, i int, o binary.ByteOrder) int64 {
+	switch typ {
+	case 6:
+		return int64(int8(b[i]))
+	case 8:
+		return int64(int16(o.Uint16(b[2*i:])))
+	}
+	return int64(int32(o.Uint32(b[4*i:])))
 }
 
 // Uint returns the first value of an unsigned integer field, def if the

@@ -2,6 +2,7 @@ package tiff
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/slidesam/sam/internal/jpegtile"
 )
@@ -70,6 +71,7 @@ type Image struct {
 	offs, sizes []uint64
 	tables      *jpegtile.Tables
 	palette     []byte // [256, 3]
+	aperio      bool   // Aperio wrote the file
 }
 
 // Image checks the directory's fields and returns its raster. The error
@@ -97,6 +99,15 @@ func (d *Dir) image() (*Image, error) {
 		return nil, err
 	}
 	return im, im.readCompression(d)
+}
+
+// Gray reports whether a pixel is one sample of brightness.
+func (im *Image) Gray() bool { return im.photo <= photoBlackIsZero && im.spp == 1 }
+
+// SameSamples reports whether two pictures have pixels of one kind: both in
+// colour or both gray, and of as many bits.
+func (im *Image) SameSamples(o *Image) bool {
+	return im.Gray() == o.Gray() && (im.photo == photoPalette) == (o.photo == photoPalette) && im.bits == o.bits
 }
 
 func (im *Image) readSize(d *Dir) error {
@@ -203,7 +214,7 @@ func (im *Image) readSamples(d *Dir) error {
 			im.alpha, im.premul = color, extra[0] == 1
 		}
 	}
-	if ff, err := d.Uint(FillOrder, 1); err != nil || ff != 1 {
+	if ff, err := d.Uint(FillOrder, 1); err != nil || ff > 1 { // 0 is written for 1
 		return fmt.Errorf("fill order %d: %w", ff, ErrUnsupported)
 	}
 	return nil
@@ -272,8 +283,8 @@ func (im *Image) readCompression(d *Dir) error {
 			return fmt.Errorf("YCbCr samples without JPEG compression: %w", ErrUnsupported)
 		}
 	case compJPEG:
-		if im.bits != 8 || im.planar || im.photo == photoPalette || im.photo == photoWhiteIsZero {
-			return fmt.Errorf("JPEG data of %d bits, photometric interpretation %d, separate planes %v: %w", im.bits, im.photo, im.planar, ErrUnsupported)
+		if im.bits != 8 || im.photo == photoPalette || im.photo == photoWhiteIsZero {
+			return fmt.Errorf("JPEG data of %d bits, photometric interpretation %d: %w", im.bits, im.photo, ErrUnsupported)
 		}
 		b, err := d.Bytes(JPEGTables)
 		if err != nil {
@@ -284,12 +295,9 @@ func (im *Image) readCompression(d *Dir) error {
 		}
 	case compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K:
 		limit = maxSegmentJ2K
-		if im.bits != 8 || im.planar || im.photo == photoPalette || im.photo == photoWhiteIsZero {
-			return fmt.Errorf("JPEG 2000 data of %d bits, photometric interpretation %d, separate planes %v: %w", im.bits, im.photo, im.planar, ErrUnsupported)
-		}
-		// libvips writes YCbCr under 33004 and says RGB, others write RGB.
-		if im.comp == compJ2KLossy && im.spp > 1 {
-			return fmt.Errorf("compression 33004 (JPEG 2000 lossy) leaves open whether the colours are RGB or YCbCr; rewrite with JPEG or LZW: %w", ErrUnsupported)
+		im.aperio = strings.HasPrefix(d.f.dirs[0].Text(ImageDescription), "Aperio")
+		if im.bits != 8 || im.photo == photoPalette || im.photo == photoWhiteIsZero {
+			return fmt.Errorf("JPEG 2000 data of %d bits, photometric interpretation %d: %w", im.bits, im.photo, ErrUnsupported)
 		}
 	default:
 		if n := compNames[im.comp]; n != "" {

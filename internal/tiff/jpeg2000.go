@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
+	"image/draw"
 
 	jpeg2000 "github.com/ajroetker/go-jpeg2000"
 
@@ -189,8 +190,37 @@ func checkTilePart(b []byte, p int, seg []byte, tiles int) (next int, done bool,
 }
 
 // decodeJ2K decodes a tile or strip to RGBA [h, w, 4].
-func (im *Image) decodeJ2K(b []byte, w, h int) ([]byte, error) {
-	if err := checkJ2K(b, w, h, im.spp); err != nil {
+//
+// A colour transform that the codestream itself states is undone by the
+// decoder, and none is left to do, whatever the tags say. Else YCbCr is what a
+// JP2 box or the Photometric field says to be YCbCr, and, under 33003, what has
+// subsampled components or was written by Aperio, whose number it is: others
+// use it for RGB (Bio-Formats).
+func (im *Image) decodeJ2K(b []byte, w, h, planes int) ([]byte, error) {
+	b, box, err := codestream(b)
+	if err != nil {
+		return nil, err
+	}
+	fw, fh, transformed, subsampled, err := headJ2K(b)
+	if err != nil {
+		return nil, err
+	}
+	if fw > w || fh > h {
+		return nil, fmt.Errorf("JPEG 2000: %d x %d, want %d x %d: %w", fw, fh, w, h, ErrCorrupt)
+	}
+	ycc := false
+	if planes >= 3 && !transformed {
+		switch {
+		case box != colourUnstated:
+			ycc = box == colourYCC
+		case im.photo == photoYCbCr, im.comp == compJ2KYCC && (subsampled || im.aperio):
+			ycc = true
+		case im.comp == compJ2KLossy:
+			// libvips writes YCbCr under 33004 and says RGB, others write RGB.
+			return nil, fmt.Errorf("compression 33004 (JPEG 2000 lossy) without a colour transform leaves open whether the colours are RGB or YCbCr; rewrite with JPEG or LZW: %w", ErrUnsupported)
+		}
+	}
+	if err := checkJ2K(b, fw, fh, planes); err != nil {
 		return nil, err
 	}
 	pic, err := safeJ2K(b)
@@ -198,16 +228,20 @@ func (im *Image) decodeJ2K(b []byte, w, h int) ([]byte, error) {
 		return nil, fmt.Errorf("JPEG 2000: %w: %w", err, ErrCorrupt)
 	}
 	p, ok := pic.(*image.RGBA)
-	if !ok || p.Bounds().Dx() != w || p.Bounds().Dy() != h {
-		return nil, fmt.Errorf("JPEG 2000: %v decoded, want %d x %d: %w", pic.Bounds(), w, h, ErrCorrupt)
+	if g, gray := pic.(*image.Gray); gray {
+		p, ok = image.NewRGBA(g.Rect), true
+		draw.Draw(p, p.Rect, g, g.Rect.Min, draw.Src)
 	}
-	if im.spp >= 3 && (im.comp == compJ2KYCC || im.comp == compJ2K && im.photo == photoYCbCr) {
+	if !ok || p.Bounds().Dx() != fw || p.Bounds().Dy() != fh {
+		return nil, fmt.Errorf("JPEG 2000: %v decoded, want %d x %d: %w", pic.Bounds(), fw, fh, ErrCorrupt)
+	}
+	if ycc {
 		for i := 0; i+3 < len(p.Pix); i += 4 {
 			d := p.Pix[i : i+4 : i+4]
 			d[0], d[1], d[2] = jpegtile.ToRGB(d[0], d[1], d[2])
 		}
 	}
-	return p.Pix, nil
+	return im.fit(p.Pix, fw, fh, w, h)
 }
 
 // safeJ2K turns a panic of the decoder into an error.

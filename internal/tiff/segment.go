@@ -38,16 +38,7 @@ func (im *Image) segment(col, row int) (*Segment, error) {
 	}
 	switch im.comp {
 	case compJPEG, compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K:
-		b, err := im.compressed(row*im.Cols + col)
-		if err != nil {
-			return nil, err
-		}
-		var pix []byte
-		if im.comp == compJPEG {
-			pix, err = im.decodeJPEG(b, w, h)
-		} else {
-			pix, err = im.decodeJ2K(b, w, h)
-		}
+		pix, err := im.picture(col, row, w, h)
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +49,36 @@ func (im *Image) segment(col, row int) (*Segment, error) {
 		return nil, err
 	}
 	return &Segment{W: w, H: h, Pix: im.rgba(raw, w, h)}, nil
+}
+
+// picture decodes a segment whose data is a picture of its own, or one for
+// each plane, to RGBA [h, w, 4]. Planes are red, green and blue whatever the
+// Photometric field says: Bio-Formats states YCbCr and stores those.
+func (im *Image) picture(col, row, w, h int) ([]byte, error) {
+	decode := func(p, planes int) ([]byte, error) {
+		b, err := im.compressed((p*im.Rows+row)*im.Cols + col)
+		if err != nil {
+			return nil, err
+		}
+		if im.comp == compJPEG {
+			return im.decodeJPEG(b, w, h, planes)
+		}
+		return im.decodeJ2K(b, w, h, planes)
+	}
+	if !im.planar {
+		return decode(0, im.spp)
+	}
+	raw := make([]byte, w*h*im.spp)
+	for p := range im.spp {
+		pix, err := decode(p, 1)
+		if err != nil {
+			return nil, fmt.Errorf("plane %d: %w", p, err)
+		}
+		for i := range w * h {
+			raw[i*im.spp+p] = pix[4*i]
+		}
+	}
+	return im.rgba(raw, w, h), nil
 }
 
 // compressed returns the bytes of segment i as the file has them.

@@ -55,8 +55,17 @@ type File struct {
 	big    bool
 	dirs   []*Dir
 
-	mu     sync.Mutex
-	budget int64 // bytes of tag values that may still be read
+	mu       sync.Mutex
+	budget   int64 // bytes of tag values that may still be read
+	warnings []string
+}
+
+// Warnings returns what is wrong with the file's structure and was passed
+// over, as libtiff does.
+func (f *File) Warnings() []string { return f.warnings }
+
+func (f *File) warn(format string, args ...any) {
+	f.warnings = append(f.warnings, fmt.Sprintf(format, args...))
 }
 
 // Open opens the file at path and lists its directories. The error wraps

@@ -2,6 +2,7 @@ package wholeslide
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -63,8 +64,12 @@ func (p *scalePlan) layout() layout {
 func corners(r image.Rectangle) [4]int { return [4]int{r.Min.X, r.Min.Y, r.Max.X, r.Max.Y} }
 
 // identify gives the plan its ID.
-func (p *Plan) identify(s *wsi.Slide) error {
-	id := identity{Version: identityVersion, Slide: s.Identity()}
+func (p *Plan) identify(ctx context.Context, s *wsi.Slide) error {
+	slide, err := s.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	id := identity{Version: identityVersion, Slide: slide}
 	for _, q := range p.scales {
 		finder := q.Finder
 		if finder == nil {

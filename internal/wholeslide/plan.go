@@ -93,7 +93,7 @@ func New(ctx context.Context, s *wsi.Slide, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return p, p.identify(s)
+	return p, p.identify(ctx, s)
 }
 
 // Tiles returns the number of tiles with tissue of all scales.

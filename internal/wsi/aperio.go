@@ -1,55 +1,69 @@
 package wsi
 
 import (
-	"image"
-	"strconv"
 	"strings"
 
 	"github.com/slidesam/sam/internal/tiff"
 )
 
-// openAperio reads an Aperio SVS: tiled directories are levels, finest
-// first; stripped ones are the thumbnail (the second directory), the label
-// and the macro picture, named by the second line of their description.
+// openAperio reads an Aperio SVS: tiled directories are levels, stripped ones
+// the thumbnail (the second directory), the label and the macro picture, named
+// by the second line of their description or, if that is empty, as by the
+// GT450, by NewSubfileType 1 and 9.
 func (s *Slide) openAperio() error {
 	s.meta.Format = "aperio"
-	p := aperioProperties(s.meta.Description)
-	mpp, _ := strconv.ParseFloat(p["MPP"], 64)
-	s.setMPP(mpp, mpp)
-	s.meta.Objective = positive(p["AppMag"])
+	var tiled []*tiff.Dir
 	for i, d := range s.file.Dirs() {
 		if d.Has(tiff.TileWidth) {
-			if err := s.addDir(d); err != nil {
-				return err
-			}
+			tiled = append(tiled, d)
 			continue
 		}
-		name := "thumbnail"
-		if i != 1 {
-			_, second, _ := strings.Cut(d.Text(tiff.ImageDescription), "\n")
-			name, _, _ = strings.Cut(strings.TrimSpace(second), " ")
-		}
-		s.addAssociated(name, func() (image.Image, error) { return wholeImage(d) })
+		s.associate(aperioName(i, d), d)
 	}
+	pages, err := pagesOf(tiled)
+	if err != nil {
+		return err
+	}
+	top := largest(pages)
+	s.addLevel(tiffRaster{top.im}, top.im.W, top.im.H)
+	for _, p := range levelsOf(top, pages) {
+		s.addLevel(tiffRaster{p.im}, p.im.W, p.im.H)
+	}
+	if d := top.dir.Text(tiff.ImageDescription); strings.HasPrefix(d, "Aperio") {
+		s.meta.Description = d
+	}
+	p := aperioProperties(s.meta.Description)
+	mpp := decimal(p["MPP"])
+	s.setMPP(mpp, mpp)
+	s.meta.Objective = decimal(p["AppMag"])
 	return s.checkLevels()
 }
 
-// aperioProperties reads the "key = value" pairs between bars.
+// aperioName names a directory that is no level.
+func aperioName(i int, d *tiff.Dir) string {
+	_, second, _ := strings.Cut(d.Text(tiff.ImageDescription), "\n")
+	name, _, _ := strings.Cut(strings.TrimSpace(second), " ")
+	if name = strings.ToLower(name); name == "label" || name == "macro" {
+		return name
+	}
+	sub, err := d.Uint(tiff.NewSubfileType, 0)
+	switch {
+	case err == nil && sub == 1 && i != 1:
+		return "label"
+	case err == nil && sub == 9:
+		return "macro"
+	}
+	return "thumbnail"
+}
+
+// aperioProperties reads the "key = value" pairs between bars, with blanks
+// around the sign or without.
 func aperioProperties(desc string) map[string]string {
 	p := map[string]string{}
 	for _, f := range strings.Split(desc, "|") {
-		if k, v, ok := strings.Cut(f, " = "); ok {
+		if k, v, ok := strings.Cut(f, "="); ok {
 			p[strings.TrimSpace(k)] = strings.TrimSpace(v)
 		}
 	}
 	return p
-}
-
-// positive parses a number, 0 if it is none or not above 0.
-func positive(s string) float64 {
-	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil || !(v > 0) || v > 1e9 {
-		return 0
-	}
-	return v
 }

@@ -74,15 +74,13 @@ func (c *tileCache) get(k tileKey, load func() (*tiff.Segment, error)) (*tiff.Se
 	return p.seg, p.err
 }
 
-// put adds a tile and drops the oldest ones over the limit. A tile larger
-// than the whole cache is not kept.
+// put adds a tile and drops the oldest ones over the limit. A tile larger than
+// the whole cache is kept alone until the next one comes: a file of one large
+// tile is decoded once and not for each region.
 func (c *tileCache) put(k tileKey, seg *tiff.Segment) {
 	n := int64(len(seg.Pix))
-	if n > c.limit {
-		return
-	}
 	c.byKey[k] = c.order.PushFront(&cached{k, seg})
-	for c.used += n; c.used > c.limit; {
+	for c.used += n; c.used > c.limit && c.order.Len() > 1; {
 		e := c.order.Back()
 		old := e.Value.(*cached)
 		c.order.Remove(e)

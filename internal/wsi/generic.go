@@ -3,7 +3,6 @@ package wsi
 import (
 	"fmt"
 	"math"
-	"sort"
 
 	"github.com/slidesam/sam/internal/tiff"
 )
@@ -12,48 +11,91 @@ import (
 // values such as 72 dots per inch (353) are a printer's.
 const maxPrinterMPP = 30
 
-// openGeneric reads a plain TIFF or pyramid: the first directory and every
-// smaller one of the same shape, among its SubIFDs or after it.
+// openGeneric reads a plain TIFF or pyramid: the page of most pixels, whatever
+// its place, and every smaller one of the same shape and samples, among its
+// SubIFDs or the other pages. Masks are no levels.
+//
+// Of a stack of pages of one size the first is read, and a warning says so.
+// Three gray pages that ImageJ calls a composite are one picture in colour;
+// other channels in pages are refused.
 func (s *Slide) openGeneric() error {
 	s.meta.Format = "tiff"
-	d := s.file.Dirs()[0]
-	if err := s.addPyramid(d, s.file.Dirs()[1:]); err != nil {
+	pages, err := pagesOf(s.file.Dirs())
+	if err != nil {
 		return err
 	}
-	s.setMPP(resolution(d))
+	top := largest(pages)
+	var same []page // of the slide's size
+	for _, p := range pages {
+		if p.im.W == top.im.W && p.im.H == top.im.H && p.im.SameSamples(top.im) {
+			same = append(same, p)
+		}
+	}
+	j, isJ := parseImageJ(s.meta.Description)
+	if isJ && j.unit != "" {
+		if um := imageJUnits[j.unit]; um > 0 {
+			x, y := top.dir.Float(tiff.XResolution), top.dir.Float(tiff.YResolution)
+			if x > 0 && y > 0 {
+				s.setMPP(um/x, um/y)
+			}
+		}
+	} else {
+		s.setMPP(resolution(top.dir))
+	}
+	gray := top.im.Gray()
+	switch {
+	case isJ && j.channels > 1 && gray:
+		if j.channels != 3 || !j.composite || j.slices*j.frames > 1 || len(same) < 3 {
+			return fmt.Errorf("ImageJ stack of %d channels, %d slices, %d frames: only one picture of red, green and blue is read: save it as RGB Color: %w", j.channels, j.slices, j.frames, ErrFormat)
+		}
+		if err := s.addPlanes(same[:3]); err != nil {
+			return err
+		}
+		return s.checkLevels()
+	case isJ && j.slices*j.frames > 1:
+		s.warn("stack of %d slices and %d frames: only the first is read", j.slices, j.frames)
+	case len(same) == 3 && gray && !isJ:
+		return fmt.Errorf("three gray pages of one size, channels perhaps: the file does not say; save it as RGB: %w", ErrFormat)
+	case len(same) > 1:
+		s.warn("%d pages of one size: only the first is read", len(same))
+	}
+	if err := s.addPyramid(top.dir, s.file.Dirs()); err != nil {
+		return err
+	}
+	for _, p := range pages {
+		if sub, err := p.dir.Uint(tiff.NewSubfileType, 0); err == nil && sub == 9 {
+			s.associate("macro", p.dir)
+		}
+	}
 	return s.checkLevels()
 }
 
 // addPyramid adds d, its SubIFDs and those of the others that are reduced
-// copies of it: tiled or marked as reduced, and of d's shape.
+// copies of it.
 func (s *Slide) addPyramid(d *tiff.Dir, others []*tiff.Dir) error {
-	if err := s.addDir(d); err != nil {
+	im, err := d.Image()
+	if err != nil {
 		return err
 	}
-	z := s.levels[0]
-	sub := append([]*tiff.Dir{}, d.Sub...)
-	for _, o := range others {
-		typ, err := o.Uint(tiff.NewSubfileType, 0)
-		if err == nil && (typ&1 != 0 || o.Has(tiff.TileWidth)) {
-			sub = append(sub, o)
-		}
-	}
-	var levels []*tiff.Image
-	for _, o := range sub {
-		im, err := o.Image()
-		if err != nil || im.W >= z.W || im.H >= z.H || !sameShape(z.W, z.H, im.W, im.H) {
-			continue // a thumbnail in another coding, a mask, another page
-		}
-		levels = append(levels, im)
-	}
-	sort.SliceStable(levels, func(i, j int) bool { return levels[i].W > levels[j].W })
-	for i, im := range levels {
-		if i > 0 && im.W == levels[i-1].W {
-			continue
-		}
-		s.addLevel(tiffRaster{im}, im.W, im.H)
+	s.addLevel(tiffRaster{im}, im.W, im.H)
+	pages, _ := pagesOf(append(append([]*tiff.Dir{}, d.Sub...), reduced(others)...)) // without any there is one level
+	for _, p := range levelsOf(page{d, im}, pages) {
+		s.addLevel(tiffRaster{p.im}, p.im.W, p.im.H)
 	}
 	return nil
+}
+
+// reduced returns the directories that may be levels: tiled or marked as
+// reduced.
+func reduced(dirs []*tiff.Dir) []*tiff.Dir {
+	var out []*tiff.Dir
+	for _, d := range dirs {
+		sub, err := d.Uint(tiff.NewSubfileType, 0)
+		if err == nil && (sub&subReduced != 0 || d.Has(tiff.TileWidth)) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // sameShape reports whether w x h can be W x H divided by one number and
@@ -61,16 +103,6 @@ func (s *Slide) addPyramid(d *tiff.Dir, others []*tiff.Dir) error {
 func sameShape(zw, zh, w, h int) bool {
 	dx, dy := float64(zw)/float64(w), float64(zh)/float64(h)
 	return math.Abs(float64(zw)/dy-float64(w)) < 2 || math.Abs(float64(zh)/dx-float64(h)) < 2
-}
-
-// addDir adds a directory as the next level.
-func (s *Slide) addDir(d *tiff.Dir) error {
-	im, err := d.Image()
-	if err != nil {
-		return err
-	}
-	s.addLevel(tiffRaster{im}, im.W, im.H)
-	return nil
 }
 
 // checkLevels makes sure that the levels shrink.

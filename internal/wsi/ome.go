@@ -1,21 +1,21 @@
 package wsi
 
 import (
-	"encoding/xml"
 	"fmt"
-	"image"
+	"path/filepath"
 	"strings"
 
 	"github.com/slidesam/sam/internal/tiff"
 )
 
-// omeXML is the part of the OME data model that is used.
+// omeXML is the part of the OME data model that is used. Numbers are texts:
+// some writers have decimal commas.
 type omeXML struct {
+	UUID        string `xml:"UUID,attr"`
 	Instruments []struct {
 		Objectives []struct {
-			ID                      string  `xml:"ID,attr"`
-			NominalMagnification    float64 `xml:"NominalMagnification,attr"`
-			CalibratedMagnification float64 `xml:"CalibratedMagnification,attr"`
+			ID                   string `xml:"ID,attr"`
+			NominalMagnification string `xml:"NominalMagnification,attr"`
 		} `xml:"Objective"`
 	} `xml:"Instrument"`
 	Images []omeImage `xml:"Image"`
@@ -27,54 +27,121 @@ type omeImage struct {
 		ID string `xml:"ID,attr"`
 	} `xml:"ObjectiveSettings"`
 	Pixels struct {
-		SizeX         int     `xml:"SizeX,attr"`
-		SizeY         int     `xml:"SizeY,attr"`
-		SizeC         int     `xml:"SizeC,attr"`
-		SizeZ         int     `xml:"SizeZ,attr"`
-		SizeT         int     `xml:"SizeT,attr"`
-		PhysicalSizeX float64 `xml:"PhysicalSizeX,attr"`
-		PhysicalSizeY float64 `xml:"PhysicalSizeY,attr"`
-		UnitX         string  `xml:"PhysicalSizeXUnit,attr"`
-		UnitY         string  `xml:"PhysicalSizeYUnit,attr"`
-		TiffData      []struct {
-			IFD int `xml:"IFD,attr"`
-		} `xml:"TiffData"`
+		Order         string `xml:"DimensionOrder,attr"`
+		SizeC         int    `xml:"SizeC,attr"`
+		SizeZ         int    `xml:"SizeZ,attr"`
+		SizeT         int    `xml:"SizeT,attr"`
+		PhysicalSizeX string `xml:"PhysicalSizeX,attr"`
+		PhysicalSizeY string `xml:"PhysicalSizeY,attr"`
+		UnitX         string `xml:"PhysicalSizeXUnit,attr"`
+		UnitY         string `xml:"PhysicalSizeYUnit,attr"`
+		Channels      []struct {
+			Name string `xml:"Name,attr"`
+		} `xml:"Channel"`
+		TiffData []omeTiffData `xml:"TiffData"`
 	} `xml:"Pixels"`
+}
+
+type omeTiffData struct {
+	IFD    int `xml:"IFD,attr"`
+	FirstC int `xml:"FirstC,attr"`
+	FirstZ int `xml:"FirstZ,attr"`
+	FirstT int `xml:"FirstT,attr"`
+	UUID   struct {
+		FileName string `xml:"FileName,attr"`
+		Text     string `xml:",chardata"`
+	} `xml:"UUID"`
 }
 
 // omeUnits turns the units that the schema allows and that slides use into
 // micrometres.
 var omeUnits = map[string]float64{"": 1, "µm": 1, "μm": 1, "um": 1, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6}
 
-// openOME reads an OME-TIFF: the first image of the XML is the slide, its
-// levels are SubIFDs; images named label, macro or thumbnail are associated.
+// omePlanes is an image of the XML and the pages of it that are in this file.
+type omePlanes struct {
+	omeImage
+	pages []page // one, or red, green and blue
+}
+
+// openOME reads an OME-TIFF: the image of most pixels that no name calls a
+// label, a macro or a thumbnail is the slide, its levels are SubIFDs; images of
+// those names are associated, and so is what is no slide by its name.
 func (s *Slide) openOME() error {
 	s.meta.Format = "ome-tiff"
+	s.meta.Description = plainText(s.meta.Description)
 	var x omeXML
-	if err := xml.Unmarshal([]byte(s.meta.Description), &x); err != nil {
+	if err := newXML(s.meta.Description).Decode(&x); err != nil {
 		return fmt.Errorf("OME-XML: %w: %w", err, tiff.ErrCorrupt)
 	}
 	if len(x.Images) == 0 {
 		return fmt.Errorf("OME-XML names no image (companion file?): %w", ErrFormat)
 	}
-	main := x.Images[0]
-	d, err := s.omeDir(main)
-	if err != nil {
+	var all []omePlanes
+	var first error
+	for _, im := range x.Images {
+		p, err := s.omePages(x, im)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		all = append(all, p)
+	}
+	main, ok := omeSlide(all)
+	if !ok {
+		return first
+	}
+	if err := s.addOME(main, all); err != nil {
 		return err
 	}
-	spp, err := d.Uint(tiff.SamplesPerPixel, 1)
-	if err != nil {
-		return err
+	px := main.Pixels
+	s.setMPP(decimal(px.PhysicalSizeX)*omeUnits[px.UnitX], decimal(px.PhysicalSizeY)*omeUnits[px.UnitY])
+	for _, in := range x.Instruments {
+		for _, o := range in.Objectives {
+			if main.Objective.ID == "" || o.ID == main.Objective.ID {
+				s.meta.Objective = decimal(o.NominalMagnification)
+			}
+		}
 	}
-	if px := main.Pixels; px.SizeZ > 1 || px.SizeT > 1 || px.SizeC > 1 && int(spp) != px.SizeC {
-		return fmt.Errorf("OME-TIFF of %d channels in planes of %d, %d depths, %d times: only one plane of brightfield RGB is read; export it so: %w",
-			px.SizeC, spp, px.SizeZ, px.SizeT, ErrFormat)
+	for _, p := range all {
+		if name := omeAssociated(p.Name); name != "" && p.pages[0].dir != main.pages[0].dir {
+			s.associate(name, p.pages[0].dir)
+		}
+	}
+	return s.checkLevels()
+}
+
+// omeSlide returns the image that is the slide.
+func omeSlide(all []omePlanes) (omePlanes, bool) {
+	best, found := omePlanes{}, false
+	pixels := func(p omePlanes) int { return p.pages[0].im.W * p.pages[0].im.H }
+	for _, named := range []bool{false, true} { // one with an associated picture's name only if there is no other
+		for _, p := range all {
+			if (omeAssociated(p.Name) != "") == named && (!found || pixels(p) > pixels(best)) {
+				best, found = p, true
+			}
+		}
+		if found {
+			return best, true
+		}
+	}
+	return best, false
+}
+
+// addOME adds the levels of the slide.
+func (s *Slide) addOME(main omePlanes, all []omePlanes) error {
+	if px := main.Pixels; px.SizeZ > 1 || px.SizeT > 1 {
+		s.warn("OME-TIFF of %d depths and %d times: only the first is read", max(px.SizeZ, 1), max(px.SizeT, 1))
+	}
+	if len(main.pages) == 3 {
+		return s.addPlanes(main.pages)
 	}
 	// Without SubIFDs, reduced pages that no image of the XML claims.
 	claimed := map[*tiff.Dir]bool{}
-	for _, im := range x.Images {
-		if o, err := s.omeDir(im); err == nil {
-			claimed[o] = true
+	for _, p := range all {
+		for _, q := range p.pages {
+			claimed[q.dir] = true
 		}
 	}
 	var others []*tiff.Dir
@@ -83,37 +150,86 @@ func (s *Slide) openOME() error {
 			others = append(others, o)
 		}
 	}
-	if err := s.addPyramid(d, others); err != nil {
-		return err
-	}
-	px := main.Pixels
-	s.setMPP(px.PhysicalSizeX*omeUnits[px.UnitX], px.PhysicalSizeY*omeUnits[px.UnitY])
-	for _, in := range x.Instruments {
-		for _, o := range in.Objectives {
-			if main.Objective.ID == "" || o.ID == main.Objective.ID {
-				s.meta.Objective = max(o.NominalMagnification, 0)
-			}
-		}
-	}
-	for _, im := range x.Images[1:] {
-		name := omeAssociated(im.Name)
-		if o, err := s.omeDir(im); err == nil && name != "" {
-			s.addAssociated(name, func() (image.Image, error) { return wholeImage(o) })
-		}
-	}
-	return s.checkLevels()
+	return s.addPyramid(main.pages[0].dir, others)
 }
 
-// omeDir finds the directory of an image.
-func (s *Slide) omeDir(im omeImage) (*tiff.Dir, error) {
-	i := 0
-	if len(im.Pixels.TiffData) > 0 {
-		i = im.Pixels.TiffData[0].IFD
+// omePages finds the pages of an image: that of its first depth and time, or
+// one for each of red, green and blue.
+func (s *Slide) omePages(x omeXML, im omeImage) (omePlanes, error) {
+	out := omePlanes{omeImage: im}
+	at, elsewhere := []omeTiffData{}, ""
+	for _, d := range im.Pixels.TiffData {
+		if name := d.UUID.FileName; name != "" && name != filepath.Base(s.path) && (x.UUID == "" || strings.TrimSpace(d.UUID.Text) != x.UUID) {
+			elsewhere = name
+			continue
+		}
+		if d.FirstZ == 0 && d.FirstT == 0 {
+			at = append(at, d)
+		}
 	}
+	if len(at) == 0 && elsewhere != "" {
+		return out, fmt.Errorf("OME-TIFF of several files: image %q lies in %s: open that file: %w", im.Name, elsewhere, ErrFormat)
+	}
+	ifd := 0
+	if len(at) > 0 {
+		ifd = at[0].IFD
+	}
+	first, err := s.omePage(ifd)
+	if err != nil {
+		return out, err
+	}
+	out.pages = []page{first}
+	if im.Pixels.SizeC <= 1 || !first.im.Gray() {
+		return out, nil
+	}
+	if err := omeColours(im); err != nil {
+		return out, err
+	}
+	for c := 1; c < 3; c++ {
+		next := ifd + c // planes follow one another unless the file says otherwise
+		if order := im.Pixels.Order; len(order) == 5 && order[2] != 'C' {
+			next = ifd + c*max(im.Pixels.SizeZ, 1)*max(im.Pixels.SizeT, 1)
+		}
+		for _, d := range at {
+			if d.FirstC == c {
+				next = d.IFD
+			}
+		}
+		p, err := s.omePage(next)
+		if err != nil {
+			return out, err
+		}
+		out.pages = append(out.pages, p)
+	}
+	return out, nil
+}
+
+// omeColours returns an error unless the image's channels are red, green and
+// blue, by their names or for want of names.
+func omeColours(im omeImage) error {
+	names := make([]string, 0, len(im.Pixels.Channels))
+	for _, c := range im.Pixels.Channels {
+		names = append(names, c.Name)
+	}
+	ok := im.Pixels.SizeC == 3
+	for i, n := range names {
+		n = strings.ToLower(strings.TrimSpace(n))
+		ok = ok && (n == "" || i < 3 && (n == "rgb"[i:i+1] || n == []string{"red", "green", "blue"}[i]))
+	}
+	if !ok {
+		return fmt.Errorf("OME-TIFF of %d channels %q in pages of their own: only red, green and blue are read; export it as brightfield RGB: %w", im.Pixels.SizeC, names, ErrFormat)
+	}
+	return nil
+}
+
+// omePage returns the picture of a directory.
+func (s *Slide) omePage(i int) (page, error) {
 	if i < 0 || i >= len(s.file.Dirs()) {
-		return nil, fmt.Errorf("OME-XML: image in directory %d of %d: %w", i, len(s.file.Dirs()), tiff.ErrCorrupt)
+		return page{}, fmt.Errorf("OME-XML: image in directory %d of %d: %w", i, len(s.file.Dirs()), tiff.ErrCorrupt)
 	}
-	return s.file.Dirs()[i], nil
+	d := s.file.Dirs()[i]
+	im, err := d.Image()
+	return page{d, im}, err
 }
 
 func omeAssociated(name string) string {

@@ -41,7 +41,7 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 		return nil, f
 	}
 	var err error
-	s := &Slide{opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
+	s := &Slide{path: path, opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
 	switch {
 	case bytes.HasPrefix(head, []byte("\x89PNG\r\n\x1a\n")):
 		err = s.openPicture(path, "png", png.DecodeConfig, png.Decode)
@@ -61,10 +61,13 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 }
 
 func readHead(path string) ([]byte, error) {
-	if st, err := os.Stat(path); err != nil {
+	switch st, err := os.Stat(path); {
+	case err != nil:
 		return nil, err
-	} else if st.IsDir() {
+	case st.IsDir():
 		return nil, nil
+	case !st.Mode().IsRegular(): // a pipe would block for ever
+		return nil, fmt.Errorf("%s is no regular file (%v): %w", path, st.Mode().Type(), ErrFormat)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -146,6 +149,12 @@ func (s *Slide) openTIFF(path string) error {
 func (s *Slide) readTIFF() error {
 	d := s.file.Dirs()[0]
 	s.meta.Description = d.Text(tiff.ImageDescription)
+	for _, o := range s.file.Dirs() { // a thumbnail or a mask may come first
+		if strings.HasPrefix(o.Text(tiff.ImageDescription), "Aperio") && !strings.Contains(s.meta.Description, "<") {
+			s.meta.Description = o.Text(tiff.ImageDescription)
+			break
+		}
+	}
 	software := d.Text(tiff.Software)
 	desc := s.meta.Description
 	switch {

@@ -91,21 +91,31 @@ func viaOpenSlide(path string, o Options, cause error) (*Slide, error) {
 	s := &Slide{opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}, close: h.close}
 	s.meta = Meta{Format: vendor, Description: h.text("openslide.comment"), ICC: h.icc()}
 	s.identity = h.text("openslide.quickhash-1")
-	s.meta.Objective, _ = strconv.ParseFloat(h.text("openslide.objective-power"), 64)
+	s.meta.Objective = decimal(h.text("openslide.objective-power"))
+	var bounds image.Rectangle // of level 0
+	whole := true
 	for k := range int(l.levels(h.osr)) {
 		var w, ht int64
 		if l.size(h.osr, int32(k), &w, &ht); w <= 0 || ht <= 0 || w > 1<<31 || ht > 1<<31 {
 			h.close()
 			return nil, fmt.Errorf("OpenSlide: level %d of %d x %d", k, w, ht)
 		}
-		s.addLevel(&openslideLevel{h, k, int(w), int(ht), h.tileSide(k, "width"), h.tileSide(k, "height"), l.downsample(h.osr, int32(k))}, int(w), int(ht))
+		if k == 0 {
+			bounds = h.bounds(int(w), int(ht))
+		}
+		f, lw, lh := l.downsample(h.osr, int32(k)), int(w), int(ht)
+		if k == 0 {
+			whole = bounds.Size() == image.Pt(lw, lh)
+		}
+		if !whole {
+			lw, lh = max(1, min(lw, int(float64(bounds.Dx())/f))), max(1, min(lh, int(float64(bounds.Dy())/f)))
+		}
+		s.addLevel(&openslideLevel{h, k, lw, lh, h.tileSide(k, "width"), h.tileSide(k, "height"), f, bounds.Min}, lw, lh)
 	}
 	for _, name := range h.names() {
 		s.addAssociated(name, func() (image.Image, error) { return h.associated(name) })
 	}
-	mx, _ := strconv.ParseFloat(h.text("openslide.mpp-x"), 64)
-	my, _ := strconv.ParseFloat(h.text("openslide.mpp-y"), 64)
-	s.setMPP(mx, my)
+	s.setMPP(decimal(h.text("openslide.mpp-x")), decimal(h.text("openslide.mpp-y")))
 	s.setMPP(o.MPP, o.MPP)
 	if err := s.checkLevels(); err != nil {
 		h.close()
@@ -192,6 +202,24 @@ func (h *openslideFile) call(f func(osr)) error {
 
 func (h *openslideFile) text(name string) string { return h.lib.property(h.osr, name) }
 
+// bounds returns the part of level 0, of w x h pixels, that was scanned: QuPath
+// shows that and counts from its corner. Without properties of that it is all.
+func (h *openslideFile) bounds(w, ht int) image.Rectangle {
+	all := image.Rect(0, 0, w, ht)
+	var v [4]int
+	for i, name := range []string{"x", "y", "width", "height"} {
+		n, err := strconv.Atoi(h.text("openslide.bounds-" + name))
+		if err != nil || n < 0 || n > 1<<31 {
+			return all
+		}
+		v[i] = n
+	}
+	if r := image.Rect(v[0], v[1], v[0]+v[2], v[1]+v[3]).Intersect(all); !r.Empty() {
+		return r
+	}
+	return all
+}
+
 // tileSide returns the side of a level's tiles, 512 if it has none of use.
 func (h *openslideFile) tileSide(level int, axis string) int {
 	n, _ := strconv.Atoi(h.text(fmt.Sprintf("openslide.level[%d].tile-%s", level, axis)))
@@ -260,6 +288,7 @@ type openslideLevel struct {
 	w, h         int
 	tileW, tileH int
 	downsample   float64
+	origin       image.Point // of the slide on the library's level 0
 }
 
 func (l *openslideLevel) grid() (cols, rows, tileW, tileH int) {
@@ -272,7 +301,7 @@ func (l *openslideLevel) tile(col, row int) (*tiff.Segment, error) {
 	argb := make([]uint32, w*h)
 	at := func(v int) int64 { return int64(float64(v)*l.downsample + 0.5) }
 	err := l.file.call(func(o osr) {
-		l.file.lib.read(o, &argb[0], at(x), at(y), int32(l.level), int64(w), int64(h))
+		l.file.lib.read(o, &argb[0], int64(l.origin.X)+at(x), int64(l.origin.Y)+at(y), int32(l.level), int64(w), int64(h))
 	})
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"image"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/slidesam/sam/internal/tiff"
@@ -72,7 +71,7 @@ func parsePhilips(desc string) (philipsXML, error) {
 	var names []string // of the open Attribute elements
 	var kind string    // of the last scanned image
 	var data string
-	dec := xml.NewDecoder(strings.NewReader(desc))
+	dec := newXML(desc)
 	flush := func() {
 		if n := philipsPictures[kind]; n != "" && data != "" {
 			if b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(data), "")); err == nil {
@@ -143,8 +142,8 @@ func parseSpacing(s string) (v [2]float64, ok bool) {
 		return v, false
 	}
 	for i := range v {
-		x, err := strconv.ParseFloat(f[i], 64)
-		if err != nil || !(x > 0) || x > 1 {
+		x := decimal(f[i])
+		if x == 0 || x > 1 {
 			return v, false
 		}
 		v[i] = x

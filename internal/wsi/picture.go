@@ -11,8 +11,8 @@ import (
 	"github.com/slidesam/sam/internal/tiff"
 )
 
-// maxPicture is the most pixels a PNG or JPEG may have: such files are
-// decoded whole.
+// maxPicture is the most pixels a PNG or JPEG may have unless the options say
+// otherwise: such files are decoded whole.
 const maxPicture = 1 << 28
 
 // openPicture opens a picture as a slide of one level, one tile.
@@ -26,8 +26,12 @@ func (s *Slide) openPicture(path, format string, config func(io.Reader) (image.C
 	if err != nil {
 		return err
 	}
-	if int64(c.Width)*int64(c.Height) > maxPicture {
-		return fmt.Errorf("picture of %d x %d, over %d pixels: save it as a tiled TIFF", c.Width, c.Height, maxPicture)
+	limit := int64(maxPicture)
+	if s.opt.MaxPixels > 0 {
+		limit = s.opt.MaxPixels
+	}
+	if c.Width <= 0 || c.Height <= 0 || int64(c.Width) > limit/int64(c.Height) {
+		return fmt.Errorf("picture of %d x %d, over the limit of %d pixels: save it as a tiled TIFF, or raise MaxPixels (-max-pixels)", c.Width, c.Height, limit)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err

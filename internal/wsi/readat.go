@@ -199,13 +199,3 @@ func (s *Slide) Thumbnail(ctx context.Context, side int) (*image.RGBA, error) {
 	}
 	return dst, nil
 }
-
-// Identity is what tells slides apart whatever their place and name: format,
-// levels, pixel size, description, length of the file.
-func (s *Slide) Identity() string {
-	id := fmt.Sprintf("%s %v %v %v %q%s", s.meta.Format, s.meta.MPPX, s.meta.MPPY, s.levels, s.meta.Description, s.identity)
-	if s.file != nil {
-		id += fmt.Sprint(" ", s.file.Size())
-	}
-	return id
-}

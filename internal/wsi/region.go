@@ -34,7 +34,7 @@ func (s *Slide) ReadRegion(ctx context.Context, level int, origin image.Point, d
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("wsi: read region: %w", err)
 			}
-			seg, err := s.tile(level, col, row)
+			seg, err := s.tile(ctx, level, col, row)
 			if err != nil {
 				return fmt.Errorf("wsi: read region: %w", err)
 			}
@@ -61,9 +61,13 @@ func blit(dst *image.RGBA, origin image.Point, seg *tiff.Segment, pos image.Poin
 }
 
 // tile returns a decoded tile, nil for one that is skipped.
-func (s *Slide) tile(level, col, row int) (*tiff.Segment, error) {
+func (s *Slide) tile(ctx context.Context, level, col, row int) (*tiff.Segment, error) {
 	seg, err := s.cache.get(tileKey{level, col, row}, func() (*tiff.Segment, error) {
-		return s.rasts[level].tile(col, row)
+		seg, err := s.rasts[level].tile(col, row)
+		if errors.Is(err, tiff.ErrMissing) && !s.sparse && level > 0 {
+			return s.fromFiner(context.WithoutCancel(ctx), level, col, row) // others may wait for it
+		}
+		return seg, err
 	})
 	if err == nil {
 		return seg, nil
@@ -78,8 +82,22 @@ func (s *Slide) tile(level, col, row int) (*tiff.Segment, error) {
 	if !s.opt.SkipBadTiles {
 		return nil, te
 	}
+	s.skip(te)
 	if s.opt.OnBadTile != nil {
 		s.opt.OnBadTile(te)
 	}
 	return nil, nil
+}
+
+// fromFiner makes a tile that the file leaves out of the next finer level:
+// scanners that were interrupted write such files.
+func (s *Slide) fromFiner(ctx context.Context, level, col, row int) (*tiff.Segment, error) {
+	_, _, tw, th := s.rasts[level].grid()
+	l, f := s.levels[level], s.levels[level-1]
+	r := image.Rect(col*tw, row*th, (col+1)*tw, (row+1)*th).Intersect(image.Rect(0, 0, l.W, l.H))
+	part := image.NewRGBA(image.Rect(0, 0, r.Dx(), r.Dy()))
+	if err := s.resample(ctx, level-1, float64(f.W)/float64(l.W), float64(f.H)/float64(l.H), r.Min, r, part); err != nil {
+		return nil, err
+	}
+	return &tiff.Segment{W: r.Dx(), H: r.Dy(), Pix: part.Pix}, nil
 }

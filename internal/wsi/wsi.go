@@ -12,10 +12,13 @@
 package wsi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"image"
+	"slices"
+	"sync"
 
 	"github.com/slidesam/sam/internal/tiff"
 )
@@ -68,6 +71,9 @@ type Options struct {
 	OnBadTile func(*TileError)
 	// MPP overrides the file's micrometres per pixel of level 0.
 	MPP float64
+	// MaxPixels bounds a PNG or JPEG, which is decoded whole; 0 means 1<<28,
+	// which takes 1 GiB.
+	MaxPixels int64
 }
 
 // Slide is an open slide. It is safe for use by many goroutines.
@@ -82,10 +88,16 @@ type Slide struct {
 	file   *tiff.File
 	sparse bool // the format leaves blank tiles out
 	src    Source
+	path   string
+
+	warnings []string
 
 	// Of a slide that the OpenSlide library reads.
 	identity string
 	close    func() error
+
+	mu      sync.Mutex
+	skipped map[tileKey]*TileError
 }
 
 // Source is where the pixels of a slide come from when it is not a file.
@@ -124,6 +136,48 @@ func (s *Slide) Levels() []Level { return s.levels }
 
 // Meta returns what the file says about the slide.
 func (s *Slide) Meta() Meta { return s.meta }
+
+// Warnings returns what is odd about the file and was passed over, for people
+// to read: what the slide shows may not be all that was meant.
+func (s *Slide) Warnings() []string {
+	var out []string
+	if s.file != nil {
+		out = append(out, s.file.Warnings()...)
+	}
+	return append(out, s.warnings...)
+}
+
+func (s *Slide) warn(format string, args ...any) {
+	s.warnings = append(s.warnings, fmt.Sprintf(format, args...))
+}
+
+// maxSkipped bounds the tiles that are remembered.
+const maxSkipped = 1 << 16
+
+// Skipped returns the tiles that were left out because they are missing or
+// corrupt, each once, in the order of levels, rows and columns.
+func (s *Slide) Skipped() []*TileError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*TileError, 0, len(s.skipped))
+	for _, e := range s.skipped {
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b *TileError) int { return cmp.Or(a.Level-b.Level, a.Row-b.Row, a.Col-b.Col) })
+	return out
+}
+
+// skip remembers a tile that is left out.
+func (s *Slide) skip(e *TileError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.skipped == nil {
+		s.skipped = map[tileKey]*TileError{}
+	}
+	if len(s.skipped) < maxSkipped {
+		s.skipped[tileKey{e.Level, e.Col, e.Row}] = e
+	}
+}
 
 // AssociatedNames returns the names of the associated pictures ("label",
 // "macro", "thumbnail"), in the file's order.

@@ -78,6 +78,29 @@ func New(c Config, p *Params) (*Encoder, error) {
 // Config is the encoder's shape.
 func (e *Encoder) Config() Config { return e.cfg }
 
+// Name is the architecture's.
+func (e *Encoder) Name() string { return "tinyvit" }
+
+// ImageSize is the side of the square input picture in pixels.
+func (e *Encoder) ImageSize() int { return e.cfg.ImageSize }
+
+// Grid is the number of the embedding's cells along a side.
+func (e *Encoder) Grid() int { return e.cfg.Grid() }
+
+// Channels is the number of the embedding's channels.
+func (e *Encoder) Channels() int { return e.cfg.Out }
+
+// Colours are the mean and the standard deviation of red, green and blue, 0 to
+// 255, which are Segment Anything's.
+//
+// Source: build_sam.py (MobileSAM 34bbbfd).
+func (e *Encoder) Colours() (mean, std [3]float32) {
+	return [3]float32{123.675, 116.28, 103.53}, [3]float32{58.395, 57.12, 57.375}
+}
+
+// Input is [vit.Picture].
+func (e *Encoder) Input() string { return vit.Picture }
+
 // Weights are the encoder's weights.
 func (e *Encoder) Weights() *layer.Set { return &e.weights }
 

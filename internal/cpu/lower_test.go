@@ -1,0 +1,117 @@
+package cpu_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	G "gorgonia.org/gorgonia"
+
+	"github.com/slidesam/sam/internal/cpu"
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/op"
+)
+
+// weight is a leaf of random values.
+func weight(b *graph.Builder, rng *rand.Rand, name string, shape ...int) *G.Node {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	data := random(rng, n)
+	return b.Weight(graph.NewWeight(name, shape, func(use func([]float32)) error { use(data); return nil }))
+}
+
+// TestEpilogues: what follows a product is part of it, unless somebody else
+// reads the product.
+func TestEpilogues(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 1))
+	b := graph.NewBuilder()
+	x := b.Input("x", 5, 6)
+	w1, b1, w2, p := weight(b, rng, "w1", 7, 6), weight(b, rng, "b1", 7), weight(b, rng, "w2", 6, 7), weight(b, rng, "p", 1, 5, 6)
+	h := b.Apply(op.GELU{}, b.Apply(op.Linear{}, x, w1, b1))
+	y := b.Apply(op.Add{}, b.Apply(op.Linear{}, h, w2), x)
+	read := b.Apply(op.Linear{}, y, w1)
+	both := b.Apply(op.Add{}, b.Apply(op.ReLU{}, read), read)
+	at := b.Apply(op.Linear{}, b.Apply(op.Add{}, y, p), w1, b1)
+	var out [2][][]float32
+	for i, plain := range []bool{true, false} {
+		prog, err := cpu.Compile(b, graph.CompileOptions{Plain: plain}, both, at)
+		require.NoError(t, err)
+		copy(prog.Input("x"), random(rand.New(rand.NewPCG(9, 1)), 30))
+		require.NoError(t, prog.Run(context.Background()))
+		out[i] = [][]float32{prog.Output(0), prog.Output(1)}
+		if !plain {
+			assert.Equal(t, []string{"linear", "linear", "linear", "relu", "add", "linear"}, prog.Steps())
+		}
+	}
+	assert.Equal(t, out[0][0], out[1][0])
+	for i, v := range out[0][1] {
+		assert.InDelta(t, v, out[1][1][i], tol, "the positions are projected by themselves")
+	}
+}
+
+// TestVariables change between runs.
+func TestVariables(t *testing.T) {
+	b := graph.NewBuilder()
+	b.Variables(func(name string) bool { return name == "w" })
+	w := graph.NewWeight("w", []int{1, 2}, func(use func([]float32)) error { use([]float32{2, 3}); return nil })
+	p, err := cpu.Compile(b, graph.CompileOptions{}, b.Apply(op.Linear{}, b.Input("x", 1, 2), b.Weight(w)))
+	require.NoError(t, err)
+	copy(p.Input("x"), []float32{1, 10})
+	require.NoError(t, p.Run(context.Background()))
+	assert.Equal(t, []float32{32}, p.Output(0))
+	copy(p.Input("w"), []float32{4, 5})
+	require.NoError(t, p.Run(context.Background()))
+	assert.Equal(t, []float32{54}, p.Output(0))
+	assert.Zero(t, w.Bytes())
+}
+
+// TestPrivate: what two programs exchange has the backend's layout.
+func TestPrivate(t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 1))
+	x := random(rng, 37*3)
+	b := graph.NewBuilder()
+	o := graph.CompileOptions{Private: []string{"map"}}
+	first, err := cpu.Compile(b, o, b.Stage("map", b.Apply(op.ReLU{}, b.Input("x", 37, 3))))
+	require.NoError(t, err)
+	copy(first.Input("x"), x)
+	require.NoError(t, first.Run(context.Background()))
+	assert.Equal(t, []int{37, 3}, first.OutputShape(0))
+
+	b = graph.NewBuilder()
+	second, err := cpu.Compile(b, o, b.Apply(op.GELU{}, b.Input("map", 37, 3)))
+	require.NoError(t, err)
+	require.NoError(t, second.Bind("map", first.Output(0)))
+	require.NoError(t, second.Run(context.Background()))
+	want := run(t, op.GELU{}, array{run(t, op.ReLU{}, array{x, []int{37, 3}}), []int{37, 3}})
+	assert.Equal(t, want, second.Output(0))
+}
+
+// TestStockOps runs ops of gorgonia's own between ours.
+func TestStockOps(t *testing.T) {
+	b := graph.NewBuilder()
+	x := b.Apply(op.ReLU{}, b.Input("x", 2, 2))
+	y := G.Must(G.Add(x, G.Must(G.Square(x))))
+	p, err := cpu.Compile(b, graph.CompileOptions{}, b.Apply(op.ReLU{}, y))
+	require.NoError(t, err)
+	copy(p.Input("x"), []float32{-1, 2, 3, 4})
+	require.NoError(t, p.Run(context.Background()))
+	assert.Equal(t, []float32{0, 6, 12, 20}, p.Output(0))
+}
+
+// TestPrepare makes the forms that Compile finds, once.
+func TestPrepare(t *testing.T) {
+	reads := 0
+	w := graph.NewWeight("w", []int{4, 2}, func(use func([]float32)) error { reads++; use(make([]float32, 8)); return nil })
+	for range 2 {
+		b := graph.NewBuilder()
+		y := b.Apply(op.Linear{}, b.Input("x", 1, 2), b.Weight(w))
+		require.NoError(t, cpu.Backend{}.Prepare(b, graph.CompileOptions{}, y))
+		_, err := cpu.Backend{}.Compile(b, graph.CompileOptions{}, y)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, 1, reads)
+}
