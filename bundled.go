@@ -8,7 +8,7 @@ import (
 
 // Bundled returns the small pathology model inside the binary. It runs
 // through the same code as every other checkpoint; its card is
-// weights/bundled/README.md.
+// weights/bundled/README.md. It is for nuclei in H&E, see [Model.Defaults].
 func Bundled() (*Model, error) {
 	ck, err := bundled.Checkpoint()
 	if err != nil {
@@ -19,5 +19,6 @@ func Bundled() (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sam: bundled model: %w", err)
 	}
+	m.defaults = bundledDefaults
 	return m, nil
 }

@@ -28,9 +28,11 @@ type EverythingOptions struct {
 	// PointsPerBatch is how many prompts are decoded before their masks are
 	// filtered; 0 means 64. It changes memory, not results.
 	PointsPerBatch int
-	// PredIoUThresh is the least predicted IoU; 0 means 0.88, below 0 none.
+	// PredIoUThresh is the least predicted IoU; 0 means the model's own, see
+	// [Model.Defaults], which is 0.88 for published ones; below 0 none.
 	PredIoUThresh float64
-	// StabilityScoreThresh is the least stability; 0 means 0.95, below 0 none.
+	// StabilityScoreThresh is the least stability; 0 means the model's own, which
+	// is 0.95 for published ones; below 0 none.
 	StabilityScoreThresh float64
 	// StabilityScoreOffset is the shift of the mask threshold that stability
 	// is measured with; 0 means 1.
@@ -104,7 +106,7 @@ func (m *Model) Everything(ctx context.Context, img image.Image, o EverythingOpt
 	if err != nil {
 		return nil, fmt.Errorf("sam: everything: %w", err)
 	}
-	r, err := everything(ctx, &modelMasks{m: m, src: src}, Size(src.Bounds()), o, nil)
+	r, _, err := everything(ctx, &modelMasks{m: m, src: src}, Size(src.Bounds()), m.defaults.fill(o), nil)
 	if err != nil {
 		return nil, fmt.Errorf("sam: everything: %w", err)
 	}
@@ -120,7 +122,7 @@ func (m *Model) EverythingIn(ctx context.Context, e *Embedding, o EverythingOpti
 	if o.CropNLayers != 0 {
 		return nil, fmt.Errorf("sam: everything: %d crop layers of an embedding: call Everything with the picture", o.CropNLayers)
 	}
-	r, err := everything(ctx, &modelMasks{m: m, whole: e}, e.picture, o, nil)
+	r, _, err := everything(ctx, &modelMasks{m: m, whole: e}, e.picture, m.defaults.fill(o), nil)
 	if err != nil {
 		return nil, fmt.Errorf("sam: everything: %w", err)
 	}

@@ -17,7 +17,8 @@ type DrawnMasks struct {
 
 // EverythingFrom runs the generator on drawn masks.
 func EverythingFrom(ctx context.Context, d DrawnMasks, s Size, o EverythingOptions) ([]Region, error) {
-	return everything(ctx, drawnSource{d}, s, o, nil)
+	r, _, err := everything(ctx, drawnSource{d}, s, o, nil)
+	return r, err
 }
 
 type drawnSource struct{ DrawnMasks }

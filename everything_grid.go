@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"image"
 	"math"
+
+	"github.com/slidesam/sam/internal/wholeslide"
 )
 
 // generator is EverythingOptions with its defaults filled in.
@@ -13,10 +15,14 @@ type generator struct {
 	size  Size
 	grids [][]Point // of each layer, in [0, 1]
 	tile  *tileGrid // of a slide; nil: the picture stands alone
+	tally wholeslide.Tally
 }
 
 // maxGridSide bounds PointsPerSide: a million points.
 const maxGridSide = 1000
+
+// maxPredIoU bounds PredIoUThresh: a guess can exceed 1, but not by much.
+const maxPredIoU = 1.5
 
 // maxCropLayers bounds CropNLayers: 2^7 crops a side in the last layer.
 const maxCropLayers = 7
@@ -68,6 +74,9 @@ func newGenerator(s Size, o EverythingOptions, tile *tileGrid) (*generator, erro
 	}
 	if o.CropOverlapRatio < 0 || o.CropOverlapRatio > 1 || o.StabilityScoreOffset < 0 {
 		return nil, fmt.Errorf("CropOverlapRatio %v, StabilityScoreOffset %v: want 0 to 1, and at least 0", o.CropOverlapRatio, o.StabilityScoreOffset)
+	}
+	if o.PredIoUThresh > maxPredIoU || o.StabilityScoreThresh > 1 {
+		return nil, fmt.Errorf("PredIoUThresh %v, StabilityScoreThresh %v: no mask has so much; want at most %v and 1", o.PredIoUThresh, o.StabilityScoreThresh, maxPredIoU)
 	}
 	g := &generator{EverythingOptions: o, size: s, tile: tile}
 	return g, g.buildGrids()

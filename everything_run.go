@@ -9,15 +9,22 @@ import (
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/resample"
+	"github.com/slidesam/sam/internal/wholeslide"
 )
 
 // everything runs the generator on any source of masks. tile is where the
-// picture lies on a slide; nil: it stands alone.
-func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions, tile *tileGrid) ([]Region, error) {
+// picture lies on a slide; nil: it stands alone. The tally says what became of
+// the masks.
+func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions, tile *tileGrid) ([]Region, wholeslide.Tally, error) {
 	g, err := newGenerator(s, o, tile)
 	if err != nil {
-		return nil, err
+		return nil, wholeslide.Tally{}, err
 	}
+	all, err := g.run(ctx, src)
+	return all, g.tally, err
+}
+
+func (g *generator) run(ctx context.Context, src maskSource) ([]Region, error) {
 	crops := g.crops()
 	var todo [][]placed
 	total, done := 0, 0
@@ -25,6 +32,7 @@ func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions
 		todo = append(todo, g.prompts(c))
 		total += len(todo[len(todo)-1])
 	}
+	g.tally.Prompts = total
 	progress := func(n int) {
 		done += n
 		if g.Progress != nil {
@@ -47,7 +55,7 @@ func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions
 		for i, r := range all {
 			scores[i] = 1 / float32(r.Crop.Dx()*r.Crop.Dy())
 		}
-		all = pick(all, boxNMS(boxesOf(all), scores, g.CropNMSThresh))
+		all = g.unique(all, scores, g.CropNMSThresh)
 	}
 	if g.MinMaskRegionArea > 0 {
 		return g.smallRegions(ctx, all)
@@ -80,16 +88,32 @@ func (g *generator) crop(ctx context.Context, src maskSource, c cropBox, ps []pl
 	for i, r := range found {
 		scores[i] = r.IoUPred
 	}
-	return pick(found, boxNMS(boxesOf(found), scores, g.BoxNMSThresh)), nil
+	return g.unique(found, scores, g.BoxNMSThresh), nil
+}
+
+// unique drops the regions whose box one of higher score has too.
+func (g *generator) unique(rs []Region, scores []float32, thresh float64) []Region {
+	out := pick(rs, boxNMS(boxesOf(rs), scores, thresh))
+	g.tally.Duplicates += len(rs) - len(out)
+	return out
 }
 
 // candidate is a mask that passed the filter by predicted IoU.
 type candidate struct {
 	low    []float32
 	region Region
-	keep   bool
+	fault  fault
 	err    error
 }
+
+// fault is why a candidate does not stay.
+type fault uint8
+
+const (
+	faultNone fault = iota
+	faultStability
+	faultEdge
+)
 
 // batch decodes prompts and returns the masks that pass all filters, in the
 // order of prompts and masks.
@@ -106,8 +130,10 @@ func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscale
 	plane := low.H * low.W
 	of := make([][]candidate, len(ps))
 	err := mc.decode(ctx, prompts, wanted{g.SingleMask, float32(g.PredIoUThresh)}, func(i int, logits, iou []float32) error {
+		g.tally.Masks += len(iou)
 		for k, v := range iou {
 			if g.PredIoUThresh > 0 && !(v > float32(g.PredIoUThresh)) {
+				g.tally.LowIoU++
 				continue
 			}
 			of[i] = append(of[i], candidate{
@@ -130,7 +156,13 @@ func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscale
 	var out []Region
 	var errs []error
 	for _, a := range all {
-		if errs = append(errs, a.err); a.keep {
+		errs = append(errs, a.err)
+		switch a.fault {
+		case faultStability:
+			g.tally.LowStability++
+		case faultEdge:
+			g.tally.Edge++
+		default:
 			out = append(out, a.region)
 		}
 	}
@@ -184,6 +216,7 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 	}
 	a.low = nil
 	if g.StabilityScoreThresh > 0 && !(a.region.Stability >= float32(g.StabilityScoreThresh)) {
+		a.fault = faultStability
 		return
 	}
 	m := b.Mask()
@@ -193,7 +226,9 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 		}
 	}
 	a.region.Mask = (*Mask)(m)
-	a.keep = !g.nearCropEdge(a.region)
+	if g.nearCropEdge(a.region) {
+		a.fault = faultEdge
+	}
 }
 
 // asked returns the prompt that a region answers, in the picture's frame.

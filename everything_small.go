@@ -38,5 +38,7 @@ func (g *generator) smallRegions(ctx context.Context, rs []Region) ([]Region, er
 		out[i].Mask = (*Mask)(m)
 		boxes[i] = upstreamBox(out[i].Mask)
 	}
-	return pick(out, boxNMS(boxes, scores, max(g.BoxNMSThresh, g.CropNMSThresh))), nil
+	kept := pick(out, boxNMS(boxes, scores, max(g.BoxNMSThresh, g.CropNMSThresh)))
+	g.tally.Duplicates += len(out) - len(kept)
+	return kept, nil
 }

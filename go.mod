@@ -23,6 +23,9 @@ require (
 	github.com/awalterschulze/gographviz v2.0.3+incompatible
 	github.com/ebitengine/purego v0.11.3
 	github.com/jedib0t/go-pretty/v6 v6.8.3
+	github.com/klauspost/compress v1.18.2
+	github.com/pierrec/lz4/v4 v4.1.23
+	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8
 	golang.org/x/sync v0.24.0
 	gonum.org/v1/plot v0.17.0
 )

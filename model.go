@@ -21,6 +21,7 @@ import (
 type Model struct {
 	cfg         Config
 	fingerprint [16]byte
+	defaults    Defaults
 	backend     graph.Backend
 	encoder     Encoder
 	colours     *colourTable // of the encoder's input
@@ -98,7 +99,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: cfg}
+	m := &Model{cfg: cfg, defaults: publishedDefaults}
 	if m.fingerprint, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -29,13 +30,15 @@ const (
 	CSVFile     = wholeslide.CSVFile
 	LabelsFile  = wholeslide.LabelsFile
 	OverlayFile = wholeslide.OverlayFile
+	SummaryFile = wholeslide.SummaryFile // what became of the prompts, as JSON
 )
 
 // SegmentOptions changes how SegmentSlide works. The zero value looks for all
 // objects on the slide's tissue at its finest level.
 type SegmentOptions struct {
-	// MPP is the resolution to work at, in micrometres per pixel; 0 means
-	// that of level 0, and is the only choice if the slide has none.
+	// MPP is the resolution to work at, in micrometres per pixel; 0 means the
+	// model's own, see [Model.Defaults], or else that of level 0, and is the
+	// only choice if the slide has none.
 	MPP float64
 	// Scales looks at several resolutions in one run, from nuclei to glands to
 	// regions of tumour; MPP, Everything, Find, FindName, MinArea, MaxArea,
@@ -116,7 +119,28 @@ type SegmentResult struct {
 	Resumed int // that an earlier run had finished
 	Objects int // after the seams are merged; 0 if other shards are missing
 	Merged  bool
+	Tally   SegmentTally  // what became of the prompts, once merged
+	Missing []string      // tiles of the slide that could not be read and were left out, once merged
 	Scales  []ScaleResult // the coarsest first
+}
+
+// Describe says in one line what became of the prompts.
+func (r *SegmentResult) Describe() string { return wholeslide.Tally(r.Tally).Describe(r.Objects) }
+
+// Hint says what to try if most masks were dropped for one reason, or nothing
+// was prompted; it is empty if there is nothing to say.
+func (r *SegmentResult) Hint() string { return wholeslide.Tally(r.Tally).Hint(r.Objects) }
+
+// SegmentTally counts what became of prompts and masks on the way to objects.
+type SegmentTally struct {
+	Prompts      int // that the model was given
+	Masks        int // that it answered with
+	LowIoU       int // dropped by predicted IoU
+	LowStability int // dropped by stability
+	Edge         int // dropped at the edge of a crop
+	Duplicates   int // dropped for a better one of nearly the same box, within a tile
+	Size         int // dropped because they are too small, too large or empty
+	Seen         int // objects that tiles kept; seams and overlaps leave SegmentResult.Objects of them
 }
 
 // ScaleResult says what a run did at one scale.
@@ -129,7 +153,7 @@ type ScaleResult struct {
 }
 
 func newSegmentResult(r *wholeslide.Result) *SegmentResult {
-	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged}
+	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged, Tally: SegmentTally(r.Tally), Missing: r.Missing}
 	for _, s := range r.Scales {
 		out.Scales = append(out.Scales, ScaleResult(s))
 	}
@@ -200,17 +224,18 @@ func MergeSlide(ctx context.Context, s *Slide, dir string, f SlideFinder, o Segm
 
 // slideRun is who searches the tiles of a run.
 type slideRun struct {
-	side int    // of a tile, if the options do not say
-	name string // of the model or the finder
-	find func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, error)
+	side     int    // of a tile, if the options do not say
+	name     string // of the model or the finder
+	defaults Defaults
+	find     func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error)
 }
 
 func (m *Model) slideRun() slideRun {
 	print := m.Fingerprint()
-	return slideRun{m.encoder.ImageSize(), hex.EncodeToString(print[:]), func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, _ float64) ([]Region, error) {
+	return slideRun{m.encoder.ImageSize(), hex.EncodeToString(print[:]), m.defaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, _ float64) ([]Region, wholeslide.Tally, error) {
 		src, err := picture.New(img)
 		if err != nil {
-			return nil, err
+			return nil, wholeslide.Tally{}, err
 		}
 		return everything(ctx, &modelMasks{m: m, src: src}, Size(src.Bounds()), e, &at)
 	}}
@@ -220,10 +245,10 @@ func (m *Model) slideRun() slideRun {
 const finderSide = 1024
 
 func (f SlideFinder) slideRun() slideRun {
-	return slideRun{finderSide, f.Name, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, error) {
+	return slideRun{finderSide, f.Name, publishedDefaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
 		g, err := newGenerator(Size{H: img.Rect.Dy(), W: img.Rect.Dx()}, e, &at)
 		if err != nil {
-			return nil, err
+			return nil, wholeslide.Tally{}, err
 		}
 		t := SlideTile{Core: at.core, Window: at.window, MPP: mpp}
 		for _, c := range g.crops() {
@@ -231,7 +256,8 @@ func (f SlideFinder) slideRun() slideRun {
 				t.Prompts = append(t.Prompts, p.prompt)
 			}
 		}
-		return f.Find(ctx, img, t)
+		rs, err := f.Find(ctx, img, t)
+		return rs, wholeslide.Tally{Prompts: len(t.Prompts), Masks: len(rs)}, err
 	}}
 }
 
@@ -280,7 +306,12 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 	if w.Tile == 0 {
 		w.Tile = r.side
 	}
+	mx, my := s.MPP()
 	for _, sc := range scales {
+		sc.Everything = r.defaults.fill(sc.Everything)
+		if sc.MPP == 0 {
+			sc.MPP = r.defaults.resolution(math.Sqrt(mx * my))
+		}
 		q, err := r.scale(sc)
 		if err != nil {
 			return nil, err
@@ -329,7 +360,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 	}
 	return wholeslide.Scale{
 		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Finder: id,
-		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, error) {
+		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, wholeslide.Tally, error) {
 			return r.search(ctx, img, t, sc)
 		},
 	}, nil
@@ -368,22 +399,23 @@ func newFinderIdentity(model string, sc SegmentScale) finderIdentity {
 }
 
 // search finds the objects of one tile.
-func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile, sc SegmentScale) ([]wholeslide.Object, error) {
+func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile, sc SegmentScale) ([]wholeslide.Object, wholeslide.Tally, error) {
+	var none wholeslide.Tally
 	e := sc.Everything
 	e.Progress = nil
 	if sc.Find != nil {
 		ps, err := sc.Find(ctx, img, t.MPP)
 		if err != nil {
-			return nil, fmt.Errorf("find prompts: %w", err)
+			return nil, none, fmt.Errorf("find prompts: %w", err)
 		}
 		if ps = nearCore(t, ps); len(ps) == 0 {
-			return nil, nil
+			return nil, none, nil
 		}
 		e.Prompts, e.PointsPerSide, e.PointGrids = ps, 0, nil
 	}
-	rs, err := r.find(ctx, img, e, tileGrid{t.Window, t.Core}, t.MPP)
+	rs, tally, err := r.find(ctx, img, e, tileGrid{t.Window, t.Core}, t.MPP)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	out := make([]wholeslide.Object, len(rs))
 	for i, g := range rs {
@@ -395,7 +427,7 @@ func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile
 		}
 		out[i] = wholeslide.Object{Mask: g.Mask.pixels(), IoUPred: g.IoUPred, Stability: g.Stability, Pt: pt}
 	}
-	return out, nil
+	return out, tally, nil
 }
 
 // place returns where a prompt is: its first point or the middle of its box.

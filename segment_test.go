@@ -523,6 +523,7 @@ func TestSegmentErrors(t *testing.T) {
 		{"halo", sam.SegmentOptions{Tile: 256, Halo: 100}, "halo of 100"},
 		{"shard", sam.SegmentOptions{Shard: 2, Shards: 2}, "shard 2 of 2"},
 		{"region", sam.SegmentOptions{AllTiles: true, Region: image.Rect(400, 400, 500, 500)}, "outside the slide"},
+		{"area", sam.SegmentOptions{MinArea: 9, MaxArea: 8}, "the least area first"},
 		{"find without a name", sam.SegmentOptions{Find: sam.FindNuclei}, "need a FindName"},
 		{"prompts", sam.SegmentOptions{Everything: sam.EverythingOptions{Prompts: []sam.Prompt{{}}}}, "use Find"},
 	} {

@@ -62,11 +62,16 @@ type SlideSource interface {
 // no more than its cache of decoded tiles.
 type Slide struct{ w *wsi.Slide }
 
-// OpenSlide opens a whole-slide image or a picture: Aperio SVS, OME-TIFF,
-// Philips TIFF, generic tiled or stripped TIFF and BigTIFF, PNG, JPEG. Built
-// with the tag openslide, on Linux and macOS, it reads NDPI, MRXS, SCN, BIF
-// and what else the OpenSlide library knows, through that library, which is
-// loaded when the first such file is opened.
+// OpenSlide opens a whole-slide image or a picture: Aperio SVS, DICOM (a
+// folder or one of its files), Hamamatsu NDPI, 3DHISTECH MRXS, Leica SCN,
+// Ventana BIF, Akoya QPTIFF of brightfield, OME-TIFF, OME-Zarr (a folder),
+// Philips TIFF, generic tiled or stripped TIFF and BigTIFF, PNG, JPEG. Built with the tag
+// openslide, on Linux and macOS, it reads what else the OpenSlide library
+// knows through that library, which is loaded when the first such file is
+// opened.
+//
+// With the package remote imported, path may be an address of http, https,
+// s3 or gs.
 //
 // The error wraps ErrSlideFormat if the format is not read, and names the
 // format and a way to convert it if it is a known one.
@@ -132,7 +137,8 @@ func (s *Slide) MPP() (x, y float64) { m := s.w.Meta(); return m.MPPX, m.MPPY }
 // Objective returns the magnification of the objective, 0 if unknown.
 func (s *Slide) Objective() float64 { return s.w.Meta().Objective }
 
-// Format names the file's format: "aperio", "ome-tiff", "philips", "tiff",
+// Format names the file's format: "aperio", "dicom", "leica", "mirax",
+// "ndpi", "ome-tiff", "ome-zarr", "philips", "qptiff", "tiff", "ventana",
 // "png", "jpeg", "picture" or "source", or OpenSlide's name of the vendor.
 func (s *Slide) Format() string { return s.w.Meta().Format }
 

@@ -79,6 +79,10 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 		return nil, fmt.Errorf("unknown argument %q: slides are given with -slide", fs.Arg(0))
 	case j.slide != "" && j.sheet != "":
 		return nil, errors.New("both -slide and -sheet are given, want one")
+	case j.iou > 1.5 || j.stability > 1:
+		return nil, fmt.Errorf("-iou %g, -stability %g: no mask has so much; want at most 1.5 and 1", j.iou, j.stability)
+	case j.points < 1:
+		return nil, fmt.Errorf("-points %d, want 1 or more", j.points)
 	case j.synthetic < 256 || j.synthetic > 1<<20:
 		return nil, fmt.Errorf("-synthetic %d, want 256 to %d", j.synthetic, 1<<20)
 	}
@@ -219,18 +223,10 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 	o := sam.SegmentOptions{
 		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Shard: j.shard, Shards: j.shards,
 	}
-	iou, stability := j.iou, j.stability
-	// The defaults are made for ViT-H; the bundled model is less sure.
-	if j.model == "" && iou == 0 {
-		iou = 0.6
-	}
-	if j.model == "" && stability == 0 {
-		stability = 0.4
-	}
 	for _, sc := range j.scales {
 		c := sam.SegmentScale{
 			MPP: sc.mpp, MinArea: sc.minArea, MaxArea: sc.maxArea, Class: sc.class,
-			Everything: sam.EverythingOptions{PredIoUThresh: iou, StabilityScoreThresh: stability, MinMaskRegionArea: sc.minArea, Local: j.local},
+			Everything: sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: sc.minArea, Local: j.local},
 		}
 		if own, _ := s.MPP(); j.model == "" && sc.mpp == 0 && own > 0 {
 			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
@@ -287,7 +283,7 @@ func readSheet(path, dir string) ([]sample, error) {
 	seen := map[string]int{}
 	for n, r := range rows[1:] {
 		s := sample{slide: r[slide]}
-		if !filepath.IsAbs(s.slide) {
+		if !filepath.IsAbs(s.slide) && !strings.Contains(s.slide, "://") {
 			s.slide = filepath.Join(filepath.Dir(path), s.slide)
 		}
 		base := filepath.Base(s.slide)

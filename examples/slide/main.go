@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/slidesam/sam"
+	_ "github.com/slidesam/sam/remote" // slides of web servers and buckets
 )
 
 // Exit codes.
@@ -23,6 +24,7 @@ const (
 	exitFailed  = 1 // a slide could not be done
 	exitUsage   = 2 // flags that mean nothing
 	exitStopped = 3 // by a signal: the same command goes on where it was
+	exitPartial = 4 // done, but for tiles of the slide that could not be read
 )
 
 func main() {
@@ -41,6 +43,9 @@ func main() {
 		os.Exit(exitStopped)
 	}
 	fmt.Fprintln(os.Stderr, "slide:", err)
+	if errors.Is(err, errPartial) {
+		os.Exit(exitPartial)
+	}
 	os.Exit(exitFailed)
 }
 
@@ -101,6 +106,26 @@ func (j *job) load() (m *sam.Model, err error) {
 	return m.Mirrored(), nil
 }
 
+// errPartial is wrapped by the error for a slide that was done but for tiles
+// that could not be read.
+var errPartial = errors.New("parts of the slide were left out")
+
+// remarks says what became of the prompts, and what a reader of the results
+// should know.
+func remarks(s *sam.Slide, res *sam.SegmentResult) []string {
+	out := []string{res.Describe() + "."}
+	if h := res.Hint(); h != "" {
+		out = append(out, "Hint: "+h+".")
+	}
+	if n := len(res.Missing); n > 0 {
+		out = append(out, fmt.Sprintf("Left out: %d tiles of the slide that could not be read, where nothing was looked for; %s names them. The first: %s.", n, sam.SummaryFile, res.Missing[0]))
+	}
+	for _, w := range s.Warnings() {
+		out = append(out, "Warning: "+w+".")
+	}
+	return out
+}
+
 // one does one slide.
 func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, stdout io.Writer) error {
 	o := sam.SlideOptions{MPP: j.slideMPP}
@@ -127,10 +152,16 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
 		return nil
 	}
-	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res}); err != nil {
+	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: remarks(s, res)}); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)
+	for _, r := range remarks(s, res) {
+		fmt.Fprintf(stdout, "%s: %s\n", w.slide, r)
+	}
+	if n := len(res.Missing); n > 0 {
+		return fmt.Errorf("%s: %w: %d of its tiles, first %s", w.slide, errPartial, n, res.Missing[0])
+	}
 	return nil
 }
 

@@ -24,7 +24,7 @@ const (
 // compNames names what is refused, so that the error helps.
 var compNames = map[uint64]string{
 	2: "CCITT RLE", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old-style JPEG", 22610: "JPEG XR (NDPI)", 34892: "lossy JPEG (DNG)",
-	34887: "LERC", 34925: "LZMA", 34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL (DNG)",
+	34887: "LERC", 34933: "PNG", 34934: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL (DNG)",
 }
 
 // The photometric interpretations that are read.
@@ -278,7 +278,7 @@ func (im *Image) readCompression(d *Dir) error {
 	}
 	limit := maxSegment
 	switch im.comp {
-	case compNone, compPackBits, compLZW, compDeflate, compDeflateO:
+	case compNone, compPackBits, compLZW, compDeflate, compDeflateO, compZstd, compLZMA:
 		if im.photo == photoYCbCr {
 			return fmt.Errorf("YCbCr samples without JPEG compression: %w", ErrUnsupported)
 		}
@@ -299,6 +299,11 @@ func (im *Image) readCompression(d *Dir) error {
 		if im.bits != 8 || im.photo == photoPalette || im.photo == photoWhiteIsZero {
 			return fmt.Errorf("JPEG 2000 data of %d bits, photometric interpretation %d: %w", im.bits, im.photo, ErrUnsupported)
 		}
+	case compWebP:
+		limit = maxSegmentJ2K
+		if im.bits != 8 || im.planar || im.photo != photoRGB {
+			return fmt.Errorf("WebP data of %d bits, photometric interpretation %d, separate planes %v: %w", im.bits, im.photo, im.planar, ErrUnsupported)
+		}
 	default:
 		if n := compNames[im.comp]; n != "" {
 			return fmt.Errorf("compression %d (%s): %w", im.comp, n, ErrUnsupported)
@@ -306,7 +311,7 @@ func (im *Image) readCompression(d *Dir) error {
 		return fmt.Errorf("compression %d: %w", im.comp, ErrUnsupported)
 	}
 	switch im.comp {
-	case compLZW, compDeflate, compDeflateO:
+	case compLZW, compDeflate, compDeflateO, compZstd, compLZMA:
 		if im.predictor == 3 {
 			return fmt.Errorf("floating-point predictor: %w", ErrUnsupported)
 		}

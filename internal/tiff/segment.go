@@ -37,7 +37,7 @@ func (im *Image) segment(col, row int) (*Segment, error) {
 		h = min(h, im.H-row*im.SegH)
 	}
 	switch im.comp {
-	case compJPEG, compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K:
+	case compJPEG, compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K, compWebP:
 		pix, err := im.picture(col, row, w, h)
 		if err != nil {
 			return nil, err
@@ -60,8 +60,11 @@ func (im *Image) picture(col, row, w, h int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if im.comp == compJPEG {
+		switch im.comp {
+		case compJPEG:
 			return im.decodeJPEG(b, w, h, planes)
+		case compWebP:
+			return im.decodeWebP(b, w, h)
 		}
 		return im.decodeJ2K(b, w, h, planes)
 	}
@@ -165,7 +168,7 @@ func (im *Image) stripRows(y, p, rowLen, h int) ([]byte, error) {
 
 // maxRatio bounds how much each scheme can expand its input: no honest
 // segment is refused, and a short hostile one cannot ask for much memory.
-var maxRatio = map[uint64]int{compPackBits: 128, compLZW: 4096, compDeflate: 1100, compDeflateO: 1100}
+var maxRatio = map[uint64]int{compPackBits: 128, compLZW: 4096, compDeflate: 1100, compDeflateO: 1100, compZstd: 1 << 16, compLZMA: 1 << 14}
 
 // inflate undoes the compression of b, which stands for want bytes.
 func (im *Image) inflate(b []byte, want int) ([]byte, error) {
@@ -177,6 +180,9 @@ func (im *Image) inflate(b []byte, want int) ([]byte, error) {
 	}
 	if im.comp == compPackBits {
 		return unpackBits(b, want)
+	}
+	if f := generalCodecs[im.comp]; f != nil {
+		return f(b, want)
 	}
 	var r io.ReadCloser
 	if im.comp == compLZW {

@@ -4,8 +4,8 @@
 // It is a reader for large pyramids: directories are listed without touching
 // the pixels, and each tile or strip is decoded on its own, so that the
 // memory used does not depend on the size of the picture. Both byte orders,
-// tiles and strips, uncompressed, PackBits, LZW, Deflate, JPEG and JPEG 2000
-// data are read; anything else is refused with an error that names it.
+// tiles and strips, uncompressed, PackBits, LZW, Deflate, LZMA, Zstandard,
+// JPEG, JPEG 2000 and WebP data are read; anything else is refused with an error that names it.
 //
 //	f, err := tiff.Open("slide.svs")
 //	im, err := f.Dirs()[0].Image()

@@ -158,7 +158,7 @@ func TestRefused(t *testing.T) {
 		err  error
 		text string
 	}{
-		{"compression", set(tiff.Compression, short(50001)), tiff.ErrUnsupported, "WebP"},
+		{"compression", set(tiff.Compression, short(50002)), tiff.ErrUnsupported, "JPEG XL"},
 		{"bits", set(tiff.BitsPerSample, short(12, 12, 12)), tiff.ErrUnsupported, "12 bits"},
 		{"unequal bits", set(tiff.BitsPerSample, short(8, 8, 16)), tiff.ErrUnsupported, "[8 8 16]"},
 		{"float", set(tiff.SampleFormat, short(3, 3, 3)), tiff.ErrUnsupported, "floating-point"},

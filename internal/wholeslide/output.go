@@ -3,9 +3,13 @@ package wholeslide
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/slidesam/sam/internal/atomicfile"
@@ -20,6 +24,7 @@ const (
 	CSVFile     = "objects.csv"
 	LabelsFile  = "labels.tif"
 	OverlayFile = "overlay.png"
+	SummaryFile = "summary.json"
 )
 
 // labelsName names the labels of a scale.
@@ -54,12 +59,20 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 	}
 	defer out.close()
 	merger := newScaleMerger(p, out.add)
+	missing := map[string]bool{}
 	read := func(q *scalePlan, i int) ([]sighting, error) {
-		seen, err := readTile(dir, q, i)
+		c, err := readTile(dir, q, i)
 		if errors.Is(err, errNoTile) {
 			return nil, fmt.Errorf("%w: tile %d of the %d at %g micrometres per pixel is missing: run its shard (%w)", ErrUnfinished, i, len(q.tiles), q.mpp, err)
 		}
-		return seen, err
+		if err != nil {
+			return nil, err
+		}
+		res.Tally.Add(c.tally)
+		for _, m := range c.missing {
+			missing[m] = true
+		}
+		return c.seen, nil
 	}
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
@@ -74,6 +87,7 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 			}
 		}
 	}
+	res.Missing = slices.Sorted(maps.Keys(missing))
 	if err := out.commit(); err != nil {
 		return nil, err
 	}
@@ -154,12 +168,31 @@ func (o *output) commit() error {
 	if err := atomicfile.WriteIn(o.dir, OverlayFile, o.over.write); err != nil {
 		return err
 	}
+	if err := atomicfile.WriteIn(o.dir, SummaryFile, o.res.summarise); err != nil {
+		return err
+	}
 	for _, f := range o.files {
 		if err := f.Commit(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// summarise writes what objects.csv does not say: what became of the prompts,
+// and what could not be read.
+func (r *Result) summarise(w io.Writer) error {
+	b, err := json.MarshalIndent(struct {
+		Objects int      `json:"objects"`
+		Tally   Tally    `json:"tally"`
+		Hint    string   `json:"hint,omitempty"`
+		Missing []string `json:"missing,omitempty"`
+	}{r.Objects, r.Tally, r.Tally.Hint(r.Objects), r.Missing}, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
 }
 
 // close drops what was not committed.

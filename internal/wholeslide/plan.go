@@ -57,6 +57,8 @@ const (
 	maxTissue = 1 << 26
 	// maxTiles bounds a plan: it is held in memory.
 	maxTiles = 1 << 24
+	// maxEnlarge is how many times a slide may be enlarged.
+	maxEnlarge = 4
 )
 
 // New lays out the tiles of a slide.
@@ -116,6 +118,9 @@ func newScalePlan(s *wsi.Slide, sc Scale, o Options) (*scalePlan, error) {
 		if err != nil {
 			return nil, err
 		}
+		if f := sc.MPP / max(mx, my); f < 1/float64(maxEnlarge) {
+			return nil, fmt.Errorf("%g micrometres per pixel on a slide of %.4g: enlarging it %.4g times shows nothing more, want %d at most", sc.MPP, max(mx, my), 1/f, maxEnlarge)
+		}
 		p.size = mask.Size{H: h, W: w}
 		p.mpp, p.fx, p.fy = sc.MPP, sc.MPP/mx, sc.MPP/my
 	}
@@ -125,6 +130,8 @@ func newScalePlan(s *wsi.Slide, sc Scale, o Options) (*scalePlan, error) {
 	switch {
 	case p.tile < minTile || p.tile > maxTile:
 		return nil, fmt.Errorf("tile of %d pixels, want %d to %d", p.tile, minTile, maxTile)
+	case sc.MinArea < 0 || sc.MaxArea < 0 || sc.MaxArea > 0 && sc.MinArea > sc.MaxArea:
+		return nil, fmt.Errorf("objects of %d to %d pixels, want the least area first", sc.MinArea, sc.MaxArea)
 	case p.halo < 0 || 4*p.halo > p.tile:
 		return nil, fmt.Errorf("halo of %d pixels for tiles of %d, want 0 to a quarter", p.halo, p.tile)
 	}

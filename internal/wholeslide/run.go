@@ -77,6 +77,8 @@ type tilePicture struct {
 	tile Tile
 	img  *image.RGBA
 	err  error
+
+	missing []string // tiles of the slide that were left out of img
 }
 
 // unfinished returns the tiles of the shard that have to be done, and how many
@@ -116,6 +118,7 @@ func readAhead(ctx context.Context, s *wsi.Slide, todo []tilePicture, ahead chan
 	defer close(ahead)
 	for _, t := range todo {
 		t.img, t.err = readWindow(ctx, s, t.plan, t.tile.Window)
+		t.missing = t.plan.missing(s, t.tile.Window)
 		select {
 		case ahead <- t:
 		case <-ctx.Done():
@@ -130,7 +133,7 @@ func readAhead(ctx context.Context, s *wsi.Slide, todo []tilePicture, ahead chan
 // search finds the tile's objects and writes its file; it returns how many
 // there are.
 func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
-	found, err := t.plan.Find(ctx, t.img, t.tile)
+	found, tally, err := t.plan.Find(ctx, t.img, t.tile)
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +141,9 @@ func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(seen), writeTile(dir, t.plan, t.tile, seen)
+	tally.Size += len(found) - len(seen)
+	tally.Seen = len(seen)
+	return len(seen), writeTile(dir, t.plan, t.tile, tileContent{seen, tally, t.missing})
 }
 
 // keep brings what was found in a tile's window to the frame of the scale, and
@@ -179,6 +184,20 @@ func readWindow(ctx context.Context, s *wsi.Slide, p *scalePlan, r image.Rectang
 	}
 	whiten(img)
 	return img, nil
+}
+
+// missing names the tiles of the slide that were left out and that lie in a
+// rectangle of the scale.
+func (p *scalePlan) missing(s *wsi.Slide, r image.Rectangle) []string {
+	var out []string
+	x0, y0, x1, y1 := p.level0(r)
+	for _, e := range s.Skipped() {
+		f := s.Levels()[e.Level].Downsample
+		if float64(e.Rect.Min.X)*f < x1 && float64(e.Rect.Max.X)*f > x0 && float64(e.Rect.Min.Y)*f < y1 && float64(e.Rect.Max.Y)*f > y0 {
+			out = append(out, e.Error())
+		}
+	}
+	return out
 }
 
 // whiten puts a picture on white: where nothing was scanned is glass.

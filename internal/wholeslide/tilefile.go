@@ -28,6 +28,15 @@ type tileFile struct {
 	Scale   int            `json:"scale"`
 	Tile    int            `json:"tile"`
 	Objects []fileSighting `json:"objects"`
+	Tally   Tally          `json:"tally"`
+	Missing []string       `json:"missing,omitempty"`
+}
+
+// tileContent is what is known of a tile once it is done.
+type tileContent struct {
+	seen    []sighting
+	tally   Tally
+	missing []string // tiles of the slide that the window shows nothing of
 }
 
 // fileSighting is a sighting whose mask is that of its own rectangle.
@@ -51,9 +60,9 @@ func tilePath(dir string, p *scalePlan, i int) string {
 
 // writeTile writes a tile's file: JSON, then a line with its SHA-256. It
 // appears whole or not at all.
-func writeTile(dir string, p *scalePlan, t Tile, seen []sighting) error {
-	f := tileFile{Plan: p.run, Scale: p.index, Tile: t.Index, Objects: make([]fileSighting, len(seen))}
-	for i, o := range seen {
+func writeTile(dir string, p *scalePlan, t Tile, c tileContent) error {
+	f := tileFile{Plan: p.run, Scale: p.index, Tile: t.Index, Objects: make([]fileSighting, len(c.seen)), Tally: c.tally, Missing: c.missing}
+	for i, o := range c.seen {
 		b := o.Mask.Bounds()
 		small, err := o.Mask.Window(b)
 		if err != nil {
@@ -85,7 +94,7 @@ func sumLine(b []byte) string {
 
 // readTile reads a tile's file. The error wraps errNoTile if the tile has to
 // be done again.
-func readTile(dir string, p *scalePlan, i int) ([]sighting, error) {
+func readTile(dir string, p *scalePlan, i int) (*tileContent, error) {
 	b, err := os.ReadFile(tilePath(dir, p, i))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errNoTile
@@ -97,7 +106,7 @@ func readTile(dir string, p *scalePlan, i int) ([]sighting, error) {
 }
 
 // parseTile checks and reads the content of a tile's file.
-func parseTile(b []byte, p *scalePlan, i int) ([]sighting, error) {
+func parseTile(b []byte, p *scalePlan, i int) (*tileContent, error) {
 	body, sum, ok := bytes.Cut(b, []byte("\n"))
 	if !ok || string(bytes.TrimSpace(sum)) != sumLine(body) {
 		return nil, fmt.Errorf("%w: its checksum is wrong", errNoTile)
@@ -118,7 +127,7 @@ func parseTile(b []byte, p *scalePlan, i int) ([]sighting, error) {
 		}
 		out[k] = sighting{Object{Mask: m, IoUPred: o.IoU, Stability: o.Stability, Pt: Point{o.Point[0], o.Point[1]}}, o.Cut}
 	}
-	return out, nil
+	return &tileContent{out, f.Tally, f.Missing}, nil
 }
 
 // mask returns the mask on a slide of the given size.

@@ -16,9 +16,9 @@ func FuzzTileFile(f *testing.F) {
 	p := &scalePlan{size: mask.Size{H: 30, W: 40}, tile: 40, cols: 1, rows: 1, area: image.Rect(0, 0, 40, 30), run: "x"}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		whole := fmt.Appendf(nil, "%s\nsha256 %x\n", b, sha256.Sum256(b))
-		seen, err := parseTile(whole, p, 0)
-		if err == nil && len(seen) > len(b) {
-			t.Fatalf("%d objects in %d bytes", len(seen), len(b))
+		c, err := parseTile(whole, p, 0)
+		if err == nil && len(c.seen) > len(b) {
+			t.Fatalf("%d objects in %d bytes", len(c.seen), len(b))
 		}
 	})
 }

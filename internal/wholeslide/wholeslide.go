@@ -45,9 +45,10 @@ type Object struct {
 	Pt        Point // what it was found by
 }
 
-// Finder returns the objects of a tile. img is the tile's window on white; it
-// must not be kept. Objects are in the frame of the window.
-type Finder func(ctx context.Context, img *image.RGBA, t Tile) ([]Object, error)
+// Finder returns the objects of a tile, and counts of what it dropped. img is
+// the tile's window on white; it must not be kept. Objects are in the frame of
+// the window.
+type Finder func(ctx context.Context, img *image.RGBA, t Tile) ([]Object, Tally, error)
 
 // Scale is one resolution to look for objects at.
 type Scale struct {
@@ -90,6 +91,8 @@ type Result struct {
 	Resumed int // that an earlier run had finished
 	Objects int // after the seams are merged; 0 if other shards are missing
 	Merged  bool
+	Tally   Tally         // what became of the prompts of all tiles, once merged
+	Missing []string      // tiles of the slide that could not be read and were left out, once merged
 	Scales  []ScaleResult // the coarsest first
 }
 

@@ -2,9 +2,12 @@
 // the scanner wrote about them, the associated pictures, and pixels of any
 // rectangle of any level through a bounded cache of decoded tiles.
 //
-// It knows Aperio SVS, OME-TIFF, Philips TIFF and generic pyramids over
-// package tiff, and PNG and JPEG pictures as slides of one level. Formats it
+// It knows Aperio SVS, OME-TIFF, Philips TIFF, Leica SCN, Ventana BIF, QPTIFF
+// and generic pyramids over package tiff, DICOM, NDPI, MIRAX and OME-Zarr over packages
+// of their own, and PNG and JPEG pictures as slides of one level. Formats it
 // recognises but does not read give an error that names a way to convert.
+// Slides of several files are read through an fs.FS that ends at their
+// folder, be it on this machine or, after RegisterRemote, on a server.
 //
 //	s, err := wsi.Open("slide.svs", wsi.Options{})
 //	dst := image.NewRGBA(image.Rect(0, 0, 1024, 1024))
@@ -36,7 +39,7 @@ type Level struct {
 
 // Meta is what the file says about the slide. Zero means unknown.
 type Meta struct {
-	Format      string  // "aperio", "ome-tiff", "philips", "tiff", "png", "jpeg"
+	Format      string  // "aperio", "dicom", "leica", "mirax", "ndpi", "ome-tiff", "ome-zarr", "philips", "qptiff", "tiff", "ventana", "png", "jpeg"
 	MPPX, MPPY  float64 // micrometres per pixel of level 0
 	Objective   float64 // magnification of the objective
 	Description string  // the file's own text, as it stands

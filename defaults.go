@@ -1,0 +1,44 @@
+package sam
+
+// Defaults are the working resolution and the thresholds that suit a model:
+// what zero values of [EverythingOptions] and [SegmentOptions] mean for it.
+type Defaults struct {
+	// MPP is the resolution, in micrometres per pixel, at which the model sees
+	// best; 0: that of the slide. A slide that is coarser is enlarged twice at
+	// most.
+	MPP float64
+	// PredIoUThresh and StabilityScoreThresh are the least scores of a mask.
+	PredIoUThresh, StabilityScoreThresh float64
+}
+
+// publishedDefaults are those of the original's automatic mask generator.
+var publishedDefaults = Defaults{PredIoUThresh: 0.88, StabilityScoreThresh: 0.95}
+
+// bundledDefaults were chosen on pictures with truth: the bundled model is less
+// sure of its masks than the published ones, and learned nuclei at 0.2 to 0.5
+// micrometres per pixel.
+var bundledDefaults = Defaults{MPP: 0.25, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4}
+
+// Defaults returns what zero values of options mean for the model: the
+// original's for checkpoints, its own for the bundled model.
+func (m *Model) Defaults() Defaults { return m.defaults }
+
+// fill puts the thresholds into options that leave them open.
+func (d Defaults) fill(o EverythingOptions) EverythingOptions {
+	if o.PredIoUThresh == 0 {
+		o.PredIoUThresh = d.PredIoUThresh
+	}
+	if o.StabilityScoreThresh == 0 {
+		o.StabilityScoreThresh = d.StabilityScoreThresh
+	}
+	return o
+}
+
+// resolution returns the resolution to work at on a slide of mpp micrometres
+// per pixel, 0 if unknown; 0 is the slide's own.
+func (d Defaults) resolution(mpp float64) float64 {
+	if d.MPP == 0 || mpp == 0 {
+		return 0
+	}
+	return max(d.MPP, mpp/2) // more than twice as fine shows nothing more
+}
