@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"image"
+	"slices"
 
 	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/picture"
@@ -25,7 +26,8 @@ type InstanceOptions struct {
 	// ForegroundSmoothing and DistanceSmoothing are the sigmas of Gaussians over
 	// the maps, in pixels; 0 means 1.0 and 1.6, below 0 none.
 	ForegroundSmoothing, DistanceSmoothing float64
-	// MinSize drops objects of fewer pixels.
+	// MinSize drops objects of fewer pixels; 0 means none, and 25 for
+	// SegmentPrompted, which wants its masks larger than that.
 	MinSize int
 	// RunningStats takes the decoder's statistics from its training instead of
 	// from each picture. micro-sam takes the picture's, so that what else is on
@@ -154,6 +156,72 @@ func (p *InstanceMaps) regions(labels []uint32) ([]Region, error) {
 	return out, nil
 }
 
+// Names of micro-sam's AutomaticPromptGenerator.
+const (
+	promptedMinSize      = 25
+	promptedNMSThreshold = 0.9
+)
+
+// SegmentPrompted returns the objects of a picture as micro-sam's automatic
+// prompts find them: a point in each seed of the unsmoothed maps is decoded to
+// one mask, duplicates are dropped, and the rest is painted, the largest
+// first, so that objects do not overlap. Regions keep the predicted IoU,
+// stability and point of their masks; their masks may have lost pixels to
+// smaller objects painted before, and one mask may become several regions.
+//
+// Errors are those of [InstanceModel.Segment], and [ErrNoPrompts].
+func (m *InstanceModel) SegmentPrompted(ctx context.Context, img image.Image, o InstanceOptions) ([]Region, error) {
+	out, err := m.segmentPrompted(ctx, img, o)
+	if err != nil {
+		return nil, fmt.Errorf("sam: segment prompted: %w", err)
+	}
+	return out, nil
+}
+
+func (m *InstanceModel) segmentPrompted(ctx context.Context, img image.Image, o InstanceOptions) ([]Region, error) {
+	if m.model.decoder == nil {
+		return nil, ErrNoPrompts
+	}
+	maps, e, err := m.predict(ctx, img, o)
+	if err != nil {
+		return nil, err
+	}
+	points, err := instance.Points(ctx, maps.maps(), o.settings())
+	if err != nil || len(points) == 0 {
+		return nil, err
+	}
+	// All masks, by one token each; micro-sam has rules of its own for duplicates.
+	all := EverythingOptions{SingleMask: true, PredIoUThresh: -1, StabilityScoreThresh: -1, BoxNMSThresh: 2, CropNMSThresh: 2}
+	for _, p := range points {
+		all.Prompts = append(all.Prompts, Prompt{Points: []Point{{X: float64(p.X), Y: float64(p.Y), Label: Foreground}}})
+	}
+	found, _, err := everything(ctx, &modelMasks{m: m.model, whole: e}, e.picture, all, nil)
+	if err != nil {
+		return nil, err
+	}
+	// Everything orders by predicted IoU; ties go to the first seed.
+	slices.SortStableFunc(found, func(a, b Region) int { return a.Prompt - b.Prompt })
+	masks := make([]instance.Candidate, len(found))
+	for i, r := range found {
+		masks[i] = instance.Candidate{Mask: r.Mask.pixels(), Score: float64(r.IoUPred) * float64(r.Stability)}
+	}
+	bounds := instance.PaintOptions{Overlap: promptedNMSThreshold, MinSize: promptedMinSize}
+	if o.MinSize > 0 {
+		bounds.MinSize = o.MinSize
+	}
+	labels, of := instance.Paint(maps.H, maps.W, masks, bounds)
+	objects, err := instance.Objects(labels, maps.maps())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Region, len(objects))
+	for i, k := range objects {
+		out[i] = found[of[i]]
+		out[i].Mask = (*Mask)(k.Mask)
+	}
+	return out, nil
+}
+
 // Classes returns the most likely class of each pixel, [H, W], by the maps of
 // a semantic decoder: the class whose sigmoid, interpolated to the picture's
 // size, is largest, and the first of several. That is what patho-sam does;
@@ -183,17 +251,20 @@ func (m *InstanceModel) Classes(ctx context.Context, img image.Image, o Instance
 	return classes, e.picture, nil
 }
 
-// Finder returns m as a finder of [SegmentSlide]: tiles are searched one by
-// one, and objects on their seams put together there. Set Disjoint: instances
-// do not overlap. The statistics of a tile decide its maps, so that another
-// tile size gives other objects here and there.
-func (m *InstanceModel) Finder(o InstanceOptions) SlideFinder {
+// Finder returns Segment as a finder of [SegmentSlide], or SegmentPrompted if
+// prompted is true: tiles are searched one by one, and objects on their seams
+// put together there. Set Disjoint: instances do not overlap. The statistics
+// of a tile decide its maps unless RunningStats is set, so that another tile
+// size gives other objects here and there.
+func (m *InstanceModel) Finder(o InstanceOptions, prompted bool) SlideFinder {
 	print := m.Fingerprint()
+	find := m.Segment
+	if prompted {
+		find = m.SegmentPrompted
+	}
 	return SlideFinder{
-		Name: fmt.Sprintf("instances %s %+v", hex.EncodeToString(print[:]), o),
-		Find: func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) {
-			return m.Segment(ctx, img, o)
-		},
+		Name: fmt.Sprintf("instances %s %+v prompted=%t", hex.EncodeToString(print[:]), o, prompted),
+		Find: func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) { return find(ctx, img, o) },
 	}
 }
 

@@ -2,6 +2,7 @@ package sam_test
 
 import (
 	"context"
+	"image"
 	"maps"
 	"path/filepath"
 	"testing"
@@ -158,4 +159,45 @@ func TestClasses(t *testing.T) {
 	assert.Greater(t, len(seen), 1)
 	_, err = m.Segment(t.Context(), picture(), sam.InstanceOptions{})
 	assert.ErrorContains(t, err, "a decoder of 6 classes")
+}
+
+// TestSegmentPrompted: objects do not overlap, are large enough, and are what
+// the model says at a point of a seed.
+func TestSegmentPrompted(t *testing.T) {
+	m := tinyInstances(t, tinyDecoder())
+	o := sam.InstanceOptions{ForegroundThreshold: 0.45, CentreThreshold: 0.6, BoundaryThreshold: 0.6, MinSize: 9}
+	all, err := m.SegmentPrompted(t.Context(), picture(), o)
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	total := 0
+	seen, err := sam.NewMask(sam.Size{H: 90, W: 150}, func(int, int) bool { return false })
+	require.NoError(t, err)
+	for _, r := range all {
+		assert.GreaterOrEqual(t, r.Mask.Area(), 9)
+		assert.GreaterOrEqual(t, r.Prompt, 0)
+		total += r.Mask.Area()
+		seen, err = seen.Union(r.Mask)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, total, seen.Area(), "overlap")
+	again, err := m.SegmentPrompted(t.Context(), picture(), o)
+	require.NoError(t, err)
+	assert.Equal(t, all, again)
+	none, err := m.SegmentPrompted(t.Context(), picture(), sam.InstanceOptions{ForegroundThreshold: 1.5})
+	require.NoError(t, err)
+	assert.Empty(t, none)
+}
+
+// TestInstancesOnSlide runs both ways over a slide in tiles.
+func TestInstancesOnSlide(t *testing.T) {
+	m := tinyInstances(t, tinyDecoder())
+	s, err := sam.NewSlide(truthPyramid{}, 0.5)
+	require.NoError(t, err)
+	for _, prompted := range []bool{false, true} {
+		f := m.Finder(sam.InstanceOptions{ForegroundThreshold: 0.45, CentreThreshold: 0.6, BoundaryThreshold: 0.6, MinSize: 9}, prompted)
+		r, err := sam.SegmentSlide(t.Context(), s, t.TempDir(), f, sam.SegmentOptions{Tile: 128, Halo: 16, AllTiles: true, Disjoint: true, Region: image.Rect(0, 0, 200, 120)})
+		require.NoError(t, err)
+		assert.True(t, r.Merged)
+		assert.Positive(t, r.Objects)
+	}
 }
