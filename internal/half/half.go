@@ -1,10 +1,14 @@
-package embedfile
+// Package half turns float32 values into IEEE 754 binary16 and back.
+//
+//	h := half.Bits(0.1)
+//	v := half.Value(h) // 0.099975586
+package half
 
 import "math"
 
-// halfBits returns v as IEEE 754 binary16, rounded to nearest, ties to even.
+// Bits returns v as IEEE 754 binary16, rounded to nearest, ties to even.
 // Magnitudes that round above 65504 become infinity, NaN stays NaN.
-func halfBits(v float32) uint16 {
+func Bits(v float32) uint16 {
 	b := math.Float32bits(v)
 	sign := uint16(b >> 16 & 0x8000)
 	b &= 0x7fffffff
@@ -22,8 +26,8 @@ func halfBits(v float32) uint16 {
 	return sign | uint16(b>>13-(127-15)<<10)
 }
 
-// halfValue returns the value of IEEE 754 binary16 bits.
-func halfValue(h uint16) float32 {
+// Value returns the value of IEEE 754 binary16 bits.
+func Value(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff)
 	switch exp {
