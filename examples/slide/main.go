@@ -94,7 +94,21 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	return errors.Join(failed...)
 }
 
+// load loads the model, or for an instance decoder the finder in its place.
 func (j *job) load() (m *sam.Model, err error) {
+	if j.instances() {
+		files := []string{j.model}
+		if j.decoder != "" {
+			files = append(files, j.decoder)
+		}
+		in, err := sam.LoadInstances(files...)
+		if err != nil {
+			return nil, err
+		}
+		f := in.Finder(sam.InstanceOptions{}, j.scales[0].prompts == "apg")
+		j.finder = &f
+		return nil, nil
+	}
 	if j.model == "" {
 		m, err = sam.Bundled()
 	} else {
@@ -177,7 +191,12 @@ func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job
 		log.Info("tiles", "done", p.Done, "total", p.Total, "resumed", p.Resumed, "objects", p.Objects,
 			"elapsed", p.Elapsed.Round(time.Second).String(), "left", p.Left.Round(time.Second).String())
 	}
-	if j.merge {
+	switch {
+	case j.finder != nil && j.merge:
+		return sam.MergeSlide(ctx, s, out, *j.finder, o)
+	case j.finder != nil:
+		return sam.SegmentSlide(ctx, s, out, *j.finder, o)
+	case j.merge:
 		return m.MergeSlide(ctx, s, out, o)
 	}
 	return m.SegmentSlide(ctx, s, out, o)
