@@ -74,3 +74,21 @@ func TestFace(t *testing.T) {
 	require.NoError(t, err)
 	assert.Subset(t, []string{"everything_export_test.go"}, shims)
 }
+
+// TestLightImport holds what a program that imports package sam links: no
+// server, no client, no templates, no command line, no remote slides.
+func TestLightImport(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: go list takes seconds")
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module).Output()
+	require.NoError(t, err)
+	for _, dep := range strings.Fields(string(out)) {
+		for _, heavy := range []string{
+			"net/http", "html/template", "github.com/spf13/", "github.com/chromedp/", "gocloud.dev", "gonum.org/v1/plot",
+			module + "/remote", module + "/eval", module + "/internal/serve", module + "/internal/cli", module + "/internal/synth",
+		} {
+			assert.False(t, dep == heavy || strings.HasPrefix(dep, heavy+"/") || strings.HasSuffix(heavy, "/") && strings.HasPrefix(dep, heavy), "package sam links %s", dep)
+		}
+	}
+}

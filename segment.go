@@ -75,7 +75,8 @@ type SegmentOptions struct {
 	MinArea, MaxArea int
 	// Disjoint says that objects do not overlap, as nuclei do not: of two of
 	// which one lies in the other by more than half, the one of higher
-	// predicted IoU stays.
+	// predicted IoU stays; else that one keeps the pixels that both have, and
+	// the other's largest part is what is left of it. No pixel belongs to two.
 	Disjoint bool
 	// Shard of Shards takes every Shards-th tile; Shards 0 or 1 means all.
 	// A run with more than one shard leaves the outputs to MergeSlide.
