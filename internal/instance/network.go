@@ -63,9 +63,6 @@ func (n *Network) graph(s decoder.Stats) (*graph.Builder, *gorgonia.Node) {
 // Maps is the number of the decoder's maps.
 func (n *Network) Maps() int { return n.decoder.Config().Out }
 
-// Bytes is the memory that the weights take.
-func (n *Network) Bytes() int64 { return n.decoder.Weights().Bytes() }
-
 // Run returns the decoder's maps of an embedding, brought to the size of the
 // picture as Segment Anything brings logits: the sigmoid comes first. frame is
 // the side of the encoder's input, of which the picture filled input.

@@ -277,7 +277,7 @@ func (p *piece) addBias(s []float32, b rect, q0, w int) {
 		for y := b.y; y < b.y+b.rows; y++ {
 			row := table[max(qy-y, y-qy)*p.sw:][:p.sw]
 			for x := b.x; x < b.x+b.cols; x++ {
-				s[at] += row[max(qx-x, x-qx)] * log2e
+				s[at] += float32(row[max(qx-x, x-qx)] * log2e)
 				at += w
 			}
 		}
