@@ -74,7 +74,7 @@ func newEncoder(ck *weights.Checkpoint) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{cfg: Config{Encoder: shape.ViT, TinyViT: shape.Tiny}}
-	if m.fingerprint, err = ck.Fingerprint(); err != nil {
+	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
 	if m.encoder, err = encoder.New(shape, p.Encoder); err != nil {
@@ -88,6 +88,7 @@ func newEncoder(ck *weights.Checkpoint) (*Model, error) {
 	if err := m.encoder.Weights().Detach(); err != nil {
 		return nil, err
 	}
+	m.makePools()
 	return m, nil
 }
 

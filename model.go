@@ -20,9 +20,13 @@ import (
 // goroutines than it has such memory for wait for each other.
 type Model struct {
 	cfg         Config
+	origin      [16]byte // fingerprint of the weights alone
 	fingerprint [16]byte
 	defaults    Defaults
+	device      Device
+	precision   Precision
 	backend     graph.Backend
+	batch       int // prompts decoded in one run
 	encoder     Encoder
 	colours     *colourTable // of the encoder's input
 	prompt      *promptenc.Encoder
@@ -100,7 +104,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{cfg: cfg, defaults: publishedDefaults}
-	if m.fingerprint, err = ck.Fingerprint(); err != nil {
+	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
 	if m.encoder, err = encoder.New(cfg.encoder(), p.Encoder); err != nil {
@@ -125,28 +129,42 @@ func (m *Model) start() error {
 	if err := m.prepare(); err != nil {
 		return err
 	}
-	// Decoders have parts that only one core can do; each holds some 20 MB at
-	// the published shapes, 50 MB for prompts of many tokens.
-	decoders := min(runtime.GOMAXPROCS(0), 8)
-	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
-	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
+	m.makePools()
 	return nil
 }
 
-// startEncoder sets up what embeds pictures. One encoder keeps all cores busy
-// by itself, and its working memory is large.
+// makePools makes the pools of working memory for the model's device.
+func (m *Model) makePools() {
+	// One encoder keeps all cores busy by itself, and its working memory is
+	// large. Decoders have parts that only one core can do; each holds some
+	// 20 MB at the published shapes, 50 MB for prompts of many tokens.
+	n := runtime.GOMAXPROCS(0)
+	encoders, decoders := 1+n/16, min(n, 8)
+	m.batch = 4
+	if m.device.Name != CPU {
+		// A device works on one picture while the next is on its way. Large
+		// batches fill it; a decoder holds some 14 MB for each prompt.
+		encoders, decoders, m.batch = 2, 2, 32
+	}
+	m.encoders = graph.NewPool(encoders, encoders, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
+	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
+	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
+}
+
+// startEncoder sets up what embeds pictures, on the processor.
 func (m *Model) startEncoder() {
-	m.backend, m.pixels, m.mirrors = cpu.Backend{}, new(sync.Pool), make([]mirror, 1)
+	m.device, m.backend = Device{Name: CPU}, cpu.Backend{}
+	m.pixels, m.mirrors = new(sync.Pool), make([]mirror, 1)
+	m.fingerprint = m.origin
 	m.colours = newColourTable(m.encoder)
-	n := 1 + runtime.GOMAXPROCS(0)/16
-	m.encoders = graph.NewPool(n, n, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
 }
 
 // Config returns the model's shape; it is the caller's to change.
 func (m *Model) Config() Config { return m.cfg.clone() }
 
 // Fingerprint tells models apart: it is a hash of all weights, the same
-// whatever file they came from, and of whether the model is [Model.Mirrored].
+// whatever file they came from, of whether the model is [Model.Mirrored], and
+// of the precision that [Model.On] chose, if it is not [FP32].
 func (m *Model) Fingerprint() [16]byte { return m.fingerprint }
 
 // Bytes is the memory that the model's weights take.

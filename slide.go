@@ -31,7 +31,8 @@ type SlideLevel struct {
 // SlideOptions changes how a slide is read. The zero value reads the file as
 // it says, keeps 64 MiB of decoded tiles and stops at the first bad tile.
 type SlideOptions struct {
-	// CacheBytes bounds the decoded tiles that are kept; 0 means 64 MiB.
+	// CacheBytes bounds the decoded tiles that are kept; 0 means 64 MiB. Of
+	// tiles that are large for it up to four stay, of at most 256 MiB.
 	CacheBytes int64
 	// SkipBadTiles leaves tiles that are missing or corrupt transparent
 	// and goes on; the default is to return a *TileError.
@@ -41,9 +42,14 @@ type SlideOptions struct {
 	OnBadTile func(*TileError)
 	// MPP overrides the file's micrometres per pixel of level 0.
 	MPP float64
-	// MaxPixels bounds a PNG or JPEG, which is decoded whole; 0 means 1<<28,
-	// which takes 1 GiB.
+	// MaxPixels bounds the pixels that are decoded at once: one tile or strip
+	// of a TIFF, a sixteenth of that for JPEG 2000, or all of a PNG or JPEG. 0
+	// means 1<<26, 8192 x 8192, which takes up to 1.5 GiB. It is looked
+	// at before anything is allocated.
 	MaxPixels int64
+	// MaxBytes bounds the metadata of a TIFF, which are tags, texts and lists
+	// of tiles; 0 means 1<<28.
+	MaxBytes int64
 }
 
 // SlideSource is where the pixels of a Slide come from when it is not a

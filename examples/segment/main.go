@@ -39,6 +39,7 @@ func main() {
 // job is what the flags ask for.
 type job struct {
 	model     string
+	device    string
 	picture   string
 	file      string // of prompts
 	prompts   []prompt
@@ -53,6 +54,7 @@ func parse(args []string) (job, error) {
 	var j job
 	fs := flag.NewFlagSet("segment", flag.ContinueOnError)
 	fs.StringVar(&j.model, "model", "", "checkpoint `file`; default: the bundled model")
+	fs.StringVar(&j.device, "device", sam.Auto, "compute on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one")
 	fs.StringVar(&j.picture, "picture", "", "PNG, JPEG or TIFF `file`; default: the bundled picture")
 	fs.StringVar(&j.file, "prompts", "", "JSON `file` of prompts, see README.md")
 	fs.Var(promptFlag{list: &j.prompts}, "point", "`x,y` inside an object; may be given again")
@@ -112,7 +114,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := j.write(img, objects); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "picture %v; load %v, embed %v, %d prompts %v\n\n", e.PictureSize(), loaded.Sub(start).Round(time.Millisecond),
+	fmt.Fprintf(stdout, "picture %v; on %v: load %v, embed %v, %d prompts %v\n\n", e.PictureSize(), m.Device(), loaded.Sub(start).Round(time.Millisecond),
 		embedded.Sub(loaded).Round(time.Millisecond), len(objects), done.Sub(embedded).Round(time.Millisecond))
 	tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "prompt\tpredicted IoU\tarea (px)\tbounds\tmask\t")
@@ -150,7 +152,10 @@ func (j job) load() (m *sam.Model, err error) {
 	} else {
 		m, err = sam.Load(j.model)
 	}
-	if err != nil || !j.mirror {
+	if err != nil {
+		return nil, err
+	}
+	if m, err = m.On(j.device, sam.FP32); err != nil || !j.mirror {
 		return m, err
 	}
 	return m.Mirrored(), nil

@@ -150,7 +150,7 @@ func TestParseLocal(t *testing.T) {
 }
 
 func TestMirror(t *testing.T) {
-	plain, err := job{}.load()
+	plain, err := job{device: sam.CPU}.load()
 	require.NoError(t, err)
 	j, err := parse([]string{"-mirror"})
 	require.NoError(t, err)

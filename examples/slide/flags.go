@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/csv"
 	"errors"
@@ -18,20 +19,21 @@ import (
 
 // job is what the flags ask for.
 type job struct {
-	model, slide, sheet, out string
-	decoder                  string
-	finder                   *sam.SlideFinder // of -prompts ais and apg, once the model is loaded
-	slideMPP                 float64
-	scales                   []scale
-	tile, halo               int
-	region                   image.Rectangle
-	points, layers           int
-	iou, stability           float64
-	all, merge, json         bool
-	local, mirror            bool
-	skipBad                  bool
-	shard, shards            int
-	synthetic                int
+	model, device     string
+	slide, sheet, out string
+	slideMPP          float64
+	scales            []scale
+	tile, halo        int
+	region            image.Rectangle
+	points, layers    int
+	iou, stability    float64
+	all, merge, json  bool
+	local, mirror     bool
+	skipBad           bool
+	shard, shards     int
+	synthetic         int
+	decoder           string
+	finder            *sam.SlideFinder // of -prompts ais and apg, once the model is loaded
 }
 
 // scale is one of the resolutions to look at.
@@ -51,6 +53,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out")
 	fs.StringVar(&j.model, "model", "", "checkpoint `file`; default: the bundled model")
 	fs.StringVar(&j.decoder, "decoder", "", "the model's instance decoder, if it is a `file` of its own; for -prompts ais and apg")
+	fs.StringVar(&j.device, "device", sam.Auto, "compute on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
 	fs.StringVar(&mpp, "mpp", "0", "resolutions to work at, micrometres per pixel, as `0.5` or 0.5,2; 0: the slide's own,\n"+
 		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")
@@ -120,6 +123,8 @@ func (j *job) checkInstances() error {
 	switch {
 	case j.instances() && j.model == "":
 		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", j.scales[0].prompts)
+	case j.instances() && j.device != sam.Auto && j.device != sam.CPU:
+		return fmt.Errorf("-prompts %s runs on the CPU: leave -device out", j.scales[0].prompts)
 	case j.instances() && j.mirror:
 		return fmt.Errorf("-mirror does not go with -prompts %s", j.scales[0].prompts)
 	case !j.instances() && j.decoder != "":
@@ -283,15 +288,23 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 // sample is one line of a sheet.
 type sample struct{ slide, out string }
 
-// readSheet reads a CSV file with a header. Slides are found beside the sheet
+// readSheet reads a CSV file with a header, as spreadsheets write it: with a
+// byte order mark or without, between commas, semicolons or tabs. Slides are found beside the sheet
 // if their paths are relative; out defaults to the slide's name in dir.
 func readSheet(path, dir string) ([]sample, error) {
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	head, _, _ := bytes.Cut(b, []byte("\n"))
+	r := csv.NewReader(bytes.NewReader(b))
+	for _, sep := range ";\t" {
+		if !bytes.ContainsRune(head, ',') && bytes.ContainsRune(head, sep) {
+			r.Comma = sep
+		}
+	}
+	rows, err := r.ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

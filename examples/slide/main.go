@@ -71,6 +71,11 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if err != nil {
 		return err
 	}
+	device := sam.CPU // of instance decoders
+	if m != nil {
+		device = m.Device().String()
+	}
+	log.Info("model loaded", "device", device)
 	if j.slide == "" && j.sheet == "" {
 		return demo(ctx, m, j, log, stdout)
 	}
@@ -114,7 +119,10 @@ func (j *job) load() (m *sam.Model, err error) {
 	} else {
 		m, err = sam.Load(j.model)
 	}
-	if err != nil || !j.mirror {
+	if err != nil {
+		return nil, err
+	}
+	if m, err = m.On(j.device, sam.FP32); err != nil || !j.mirror {
 		return m, err
 	}
 	return m.Mirrored(), nil

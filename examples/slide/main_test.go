@@ -260,3 +260,21 @@ func TestInstances(t *testing.T) {
 		assert.Contains(t, out.String(), "objects in 1 tiles")
 	}
 }
+
+// TestSheets reads sheets as spreadsheets write them.
+func TestSheets(t *testing.T) {
+	for name, text := range map[string]string{
+		"plain": "slide,out\na.svs,x\nb.svs,\n", "mark": "\xef\xbb\xbfslide,out\r\na.svs,x\r\nb.svs,\r\n",
+		"semicolons": "\xef\xbb\xbfslide;out\r\na.svs;x\r\nb.svs;\r\n", "tabs": "slide\tout\na.svs\tx\nb.svs\t\n",
+		"quoted": "\xef\xbb\xbf\"slide\",\"out\"\n\"a.svs\",\"x\"\n\"b.svs\",\"\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := filepath.Join(t.TempDir(), "sheet.csv")
+			require.NoError(t, os.WriteFile(p, []byte(text), 0o600))
+			got, err := readSheet(p, "out")
+			require.NoError(t, err)
+			dir := filepath.Dir(p)
+			assert.Equal(t, []sample{{filepath.Join(dir, "a.svs"), "x"}, {filepath.Join(dir, "b.svs"), filepath.Join("out", "b")}}, got)
+		})
+	}
+}

@@ -58,9 +58,13 @@ func Run(o graph.Op, out graph.View, in []graph.View) error {
 	case op.DensePositions:
 		densePositions(o, out, in)
 	default:
-		if !runMap(o, out, in) {
-			return fmt.Errorf("cpu: %s: %w", o.Name(), errUnknown)
+		if runMap(o, out, in) {
+			return nil
 		}
+		if known, err := runGrad(o, out, in); known {
+			return err
+		}
+		return fmt.Errorf("cpu: %s: %w", o.Name(), errUnknown)
 	}
 	return nil
 }

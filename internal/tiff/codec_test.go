@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam/internal/tiff"
+	"github.com/slidesam/sam/internal/tiff/tifftest"
 )
 
 // FuzzCodecs decodes altered files with LZMA, Zstandard and WebP tiles:
@@ -40,10 +41,10 @@ func FuzzCodecs(f *testing.F) {
 		if len(b) > 1<<15 || len(b) == 0 {
 			return
 		}
-		p := tiled(gradient(32, 32, 3), 32, 32, 3, 32, 32)
-		p.fields[tiff.Compression] = short(uint64([]uint16{34925, 50000, 50001}[comp%3]))
-		p.segs = [][]byte{b}
-		file, err := parse(builder{binary.LittleEndian, false}.file(p))
+		p := tifftest.Tiled(tifftest.Gradient(32, 32, 3), 32, 32, 3, 32, 32)
+		p.Fields[tiff.Compression] = tifftest.Short(uint64([]uint16{34925, 50000, 50001}[comp%3]))
+		p.Segs = [][]byte{b}
+		file, err := parse(tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(p))
 		require.NoError(t, err)
 		im, err := file.Dirs()[0].Image()
 		require.NoError(t, err)

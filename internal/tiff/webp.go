@@ -11,16 +11,16 @@ import (
 
 const compWebP = 50001
 
-// decodeWebP decodes a tile or strip to RGBA [h, w, 4], bit for bit as
+// decodeWebP decodes a tile or strip to RGBA [s.h, s.w, 4], bit for bit as
 // libwebp does.
-func (im *Image) decodeWebP(b []byte, w, h int) ([]byte, error) {
+func (im *Image) decodeWebP(b []byte, s span) ([]byte, error) {
 	c, err := webp.DecodeConfig(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("WebP: %w: %w", err, ErrCorrupt)
 	}
 	// The last strip may be coded at full height.
-	if c.Width != w || c.Height < h || c.Height > max(im.SegH, h) {
-		return nil, fmt.Errorf("WebP of %d x %d, want %d x %d: %w", c.Width, c.Height, w, h, ErrCorrupt)
+	if err := s.check("WebP", c.Width, c.Height, max(im.SegH, s.h)); err != nil {
+		return nil, err
 	}
 	if c.Width*c.Height/(1<<14) > len(b) {
 		return nil, fmt.Errorf("%d bytes of WebP cannot hold %d x %d: %w", len(b), c.Width, c.Height, ErrCorrupt)
@@ -30,11 +30,11 @@ func (im *Image) decodeWebP(b []byte, w, h int) ([]byte, error) {
 		return nil, fmt.Errorf("WebP: %w: %w", err, ErrCorrupt)
 	}
 	if p, ok := pic.(*image.YCbCr); ok && p.SubsampleRatio == image.YCbCrSubsampleRatio420 {
-		return webpRGBA(p)[: 4*w*h : 4*w*h], nil
+		return s.fit(webpRGBA(p), c.Width, c.Height, 4), nil
 	}
 	dst := image.NewRGBA(image.Rect(0, 0, c.Width, c.Height))
 	draw.Draw(dst, dst.Rect, pic, pic.Bounds().Min, draw.Src)
-	return dst.Pix[: 4*w*h : 4*w*h], nil
+	return s.fit(dst.Pix, c.Width, c.Height, 4), nil
 }
 
 // safely turns a panic of a decoder into an error.

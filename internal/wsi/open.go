@@ -39,7 +39,7 @@ func Open(path string, o Options) (*Slide, error) {
 		return nil, fmt.Errorf("wsi: open: %w", err)
 	}
 	s, err := open(path, head, o)
-	if errors.Is(err, ErrFormat) {
+	if refused := (refusal{}); errors.Is(err, ErrFormat) && !errors.As(err, &refused) {
 		s, err = viaOpenSlide(path, o, err)
 	}
 	if err != nil {
@@ -95,6 +95,18 @@ func readHead(path string) ([]byte, error) {
 		return nil, err
 	}
 	return b[:n], nil
+}
+
+// refusal is the error for a file of a known format whose picture cannot be
+// told. The OpenSlide library is not asked about it: it would show the first
+// of several channels as gray.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// refuse returns a refusal that wraps ErrFormat.
+func refuse(format string, args ...any) error {
+	return refusal{fmt.Errorf(format+": %w", append(args, ErrFormat)...)}
 }
 
 // foreignFormat is a slide format that is recognised and not read.
@@ -167,7 +179,7 @@ func (s *Slide) openReader(r io.ReaderAt, size int64) error {
 	if known, err := s.openNDPI(r, size); known {
 		return err
 	}
-	f, err := tiff.New(r, size)
+	f, err := tiff.NewWithin(r, size, tiff.Limits{Pixels: s.opt.MaxPixels, Bytes: s.opt.MaxBytes})
 	if err != nil {
 		return err
 	}
@@ -177,10 +189,10 @@ func (s *Slide) openReader(r io.ReaderAt, size int64) error {
 
 func (s *Slide) readTIFF() error {
 	d := s.file.Dirs()[0]
-	s.meta.Description = d.Text(tiff.ImageDescription)
+	s.meta.Description = plainText(d.Text(tiff.ImageDescription))
 	for _, o := range s.file.Dirs() { // a thumbnail or a mask may come first
 		if strings.HasPrefix(o.Text(tiff.ImageDescription), "Aperio") && !strings.Contains(s.meta.Description, "<") {
-			s.meta.Description = o.Text(tiff.ImageDescription)
+			s.meta.Description = plainText(o.Text(tiff.ImageDescription))
 			break
 		}
 	}

@@ -290,3 +290,18 @@ func TestOpenSlideOthersErrors(t *testing.T) {
 func TestARGB(t *testing.T) {
 	assert.Equal(t, []byte{0x20, 0x30, 0x40, 0x80, 1, 2, 3, 255}, wsi.FromARGB([]uint32{0x80203040, 0xff010203}))
 }
+
+// TestReportedBounds: coordinates count from the corner of the scanned part,
+// as in QuPath.
+func TestReportedBounds(t *testing.T) {
+	s := report(t, "04_leica_bounds.scn")
+	l := s.Levels()
+	assert.Equal(t, image.Pt(1024, 768), image.Pt(l[0].W, l[0].H))
+	pic := region(t, s)
+	for _, at := range []image.Point{{0, 0}, {1023, 0}, {0, 767}, {1023, 767}} {
+		assert.Equal(t, uint8(255), pic.RGBAAt(at.X, at.Y).A, "scanned at %v", at)
+	}
+	coarse := image.NewRGBA(image.Rect(0, 0, l[1].W, l[1].H))
+	require.NoError(t, s.ReadRegion(ctx, 1, image.Point{}, coarse))
+	assert.Equal(t, uint8(255), coarse.RGBAAt(l[1].W-1, l[1].H-1).A)
+}

@@ -39,7 +39,7 @@ func (r *reference) checkpoint() *weights.Checkpoint {
 func (r *reference) embedding(t *testing.T) []float32 {
 	t.Helper()
 	n := r.Embed * r.Grid * r.Grid
-	first := golden.Uniform(n, golden.Hash64(r.Seed))
+	first := golden.Uniform(n, golden.Hash(r.Seed))
 	return transpose(first, r.Embed, r.Grid*r.Grid)
 }
 

@@ -3,8 +3,8 @@
 
     python make.py --segment-anything PATH [--out ../testdata] WHAT...
 
-WHAT is any of: counter resample interpolate rle small full (or one model at a
-time: full_b full_l full_h).
+WHAT is any of: counter resample interpolate rle small gradients encoder steps
+full (or one model at a time: full_b full_l full_h).
 PATH is a clone of github.com/facebookresearch/segment-anything at dca509f;
 leave it out if that package is installed.
 """
@@ -30,6 +30,9 @@ JOBS = {
     "everything": "everything.generate",
     "instance": "instance.small",
     "mobile": "mobile.full",
+    "gradients": "gradients.gradients",
+    "encoder": "gradients.encoder",
+    "steps": "gradients.steps",
     "hf": "hf.small",
     "hf_full": "hf.full",
 }
