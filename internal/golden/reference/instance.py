@@ -20,6 +20,7 @@ SHAPES = {
     "instance_a": dict(embed=32, grid=6, features=8, out=3, transpose=False, seed=5),
     "instance_b": dict(embed=24, grid=4, features=8, out=6, transpose=True, seed=6),
 }
+FULL = {"instance_full": dict(embed=256, grid=64, features=64, out=3, transpose=False, seed=8)}
 
 
 def unetr():
@@ -56,9 +57,18 @@ def decode(u, z):
     return dict(z9=z9, z0=z0, maps=u.final_activation(u.out_conv(x)))
 
 
-def small(folder):
+def every(folder):
+    make(folder, SHAPES | FULL)
+
+
+def full(folder):
+    """micro-sam's own shape."""
+    make(folder, FULL)
+
+
+def make(folder, shapes):
     module = unetr()
-    for name, c in SHAPES.items():
+    for name, c in shapes.items():
 
         class Shaped(module.UNETR):
             """UNETR has no argument for its widths."""
