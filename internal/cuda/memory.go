@@ -43,7 +43,13 @@ func upload[T float32 | int32](d *Device, data []T) (cu.DevicePtr, error) {
 	if err != nil || len(data) == 0 {
 		return p, err
 	}
-	if err := cu.MemcpyHtoD(p, unsafe.Pointer(&data[0]), int64(4*len(data))); err != nil {
+	err = cu.MemcpyHtoD(p, unsafe.Pointer(&data[0]), int64(4*len(data)))
+	if err == nil {
+		// The copy may return while the last part is still on its way, and our
+		// streams do not wait for the default one.
+		err = cu.NoStream.Synchronize()
+	}
+	if err != nil {
 		_ = d.free(p)
 		return 0, fmt.Errorf("copy %d bytes to the device: %w", 4*len(data), err)
 	}
