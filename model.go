@@ -6,10 +6,10 @@ import (
 	"sync"
 
 	"github.com/slidesam/sam/internal/cpu"
+	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
-	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -40,33 +40,38 @@ type Model struct {
 
 // params are all weights of a model by their names in Meta's checkpoints.
 type params struct {
-	Encoder *vit.Params       `weight:"image_encoder"`
+	Encoder any               `weight:"image_encoder"`
 	Prompt  *promptenc.Params `weight:"prompt_encoder"`
 	Decoder *maskdec.Params   `weight:"mask_decoder"`
 }
 
 func newParams(c Config) *params {
-	return &params{vit.NewParams(c.Encoder), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
+	return &params{encoder.NewParams(c.encoder()), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
 }
 
 // Load reads a model from a checkpoint file: .pth or .pt, .safetensors, .npz,
 // in the layout of Meta, micro-sam, MedSAM or Hugging Face. The model's shape
-// follows from the tensors; see [vit.ConfigOf] and [maskdec.ConfigOf].
+// follows from the tensors; see [vit.ConfigOf], [tinyvit.ConfigOf] for MobileSAM,
+// and [maskdec.ConfigOf].
 //
 // Load returns an error that says what the file is if it holds no Segment
 // Anything model, one that lists every missing, unexpected and ill-shaped
 // tensor, or one that names a tensor with a value that is not finite.
 func Load(path string) (*Model, error) {
-	ck, err := weights.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("sam: load %s: %w", path, err)
-	}
-	defer ck.Close()
-	m, err := fromCheckpoint(ck)
+	m, err := load(path)
 	if err != nil {
 		return nil, fmt.Errorf("sam: load %s: %w", path, err)
 	}
 	return m, nil
+}
+
+func load(path string) (*Model, error) {
+	ck, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	return fromCheckpoint(ck)
 }
 
 // NewRandom returns a model of any shape with weights from a counter-based
@@ -102,7 +107,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
-	if m.encoder, err = vit.New(cfg.Encoder, p.Encoder); err != nil {
+	if m.encoder, err = encoder.New(cfg.encoder(), p.Encoder); err != nil {
 		return nil, err
 	}
 	if m.prompt, err = promptenc.New(cfg.Prompt, p.Prompt); err != nil {
@@ -120,10 +125,7 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 // start makes a model of its three networks: it reads their weights and sets
 // up the pools of programs.
 func (m *Model) start() error {
-	m.device, m.backend = Device{Name: CPU}, cpu.Backend{}
-	m.pixels, m.mirrors = new(sync.Pool), make([]mirror, 1)
-	m.fingerprint = m.origin
-	m.colours = newColourTable(m.encoder)
+	m.startEncoder()
 	if err := m.prepare(); err != nil {
 		return err
 	}
@@ -147,6 +149,14 @@ func (m *Model) makePools() {
 	m.encoders = graph.NewPool(encoders, encoders, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
 	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
 	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
+}
+
+// startEncoder sets up what embeds pictures, on the processor.
+func (m *Model) startEncoder() {
+	m.device, m.backend = Device{Name: CPU}, cpu.Backend{}
+	m.pixels, m.mirrors = new(sync.Pool), make([]mirror, 1)
+	m.fingerprint = m.origin
+	m.colours = newColourTable(m.encoder)
 }
 
 // Config returns the model's shape; it is the caller's to change.

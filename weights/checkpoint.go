@@ -82,6 +82,18 @@ func FromTensors(tensors map[string]TensorData) *Checkpoint {
 	return newCheckpoint(m, Original, nil)
 }
 
+// Only returns the tensors whose names keep accepts, as a checkpoint of the
+// same file, which is closed with c.
+func (c *Checkpoint) Only(keep func(name string) bool) *Checkpoint {
+	m := map[string]*Tensor{}
+	for name, t := range c.tensors {
+		if keep(name) {
+			m[name] = t
+		}
+	}
+	return newCheckpoint(m, c.layout, nil)
+}
+
 // With returns a checkpoint that has the tensors given in place of c's own of
 // the same names, and c's other tensors: after training, say. It aliases both,
 // and c must stay open as long as it is used. It returns an error that wraps

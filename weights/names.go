@@ -170,8 +170,6 @@ func refuseOtherModels(tensors map[string]*Tensor) error {
 		return errors.New("a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
 	case anyName(tensors, ".mask_decoder.hf_token."):
 		return errors.New("an HQ-SAM checkpoint, whose decoder is another: use a SAM checkpoint")
-	case anyName(tensors, ".image_encoder.patch_embed.seq."):
-		return errors.New("a MobileSAM checkpoint, whose TinyViT encoder is not supported: use a ViT-B, ViT-L or ViT-H checkpoint")
 	case anyName(tensors, ".lora_A.", ".lora_B."):
 		return errors.New("a PEFT adapter: merge it with merge_and_unload() and save the model's state dict")
 	}
@@ -183,9 +181,9 @@ func notSAM(tensors map[string]*Tensor) error {
 	switch {
 	case anyName(tensors, ".deconv1.", ".deconv_out.", ".decoder_head."):
 		if anyName(tensors, ".encoder.blocks.", ".encoder.patch_embed.") {
-			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: use the SAM it was trained from, such as vit_b_histopathology")
+			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: load it as an instance model, or use the SAM it was trained from, such as vit_b_histopathology")
 		}
-		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name")
+		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name, or load both as an instance model")
 	case len(tensors) == 0:
 		return errors.New("no tensors in the file")
 	}

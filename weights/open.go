@@ -19,7 +19,13 @@ import (
 //
 // An error wraps ErrFormat if the file is of another kind or damaged, and says
 // what it is and what to do. The file must not be changed while it is open.
-func Open(path string) (*Checkpoint, error) {
+func Open(path string) (*Checkpoint, error) { return openFile(path, normalize) }
+
+// namer gives the tensors of a file the names of a network. opaque are its
+// objects that are no tensors, by what they are.
+type namer func(tensors map[string]*Tensor, opaque map[string]string, file *mapping) (*Checkpoint, error)
+
+func openFile(path string, names namer) (*Checkpoint, error) {
 	file, err := mapFile(path)
 	if err != nil {
 		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
@@ -27,7 +33,7 @@ func Open(path string) (*Checkpoint, error) {
 		}
 		return nil, fmt.Errorf("weights: open %s: %w", path, err)
 	}
-	c, err := read(file)
+	c, err := read(file, names)
 	file.doneOpening()
 	if err != nil {
 		_ = file.close()
@@ -40,7 +46,7 @@ func Open(path string) (*Checkpoint, error) {
 // program, as Open reads a file. The checkpoint aliases data, which must not
 // change; data at an odd address are copied when they are read.
 func OpenBytes(data []byte) (*Checkpoint, error) {
-	c, err := read(&mapping{data: data})
+	c, err := read(&mapping{data: data}, normalize)
 	if err != nil {
 		return nil, fmt.Errorf("weights: open %d bytes: %w", len(data), formatError{err})
 	}
@@ -48,7 +54,7 @@ func OpenBytes(data []byte) (*Checkpoint, error) {
 }
 
 // read finds the format of a file and reads it.
-func read(file *mapping) (*Checkpoint, error) {
+func read(file *mapping, names namer) (*Checkpoint, error) {
 	b := file.data
 	switch {
 	case isSafetensors(b):
@@ -56,7 +62,7 @@ func read(file *mapping) (*Checkpoint, error) {
 		if err != nil {
 			return nil, err
 		}
-		return normalize(tensors, nil, file)
+		return names(tensors, nil, file)
 	case zipfile.IsZip(b):
 		entries, err := zipfile.Read(file, len(b))
 		if err != nil {
@@ -67,13 +73,13 @@ func read(file *mapping) (*Checkpoint, error) {
 			if err != nil {
 				return nil, err
 			}
-			return normalize(tensors, nil, file)
+			return names(tensors, nil, file)
 		}
 		tensors, opaque, err := readTorch(file, entries)
 		if err != nil {
 			return nil, err
 		}
-		return normalize(tensors, opaque, file)
+		return names(tensors, opaque, file)
 	}
 	return nil, unknownFile(b)
 }

@@ -14,7 +14,7 @@ func Conv3x3GradX(dx, dy, weight []float32, h, w, cin, cout int) {
 			}
 		}
 	})
-	Conv3x3(dx, dy, h, w, Pack(turned, cin, 9*cout))
+	Conv3x3(dx, dy, h, w, Pack(turned, cin, 9*cout), Epilogue{})
 }
 
 // Conv3x3GradW sets dw [cout, 9*cin] to the gradient of the weight of

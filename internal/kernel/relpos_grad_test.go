@@ -67,7 +67,7 @@ func TestRelPosGrad(t *testing.T) {
 			f := func(x [][]float64) []float64 { return relPos64(x[0], x[1], x[2], x[3], g) }
 			eachImpl(t, func(t *testing.T, im *impl) {
 				out := make([]float32, g.H*g.W*c)
-				relPosAttention(im, out, in[0], g, in[1], in[2], in[3])
+				relPosAttention(im, out, in[0], g, in[1], in[2], nil, in[3])
 				grad := newRelPosGrad(g, in, out, dy)
 				grad.run(im)
 				got := [][]float32{grad.DQKV, grad.DRelH, grad.DRelW, grad.DPad}

@@ -31,9 +31,12 @@ func (s *Set) Weight(p *weights.Param) *graph.Weight {
 		p.Release()
 		return nil
 	})
-	s.all = append(s.all, w)
+	s.Add(w)
 	return w
 }
+
+// Add takes weights that are made of several parameters.
+func (s *Set) Add(ws ...*graph.Weight) { s.all = append(s.all, ws...) }
 
 // All are the weights, in the order in which they were taken.
 func (s *Set) All() []*graph.Weight { return s.all }

@@ -36,6 +36,9 @@ type job struct {
 
 	// As they were given.
 	textRegion, textShard, textMPP, textPrompts, textMinArea, textMaxArea, textClass string
+
+	decoder string
+	finder  *sam.SlideFinder // of -prompts ais and apg, once the model is loaded
 }
 
 // scale is one of the resolutions to look at.
@@ -51,6 +54,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.StringVar(&j.slide, "slide", "", "slide or picture `file`; default: a synthetic slide")
 	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out")
 	j.Register(fs)
+	fs.StringVar(&j.decoder, "decoder", "", "the model's instance decoder, if it is a `file` of its own; for -prompts ais and apg")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
 	fs.StringVar(&j.textMPP, "mpp", "0", "resolutions to work at, micrometres per pixel, as `0.5` or 0.5,2; 0: the slide's own,\n"+
 		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")
@@ -58,7 +62,8 @@ func (j *job) flags() *flag.FlagSet {
 	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
 	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
-	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all")
+	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all;\n"+
+		"ais: none, objects by the model's instance decoder (micro-sam, patho-sam); apg: points by that decoder")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
 	fs.StringVar(&j.textMinArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too;\n0: for nuclei 8 square micrometres, else none")
@@ -100,6 +105,9 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	if j.scales, err = parseScales(j.textMPP, j.textPrompts, j.textMinArea, j.textMaxArea, j.textClass); err != nil {
 		return nil, err
 	}
+	if err := j.checkInstances(); err != nil {
+		return nil, err
+	}
 	if j.region, err = parseRegion(j.textRegion); err != nil {
 		return nil, err
 	}
@@ -108,6 +116,29 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 		err = errors.New("-merge joins all shards: leave -shard out")
 	}
 	return j, err
+}
+
+// instances reports whether objects come from an instance decoder.
+func (j *job) instances() bool { return j.scales[0].prompts == "ais" || j.scales[0].prompts == "apg" }
+
+// checkInstances checks the flags that go with -prompts ais and apg.
+func (j *job) checkInstances() error {
+	for _, s := range j.scales[1:] {
+		if (s.prompts == "ais" || s.prompts == "apg" || j.instances()) && s.prompts != j.scales[0].prompts {
+			return errors.New("-prompts: ais and apg are for all scales or none")
+		}
+	}
+	switch {
+	case j.instances() && j.Bundled():
+		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", j.scales[0].prompts)
+	case j.instances() && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
+		return fmt.Errorf("-prompts %s runs on the CPU: leave -device out", j.scales[0].prompts)
+	case j.instances() && j.Mirror:
+		return fmt.Errorf("-mirror does not go with -prompts %s", j.scales[0].prompts)
+	case !j.instances() && j.decoder != "":
+		return errors.New("-decoder goes with -prompts ais or apg")
+	}
+	return nil
 }
 
 // parseScales reads the lists of the scales' flags.
@@ -124,8 +155,8 @@ func parseScales(mpp, prompts, minArea, maxArea, class string) ([]scale, error) 
 			return err
 		}},
 		{"prompts", prompts, func(s *scale, v string) error {
-			if s.prompts = v; v != "nuclei" && v != "grid" {
-				return errors.New("want nuclei or grid")
+			if s.prompts = v; v != "nuclei" && v != "grid" && v != "ais" && v != "apg" {
+				return errors.New("want nuclei, grid, ais or apg")
 			}
 			return nil
 		}},
@@ -241,7 +272,10 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 		if own, _ := s.MPP(); j.Bundled() && sc.mpp == 0 && own > 0 {
 			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
 		}
-		if sc.prompts == "nuclei" {
+		switch sc.prompts {
+		case "ais", "apg":
+			c.Everything, c.Disjoint = sam.EverythingOptions{}, true
+		case "nuclei":
 			// One mask a point: nuclei have no parts to choose from, and do
 			// not overlap.
 			c.Find, c.FindName = sam.FindNuclei, "nuclei"
@@ -251,7 +285,7 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 				c.MinArea = int(leastNucleus / (mpp * mpp))
 				c.Everything.MinMaskRegionArea = c.MinArea
 			}
-		} else {
+		default:
 			c.Everything.PointsPerSide, c.Everything.CropNLayers = j.points, j.layers
 		}
 		o.Scales = append(o.Scales, c)

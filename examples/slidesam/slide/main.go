@@ -40,11 +40,15 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if j.json {
 		log = slog.New(slog.NewJSONHandler(stderr, nil))
 	}
-	m, err := j.Load()
+	m, err := j.load()
 	if err != nil {
 		return err
 	}
-	log.Info("model loaded", "device", m.Device().String())
+	device := sam.CPU // of instance decoders
+	if m != nil {
+		device = m.Device().String()
+	}
+	log.Info("model loaded", "device", device)
 	if j.slide == "" && j.sheet == "" {
 		return demo(ctx, m, j, log, stdout)
 	}
@@ -66,6 +70,24 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// load loads the model, or for an instance decoder the finder in its place.
+func (j *job) load() (*sam.Model, error) {
+	if !j.instances() {
+		return j.Load()
+	}
+	files := []string{j.Path}
+	if j.decoder != "" {
+		files = append(files, j.decoder)
+	}
+	in, err := sam.LoadInstances(files...)
+	if err != nil {
+		return nil, err
+	}
+	f := in.Finder(sam.InstanceOptions{}, j.scales[0].prompts == "apg")
+	j.finder = &f
+	return nil, nil
 }
 
 // remarks says what became of the prompts, and what a reader of the results
@@ -135,7 +157,12 @@ func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job
 		log.Info("tiles", "done", p.Done, "total", p.Total, "resumed", p.Resumed, "objects", p.Objects,
 			"elapsed", p.Elapsed.Round(time.Second).String(), "left", p.Left.Round(time.Second).String())
 	}
-	if j.merge {
+	switch {
+	case j.finder != nil && j.merge:
+		return sam.MergeSlide(ctx, s, out, *j.finder, o)
+	case j.finder != nil:
+		return sam.SegmentSlide(ctx, s, out, *j.finder, o)
+	case j.merge:
 		return m.MergeSlide(ctx, s, out, o)
 	}
 	return m.SegmentSlide(ctx, s, out, o)

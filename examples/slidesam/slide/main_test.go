@@ -22,6 +22,9 @@ import (
 	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/internal/draw"
 	"github.com/slidesam/sam/internal/synth"
+	"github.com/slidesam/sam/maskdec/instance"
+	"github.com/slidesam/sam/weights"
+	"github.com/slidesam/sam/weights/bundled"
 )
 
 func noEnv(string) string { return "" }
@@ -142,7 +145,9 @@ func TestFlags(t *testing.T) {
 	for _, tt := range []struct {
 		args, want string
 	}{
-		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei or grid"},
+		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei, grid, ais or apg"},
+		{"-prompts ais", "needs -model"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
+		{"-mpp 0.5,2 -prompts ais,grid -model a", "for all scales or none"}, {"-mpp 0.5,2 -prompts grid,apg -model a", "for all scales or none"},
 		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
 		{"-min-area -1", "want 0 or more"}, {"-shard auto", "no variable"},
 	} {
@@ -233,5 +238,44 @@ func TestSheets(t *testing.T) {
 			dir := filepath.Dir(p)
 			assert.Equal(t, []sample{{filepath.Join(dir, "a.svs"), "x"}, {filepath.Join(dir, "b.svs"), filepath.Join("out", "b")}}, got)
 		})
+	}
+}
+
+// TestInstances runs both ways of an instance decoder, of random weights beside
+// the bundled model, on a corner of the synthetic slide.
+func TestInstances(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes seconds")
+	}
+	ck, err := bundled.Checkpoint()
+	require.NoError(t, err)
+	defer ck.Close()
+	m, err := sam.Bundled()
+	require.NoError(t, err)
+	e := m.Config().Encoder
+	c := instance.Config{Grid: e.Grid(), Embed: e.Out, Features: [4]int{16, 8, 4, 2}, Out: 3}
+	all := map[string]weights.TensorData{}
+	add := func(prefix string, from *weights.Checkpoint) {
+		for _, name := range from.Names() {
+			x, err := from.Tensor(name)
+			require.NoError(t, err)
+			v, err := x.Float32s()
+			require.NoError(t, err)
+			all[prefix+name] = weights.TensorData{Shape: x.Shape, Data: v}
+		}
+	}
+	add("model_state.sam.", ck)
+	add("decoder_state.", weights.Random(instance.Specs(c), 3))
+	path := filepath.Join(t.TempDir(), "both.safetensors")
+	require.NoError(t, weights.FromTensors(all).Save(t.Context(), path, weights.ConvertOptions{}))
+	for _, prompts := range []string{"ais", "apg"} {
+		dir := t.TempDir()
+		var out bytes.Buffer
+		args := strings.Fields("-region 0,0,240,200 -mpp 0.5 -all -synthetic 512 -prompts " + prompts)
+		require.NoError(t, run(t.Context(), append(args, "-model", path, "-out", dir), noEnv, &out, &bytes.Buffer{}))
+		st, err := os.Stat(filepath.Join(dir, sam.GeoJSONFile))
+		require.NoError(t, err)
+		assert.NotZero(t, st.Size())
+		assert.Contains(t, out.String(), "objects in 1 tiles")
 	}
 }
