@@ -4,15 +4,21 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/vit/tinyvit"
 	"github.com/slidesam/sam/weights"
 )
 
 // Config is the shape of a model: that of its three networks.
 type Config struct {
+	// Encoder is the image encoder. Of another kind of encoder only the sides of
+	// its input and of a patch and the channels of its embedding are here.
 	Encoder vit.Config
+	// TinyViT is MobileSAM's image encoder; nil for a ViT.
+	TinyViT *tinyvit.Config
 	Prompt  promptenc.Config
 	Decoder maskdec.Config
 }
@@ -25,6 +31,15 @@ func ViTL() Config { return published(1024, 24, 16, 5, 11, 17, 23) }
 
 // ViTH is the shape of Meta's vit_h: 636 million weights in the encoder.
 func ViTH() Config { return published(1280, 32, 16, 7, 15, 23, 31) }
+
+// MobileSAM is the shape of MobileSAM's vit_t: 6 million weights in the
+// encoder, a twelfth of vit_b's work.
+func MobileSAM() Config {
+	c := ViTB()
+	t := tinyvit.MobileSAM()
+	c.Encoder, c.TinyViT = encoder.Outline(t), &t
+	return c
+}
 
 // published is the shape of a model that build_sam.py (segment-anything
 // dca509f) makes.
@@ -46,12 +61,16 @@ func published(width, depth, heads int, global ...int) Config {
 // clone returns a copy that shares nothing with c.
 func (c Config) clone() Config {
 	c.Encoder.Global = slices.Clone(c.Encoder.Global)
+	if c.TinyViT != nil {
+		t := *c.TinyViT
+		c.TinyViT = &t
+	}
 	return c
 }
 
 // Validate returns an error if no model can have this shape.
 func (c Config) Validate() error {
-	if err := c.Encoder.Validate(); err != nil {
+	if err := c.encoder().Validate(); err != nil {
 		return fmt.Errorf("sam: %w", err)
 	}
 	if err := c.Prompt.Validate(); err != nil {
@@ -72,13 +91,16 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// encoder is the shape of the image encoder, of either kind.
+func (c Config) encoder() encoder.Shape { return encoder.Shape{ViT: c.Encoder, Tiny: c.TinyViT} }
+
 // configOf reads the shape from a checkpoint's tensors.
 func configOf(ck *weights.Checkpoint) (Config, error) {
-	var c Config
-	var err error
-	if c.Encoder, err = vit.ConfigOf(ck); err != nil {
-		return c, err
+	shape, err := encoder.ShapeOf(ck)
+	if err != nil {
+		return Config{}, err
 	}
+	c := Config{Encoder: shape.ViT, TinyViT: shape.Tiny}
 	if c.Prompt, err = promptenc.ConfigOf(ck, c.Encoder.ImageSize, c.Encoder.Grid()); err != nil {
 		return c, err
 	}

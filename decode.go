@@ -8,15 +8,23 @@ import (
 	"github.com/slidesam/sam/promptenc"
 )
 
-// imageSide is what the decoder computes from an embedding alone.
-type imageSide struct{ keys, k, v, q []float32 }
+// imageSide is what the decoder computes from an embedding alone, in the
+// layout of a backend.
+type imageSide struct {
+	backend       graph.Backend
+	keys, k, v, q []float32
+}
 
-// imageSide returns the view's image side, computed at its first use. If
-// another goroutine is at it, imageSide waits for that one, or for ctx.
+// imageSide returns the view's image side, computed at its first use, and
+// again if it was another device's. If another goroutine is at it, imageSide
+// waits for that one, or for ctx.
 func (m *Model) imageSide(ctx context.Context, v *view) (*imageSide, error) {
 	for {
 		v.mu.Lock()
 		side, busy := v.side, v.busy
+		if side != nil && side.backend != m.backend {
+			side = nil
+		}
 		if side == nil && busy == nil {
 			v.busy = make(chan struct{})
 			v.mu.Unlock()
@@ -51,7 +59,7 @@ func (m *Model) makeImageSide(ctx context.Context, v *view) (side *imageSide, er
 			return err
 		}
 		clone := func(i int) []float32 { return append([]float32(nil), p.Output(i)...) }
-		side = &imageSide{clone(0), clone(1), clone(2), clone(3)}
+		side = &imageSide{m.backend, clone(0), clone(1), clone(2), clone(3)}
 		return nil
 	})
 	return side, err

@@ -187,7 +187,7 @@ func (c *modelCrop) decode(ctx context.Context, ps []Prompt, w wanted, use func(
 	if err != nil {
 		return err
 	}
-	for _, g := range groups(enc, w.single) {
+	for _, g := range groups(enc, w.single, c.m.batch) {
 		masks := g.key.masks(c.m.cfg.Decoder.MaskTokens)
 		iou := make([]float32, len(masks))
 		err := c.m.decode(ctx, c.e, g.key, g.prompts, w.floor, func(i int, logits, all []float32) error {

@@ -176,7 +176,10 @@ func (g *generator) points(c cropBox) []Point {
 	w, h := float64(c.r.Dx()), float64(c.r.Dy())
 	if g.tile != nil && len(g.PointGrids) == 0 {
 		side := math.Sqrt(float64(len(g.grids[c.layer])))
-		return g.tile.points(c.r, w/side, h/side)
+		// The spacing is the window's, also when the picture is padded.
+		win := g.tile.window.Size()
+		fx, fy := min(float64(win.X)/float64(g.size.W), 1), min(float64(win.Y)/float64(g.size.H), 1)
+		return g.tile.points(c.r, w/side*fx, h/side*fy)
 	}
 	var out []Point
 	for _, p := range g.grids[c.layer] {
@@ -194,6 +197,8 @@ func (g *generator) points(c cropBox) []Point {
 type tileGrid struct {
 	window image.Rectangle // the picture on the slide
 	core   image.Rectangle // part of window
+
+	enlarge bool // see SegmentOptions.Enlarge
 }
 
 // points returns the core's points of the slide's grid with the given

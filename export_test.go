@@ -86,7 +86,7 @@ func (m *Model) decodeProgram(ctx context.Context, e *Embedding, enc encoded, ke
 
 // WithEncoder returns m with another encoder of m's grid and channels.
 func (m *Model) WithEncoder(e Encoder) (*Model, error) {
-	c := &Model{cfg: m.cfg, fingerprint: m.fingerprint, encoder: e, prompt: m.prompt, decoder: m.decoder}
+	c := &Model{cfg: m.cfg, origin: m.origin, encoder: e, prompt: m.prompt, decoder: m.decoder}
 	return c, c.start()
 }
 

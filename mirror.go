@@ -25,9 +25,25 @@ func (m *Model) Mirrored() *Model {
 	}
 	c := *m
 	c.mirrors = []mirror{{}, {x: true}, {y: true}, {x: true, y: true}}
-	sum := sha256.Sum256(append([]byte("mirrored "), m.fingerprint[:]...))
-	copy(c.fingerprint[:], sum[:])
+	c.fingerprint = c.derivedFingerprint()
 	return &c
+}
+
+// derivedFingerprint is the fingerprint of the weights, the precision and the
+// mirroring.
+func (m *Model) derivedFingerprint() [16]byte {
+	f := m.origin
+	mix := func(what string) {
+		sum := sha256.Sum256(append([]byte(what+" "), f[:]...))
+		copy(f[:], sum[:])
+	}
+	if m.precision != FP32 {
+		mix(m.precision.String())
+	}
+	if len(m.mirrors) > 1 {
+		mix("mirrored")
+	}
+	return f
 }
 
 // mirror says how the picture is turned over before the encoder sees it: x

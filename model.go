@@ -6,10 +6,10 @@ import (
 	"sync"
 
 	"github.com/slidesam/sam/internal/cpu"
+	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
-	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -20,9 +20,13 @@ import (
 // goroutines than it has such memory for wait for each other.
 type Model struct {
 	cfg         Config
+	origin      [16]byte // fingerprint of the weights alone
 	fingerprint [16]byte
 	defaults    Defaults
+	device      Device
+	precision   Precision
 	backend     graph.Backend
+	batch       int // prompts decoded in one run
 	encoder     Encoder
 	colours     *colourTable // of the encoder's input
 	prompt      *promptenc.Encoder
@@ -36,37 +40,43 @@ type Model struct {
 
 // params are all weights of a model by their names in Meta's checkpoints.
 type params struct {
-	Encoder *vit.Params       `weight:"image_encoder"`
+	Encoder any               `weight:"image_encoder"`
 	Prompt  *promptenc.Params `weight:"prompt_encoder"`
 	Decoder *maskdec.Params   `weight:"mask_decoder"`
 }
 
 func newParams(c Config) *params {
-	return &params{vit.NewParams(c.Encoder), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
+	return &params{encoder.NewParams(c.encoder()), promptenc.NewParams(c.Prompt), maskdec.NewParams(c.Decoder)}
 }
 
 // Load reads a model from a checkpoint file: .pth or .pt, .safetensors, .npz,
 // in the layout of Meta, micro-sam, MedSAM or Hugging Face. The model's shape
-// follows from the tensors; see [vit.ConfigOf] and [maskdec.ConfigOf].
+// follows from the tensors; see [vit.ConfigOf], [tinyvit.ConfigOf] for MobileSAM,
+// and [maskdec.ConfigOf].
 //
 // Load returns an error that says what the file is if it holds no Segment
 // Anything model, one that lists every missing, unexpected and ill-shaped
 // tensor, or one that names a tensor with a value that is not finite. A file
 // that another program changes meanwhile is an error.
 func Load(path string) (*Model, error) {
-	ck, err := weights.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("sam: load %s: %w", path, err)
-	}
-	defer ck.Close()
-	m, err := fromCheckpoint(ck)
-	if err == nil {
-		err = ck.Unchanged()
-	}
+	m, err := load(path)
 	if err != nil {
 		return nil, fmt.Errorf("sam: load %s: %w", path, err)
 	}
 	return m, nil
+}
+
+func load(path string) (*Model, error) {
+	ck, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer ck.Close()
+	m, err := fromCheckpoint(ck)
+	if err != nil {
+		return nil, err
+	}
+	return m, ck.Unchanged()
 }
 
 // NewRandom returns a model of any shape with weights from a counter-based
@@ -99,10 +109,10 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{cfg: cfg, defaults: publishedDefaults}
-	if m.fingerprint, err = ck.Fingerprint(); err != nil {
+	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
-	if m.encoder, err = vit.New(cfg.Encoder, p.Encoder); err != nil {
+	if m.encoder, err = encoder.New(cfg.encoder(), p.Encoder); err != nil {
 		return nil, err
 	}
 	if m.prompt, err = promptenc.New(cfg.Prompt, p.Prompt); err != nil {
@@ -120,27 +130,46 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 // start makes a model of its three networks: it reads their weights and sets
 // up the pools of programs.
 func (m *Model) start() error {
-	m.backend, m.pixels, m.mirrors = cpu.Backend{}, new(sync.Pool), make([]mirror, 1)
-	m.colours = newColourTable(m.encoder)
+	m.startEncoder()
 	if err := m.prepare(); err != nil {
 		return err
 	}
+	m.makePools()
+	return nil
+}
+
+// makePools makes the pools of working memory for the model's device.
+func (m *Model) makePools() {
 	// One encoder keeps all cores busy by itself, and its working memory is
 	// large. Decoders have parts that only one core can do; each holds some
 	// 20 MB at the published shapes, 50 MB for prompts of many tokens.
 	n := runtime.GOMAXPROCS(0)
-	decoders := min(n, 8)
-	m.encoders = graph.NewPool(1+n/16, 1+n/16, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
+	encoders, decoders := 1+n/16, min(n, 8)
+	m.batch = 4
+	if m.device.Name != CPU {
+		// A device works on one picture while the next is on its way. Large
+		// batches fill it; a decoder holds some 14 MB for each prompt.
+		encoders, decoders, m.batch = 2, 2, 32
+	}
+	m.encoders = graph.NewPool(encoders, encoders, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
 	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })
 	m.decoders = graph.NewPool(decoders, decoders+1, func(k decoderKey) (graph.Program, error) { return m.compile(m.decoderGraph(k)) })
-	return nil
+}
+
+// startEncoder sets up what embeds pictures, on the processor.
+func (m *Model) startEncoder() {
+	m.device, m.backend = Device{Name: CPU}, cpu.Backend{}
+	m.pixels, m.mirrors = new(sync.Pool), make([]mirror, 1)
+	m.fingerprint = m.origin
+	m.colours = newColourTable(m.encoder)
 }
 
 // Config returns the model's shape; it is the caller's to change.
 func (m *Model) Config() Config { return m.cfg.clone() }
 
 // Fingerprint tells models apart: it is a hash of all weights, the same
-// whatever file they came from, and of whether the model is [Model.Mirrored].
+// whatever file they came from, of whether the model is [Model.Mirrored], and
+// of the precision that [Model.On] chose, if it is not [FP32].
 func (m *Model) Fingerprint() [16]byte { return m.fingerprint }
 
 // Bytes is the memory that the model's weights take.

@@ -96,6 +96,11 @@ func parity(t *testing.T, name string) {
 	require.NoError(t, err)
 	m, err := sam.NewRandom(configOf(ref.Config), ref.Seed)
 	require.NoError(t, err)
+	parityModel(t, name, ref, m)
+}
+
+// parityModel compares a model that may be on any device.
+func parityModel(t *testing.T, name string, ref *golden.Model, m *sam.Model) {
 	var w worst
 	for i, run := range ref.Pictures {
 		t.Run(fmt.Sprintf("picture%d_%dx%d", i, run.Size.W, run.Size.H), func(t *testing.T) {

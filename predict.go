@@ -49,9 +49,6 @@ func (p *Prediction) Best() int {
 	return best
 }
 
-// batchSize is how many prompts are decoded in one run.
-const batchSize = 4
-
 // Predict decodes one prompt on an embedded picture.
 //
 // It returns an error that wraps [ErrPrompt] if the prompt does not fit the
@@ -97,7 +94,7 @@ func (m *Model) predict(ctx context.Context, e *Embedding, ps []Prompt, enc []en
 		return nil, err
 	}
 	out := make([]*Prediction, len(ps))
-	for _, g := range groups(enc, o.SingleMask) {
+	for _, g := range groups(enc, o.SingleMask, m.batch) {
 		err := m.decode(ctx, e, g.key, g.prompts, 0, func(i int, logits, iou []float32) error {
 			out[g.index[i]] = m.prediction(g.key, logits, iou)
 			return nil
@@ -143,7 +140,7 @@ func (m *Model) encodeAll(e *Embedding, ps []Prompt) ([]encoded, error) {
 
 // groups puts prompts of one shape together, full batches first and the rest
 // one by one, so that few graphs are built.
-func groups(ps []encoded, single bool) []group {
+func groups(ps []encoded, single bool, batch int) []group {
 	var order []decoderKey
 	shapes := map[decoderKey]*group{}
 	for i, p := range ps {
@@ -160,7 +157,7 @@ func groups(ps []encoded, single bool) []group {
 	for _, k := range order {
 		all := shapes[k]
 		for at := 0; at < len(all.prompts); {
-			n := batchSize
+			n := batch
 			if len(all.prompts)-at < n {
 				n = 1
 			}

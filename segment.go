@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
+	"image/draw"
 	"math"
 	"reflect"
 	"slices"
@@ -42,7 +44,7 @@ type SegmentOptions struct {
 	MPP float64
 	// Scales looks at several resolutions in one run, from nuclei to glands to
 	// regions of tumour; MPP, Everything, Find, FindName, MinArea, MaxArea,
-	// Disjoint and Class are then each scale's own and must be zero here. The order of the
+	// Disjoint, Class and Enlarge are then each scale's own and must be zero here. The order of the
 	// list does not matter, resolutions must differ.
 	Scales []SegmentScale
 	// Region restricts the work to a rectangle of level 0; zero means all.
@@ -75,13 +77,19 @@ type SegmentOptions struct {
 	MinArea, MaxArea int
 	// Disjoint says that objects do not overlap, as nuclei do not: of two of
 	// which one lies in the other by more than half, the one of higher
-	// predicted IoU stays.
+	// predicted IoU stays; else that one keeps the pixels that both have, and
+	// the other's largest part is what is left of it. No pixel belongs to two.
 	Disjoint bool
 	// Shard of Shards takes every Shards-th tile; Shards 0 or 1 means all.
 	// A run with more than one shard leaves the outputs to MergeSlide.
 	Shard, Shards int
 	// Class names the objects in GeoJSON; empty: none.
 	Class string
+	// Enlarge brings pictures and tiles that are smaller than the model's input
+	// to its size, as the original does with all pictures; by default they are
+	// padded if the pixel size is known, so that the model sees the resolution
+	// that was asked for.
+	Enlarge bool
 	// Progress, if set, is told after each tile. It is called by one
 	// goroutine at a time.
 	Progress func(SegmentProgress)
@@ -101,6 +109,7 @@ type SegmentScale struct {
 	MinArea, MaxArea int
 	Disjoint         bool
 	Class            string
+	Enlarge          bool
 }
 
 // SegmentProgress says how far a run is.
@@ -233,13 +242,54 @@ type slideRun struct {
 
 func (m *Model) slideRun() slideRun {
 	print := m.Fingerprint()
-	return slideRun{m.encoder.ImageSize(), hex.EncodeToString(print[:]), m.defaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, _ float64) ([]Region, wholeslide.Tally, error) {
+	side := m.encoder.ImageSize()
+	return slideRun{side, hex.EncodeToString(print[:]), m.defaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
+		window := img.Rect.Size()
+		if mpp > 0 && !at.enlarge {
+			img = padded(img, side)
+		}
 		src, err := picture.New(img)
 		if err != nil {
 			return nil, wholeslide.Tally{}, err
 		}
-		return everything(ctx, &modelMasks{m: m, src: src}, Size(src.Bounds()), e, &at)
+		rs, tally, err := everything(ctx, &modelMasks{m: m, src: src}, Size(src.Bounds()), e, &at)
+		if err != nil || img.Rect.Size() == window {
+			return rs, tally, err
+		}
+		for i, r := range rs {
+			if rs[i].Mask, err = r.Mask.Place(Size{H: window.Y, W: window.X}, image.Point{}); err != nil {
+				return nil, tally, err
+			}
+		}
+		return rs, tally, nil
 	}}
+}
+
+// padded returns a picture that is smaller than the model's frame on a canvas
+// of that size, so that the model sees it at its resolution and not enlarged.
+// The canvas has the picture's median colour, which is no object.
+func padded(img *image.RGBA, side int) *image.RGBA {
+	w, h := img.Rect.Dx(), img.Rect.Dy()
+	if max(w, h) >= side || w == 0 || h == 0 {
+		return img
+	}
+	var median [3]byte
+	for c := range median {
+		var n [256]int
+		for y := range h {
+			row := img.Pix[y*img.Stride:][:4*w]
+			for x := c; x < len(row); x += 4 {
+				n[row[x]]++
+			}
+		}
+		for left := w * h / 2; left >= n[median[c]]; median[c]++ {
+			left -= n[median[c]]
+		}
+	}
+	out := image.NewRGBA(image.Rect(0, 0, side, side))
+	draw.Draw(out, out.Rect, image.NewUniform(color.RGBA{median[0], median[1], median[2], 255}), image.Point{}, draw.Src)
+	draw.Draw(out, image.Rect(0, 0, w, h), img, img.Rect.Min, draw.Src)
+	return out
 }
 
 // finderSide is the side of a tile for a finder that is no model.
@@ -336,13 +386,13 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 func (o SegmentOptions) scales() ([]SegmentScale, error) {
 	one := SegmentScale{
 		MPP: o.MPP, Everything: o.Everything, Find: o.Find, FindName: o.FindName,
-		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class,
+		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class, Enlarge: o.Enlarge,
 	}
 	if len(o.Scales) == 0 {
 		return []SegmentScale{one}, nil
 	}
 	if !reflect.ValueOf(one).IsZero() {
-		return nil, errors.New("both Scales and one of MPP, Everything, Find, FindName, MinArea, MaxArea, Disjoint, Class are given: set these in each scale")
+		return nil, errors.New("both Scales and one of MPP, Everything, Find, FindName, MinArea, MaxArea, Disjoint, Class, Enlarge are given: set these in each scale")
 	}
 	return slices.Clone(o.Scales), nil
 }
@@ -386,6 +436,7 @@ type finderIdentity struct {
 	CropNPointsDownscaleFactor int       `json:"crop_n_points_downscale_factor"`
 	MinMaskRegionArea          int       `json:"min_mask_region_area"`
 	Local                      bool      `json:"local"`
+	Enlarge                    bool      `json:"enlarge"`
 }
 
 func newFinderIdentity(model string, sc SegmentScale) finderIdentity {
@@ -395,7 +446,7 @@ func newFinderIdentity(model string, sc SegmentScale) finderIdentity {
 		PredIoUThresh: e.PredIoUThresh, StabilityScoreThresh: e.StabilityScoreThresh, StabilityScoreOffset: e.StabilityScoreOffset,
 		MaskThreshold: e.MaskThreshold, BoxNMSThresh: e.BoxNMSThresh, CropNMSThresh: e.CropNMSThresh, CropNLayers: e.CropNLayers,
 		CropOverlapRatio: e.CropOverlapRatio, CropNPointsDownscaleFactor: e.CropNPointsDownscaleFactor,
-		MinMaskRegionArea: e.MinMaskRegionArea, Local: e.Local,
+		MinMaskRegionArea: e.MinMaskRegionArea, Local: e.Local, Enlarge: sc.Enlarge,
 	}
 }
 
@@ -416,7 +467,7 @@ func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile
 		ps, clipped = clipNear(ps, Size{H: img.Rect.Dy(), W: img.Rect.Dx()})
 		e.Prompts, e.PointsPerSide, e.PointGrids = ps, 0, nil
 	}
-	rs, tally, err := r.find(ctx, img, e, tileGrid{t.Window, t.Core}, t.MPP)
+	rs, tally, err := r.find(ctx, img, e, tileGrid{t.Window, t.Core, sc.Enlarge}, t.MPP)
 	if err != nil {
 		return nil, none, err
 	}

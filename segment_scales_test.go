@@ -197,6 +197,11 @@ func TestDisjoint(t *testing.T) {
 		assert.Len(t, rows, tt.want)
 		if tt.disjoint {
 			assert.Equal(t, []string{"[20 20 40 40]", "[45 45 25 25]", "[100 20 40 40]"}, []string{rows[0].Box, rows[1].Box, rows[2].Box})
+			assert.Equal(t, 25.0*25-15*15, rows[1].Area, "without the pixels that the better one has")
+			labels := readLabels(t, filepath.Join(dir, sam.LabelsFile))
+			for i, r := range rows {
+				assert.Equal(t, int(r.Area), labels[uint32(i+1)], "no pixel belongs to two")
+			}
 		}
 	}
 }
@@ -241,6 +246,6 @@ func TestDisjointTiles(t *testing.T) {
 		for _, r := range readObjects(t, dir) {
 			tops = append(tops, r.Box)
 		}
-		assert.Equal(t, []string{"[50 100 10 40]", "[50 133 10 97]"}, tops, "tiles of %d: %v", tile, windows)
+		assert.Equal(t, []string{"[50 100 10 33]", "[50 133 10 97]"}, tops, "tiles of %d: %v", tile, windows)
 	}
 }

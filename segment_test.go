@@ -537,3 +537,32 @@ func TestSegmentErrors(t *testing.T) {
 	_, err := segmentWith(ctx, s, t.TempDir(), sam.SegmentOptions{AllTiles: true}, func(context.Context, *image.RGBA, []sam.Point) ([]sam.Region, error) { return nil, broken })
 	assert.ErrorIs(t, err, broken)
 }
+
+// TestPadded: a picture smaller than the model's input is seen at the
+// resolution that was asked for, and not enlarged.
+func TestPadded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs the bundled model")
+	}
+	pic, truth := synth.New(9, synth.Options{Solid: true}).Region(20_000, 21_000, 256, 256, 0.25)
+	whole := 0 // nuclei that do not touch the edge
+	for _, n := range truth.List {
+		if n.Area > 300 {
+			whole++
+		}
+	}
+	require.Greater(t, whole, 3)
+	m, err := sam.Bundled()
+	require.NoError(t, err)
+	objects := map[bool]int{}
+	for _, enlarge := range []bool{false, true} {
+		o := sam.SegmentOptions{AllTiles: true, Find: sam.FindNuclei, FindName: "nuclei", Disjoint: true, Enlarge: enlarge}
+		o.Everything.SingleMask, o.Everything.Local = true, true
+		res, err := m.SegmentSlide(context.Background(), sam.SlideFromImage(pic, 0.25), t.TempDir(), o)
+		require.NoError(t, err)
+		objects[enlarge] = res.Objects
+		t.Log(enlarge, res.Describe())
+	}
+	assert.GreaterOrEqual(t, objects[false], whole*3/4, "of %d", whole)
+	assert.Greater(t, objects[false], objects[true], "seen four times as large")
+}

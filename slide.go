@@ -31,7 +31,8 @@ type SlideLevel struct {
 // SlideOptions changes how a slide is read. The zero value reads the file as
 // it says, keeps 64 MiB of decoded tiles and stops at the first bad tile.
 type SlideOptions struct {
-	// CacheBytes bounds the decoded tiles that are kept; 0 means 64 MiB.
+	// CacheBytes bounds the decoded tiles that are kept; 0 means 64 MiB. Of
+	// tiles that are large for it up to four stay, of at most 256 MiB.
 	CacheBytes int64
 	// SkipBadTiles leaves tiles that are missing or corrupt transparent
 	// and goes on; the default is to return a *TileError.
@@ -41,9 +42,14 @@ type SlideOptions struct {
 	OnBadTile func(*TileError)
 	// MPP overrides the file's micrometres per pixel of level 0.
 	MPP float64
-	// MaxPixels bounds a PNG or JPEG, which is decoded whole; 0 means 1<<28,
-	// which takes 1 GiB.
+	// MaxPixels bounds the pixels that are decoded at once: one tile or strip
+	// of a TIFF, a sixteenth of that for JPEG 2000, or all of a PNG or JPEG. 0
+	// means 1<<26, 8192 x 8192, which takes up to 1.5 GiB. It is looked
+	// at before anything is allocated.
 	MaxPixels int64
+	// MaxBytes bounds the metadata of a TIFF, which are tags, texts and lists
+	// of tiles; 0 means 1<<28.
+	MaxBytes int64
 }
 
 // SlideSource is where the pixels of a Slide come from when it is not a
@@ -62,11 +68,16 @@ type SlideSource interface {
 // no more than its cache of decoded tiles.
 type Slide struct{ w *wsi.Slide }
 
-// OpenSlide opens a whole-slide image or a picture: Aperio SVS, OME-TIFF,
-// Philips TIFF, generic tiled or stripped TIFF and BigTIFF, PNG, JPEG. Built
-// with the tag openslide, on Linux and macOS, it reads NDPI, MRXS, SCN, BIF
-// and what else the OpenSlide library knows, through that library, which is
-// loaded when the first such file is opened.
+// OpenSlide opens a whole-slide image or a picture: Aperio SVS, DICOM (a
+// folder or one of its files), Hamamatsu NDPI, 3DHISTECH MRXS, Leica SCN,
+// Ventana BIF, Akoya QPTIFF of brightfield, OME-TIFF, OME-Zarr (a folder),
+// Philips TIFF, generic tiled or stripped TIFF and BigTIFF, PNG, JPEG. Built with the tag
+// openslide, on Linux and macOS, it reads what else the OpenSlide library
+// knows through that library, which is loaded when the first such file is
+// opened.
+//
+// With the package remote imported, path may be an address of http, https,
+// s3 or gs.
 //
 // The error wraps ErrSlideFormat if the format is not read, and names the
 // format and a way to convert it if it is a known one.
@@ -132,7 +143,8 @@ func (s *Slide) MPP() (x, y float64) { m := s.w.Meta(); return m.MPPX, m.MPPY }
 // Objective returns the magnification of the objective, 0 if unknown.
 func (s *Slide) Objective() float64 { return s.w.Meta().Objective }
 
-// Format names the file's format: "aperio", "ome-tiff", "philips", "tiff",
+// Format names the file's format: "aperio", "dicom", "leica", "mirax",
+// "ndpi", "ome-tiff", "ome-zarr", "philips", "qptiff", "tiff", "ventana",
 // "png", "jpeg", "picture" or "source", or OpenSlide's name of the vendor.
 func (s *Slide) Format() string { return s.w.Meta().Format }
 

@@ -105,18 +105,36 @@ func (e *Encoder) Weights() *layer.Set { return &e.weights }
 //
 // Its stages are "patch_embed" (positions added), "block0", "block1", ...,
 // and "neck".
-func (e *Encoder) Build(b *graph.Builder) *G.Node {
-	c, g := e.cfg, e.cfg.Grid()
+func (e *Encoder) Build(b *graph.Builder) *G.Node { return e.BuildFrom(b, 0, e.BuildTo(b, 0)) }
+
+// BuildTo adds what lies before block n, and returns what that block reads,
+// [Grid*Grid, Width].
+func (e *Encoder) BuildTo(b *graph.Builder, n int) *G.Node {
+	c := e.cfg
 	x := b.Input(Picture, c.ImageSize*c.ImageSize, 3)
 	x = e.patch.Conv(b, op.Conv{Batch: 1, H: c.ImageSize, W: c.ImageSize, Stride: c.Patch}, x)
 	x = b.Stage("patch_embed", b.Apply(op.Add{}, x, b.Weight(e.pos)))
-	for i := range e.blocks {
+	for i := range n {
+		x = b.Stage("block"+strconv.Itoa(i), e.block(b, i, x))
+	}
+	return x
+}
+
+// BuildFrom adds block n, what lies behind it and the neck, and returns the
+// embedding. x is what BuildTo returned.
+func (e *Encoder) BuildFrom(b *graph.Builder, n int, x *G.Node) *G.Node {
+	g := e.cfg.Grid()
+	for i := n; i < len(e.blocks); i++ {
 		x = b.Stage("block"+strconv.Itoa(i), e.block(b, i, x))
 	}
 	x = e.norm1.Apply(b, e.conv1.Apply(b, x))
 	x = e.conv2.Conv(b, op.Conv{Batch: 1, H: g, W: g, Stride: 1, Pad: 1}, x)
 	return b.Stage("neck", e.norm2.Apply(b, x))
 }
+
+// QKV is the weight of block i that makes queries, keys and values, [3*A,
+// Width].
+func (e *Encoder) QKV(i int) *graph.Weight { return e.blocks[i].qkv.W }
 
 func (e *Encoder) block(b *graph.Builder, i int, x *G.Node) *G.Node {
 	c, k := e.cfg, &e.blocks[i]

@@ -25,7 +25,7 @@ var harmless = map[string]bool{"pixel_mean": true, "pixel_std": true, "n_average
 //
 // dst is a pointer to a struct. Fields with a tag `weight:"name"` are walked:
 // a Param or *Param is bound to the tensor of that name; a struct, a pointer to
-// one, or a slice of any of these adds its name and a dot (and, for a slice,
+// one, an interface that holds such a pointer, or a slice of any of these adds its name and a dot (and, for a slice,
 // the index and a dot) to the names inside. The tag may hold dots itself. With
 // `weight:"name,optional"` everything below may be absent; a nil pointer is
 // allowed only there.
@@ -128,7 +128,7 @@ func (w *walker) fields(v reflect.Value, prefix string, optional bool) {
 
 func (w *walker) value(v reflect.Value, name string, optional bool) {
 	switch v.Kind() {
-	case reflect.Pointer:
+	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
 			if !optional {
 				w.fault("%s: nil %s", name, v.Type())

@@ -2,6 +2,7 @@ package weights
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 )
@@ -79,4 +80,37 @@ func FromTensors(tensors map[string]TensorData) *Checkpoint {
 		m[name] = &Tensor{Name: name, Shape: shape, src: memSource{shape, d.Data}}
 	}
 	return newCheckpoint(m, Original, nil)
+}
+
+// Only returns the tensors whose names keep accepts, as a checkpoint of the
+// same file, which is closed with c.
+func (c *Checkpoint) Only(keep func(name string) bool) *Checkpoint {
+	m := map[string]*Tensor{}
+	for name, t := range c.tensors {
+		if keep(name) {
+			m[name] = t
+		}
+	}
+	return newCheckpoint(m, c.layout, nil)
+}
+
+// With returns a checkpoint that has the tensors given in place of c's own of
+// the same names, and c's other tensors: after training, say. It aliases both,
+// and c must stay open as long as it is used. It returns an error that wraps
+// [ErrUnexpected] or [ErrShape] if c has no tensor of a name, or one of another
+// shape.
+func (c *Checkpoint) With(tensors map[string]TensorData) (*Checkpoint, error) {
+	all := maps.Clone(c.tensors)
+	for name, d := range tensors {
+		old, ok := all[name]
+		if !ok {
+			return nil, fmt.Errorf("weights: replace %s: %w", name, ErrUnexpected)
+		}
+		if !slices.Equal(old.Shape, d.Shape) {
+			return nil, fmt.Errorf("weights: replace %s: shape %v, want %v: %w", name, d.Shape, old.Shape, ErrShape)
+		}
+		shape := slices.Clone(d.Shape)
+		all[name] = &Tensor{Name: name, Shape: shape, src: memSource{shape, d.Data}}
+	}
+	return newCheckpoint(all, c.layout, nil), nil
 }

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+
+	"github.com/slidesam/sam/internal/half"
 )
 
 // chunk is how many bytes are written between looks at the context.
@@ -87,7 +89,7 @@ func (e *encoder) chunks(t *Tensor, x []float32, f func([]byte) error) error {
 		b := e.buf[:0]
 		if e.dtype == Float16 {
 			for i, v := range part {
-				h := floatToHalf(v)
+				h := half.Bits(v)
 				if h&0x7c00 == 0x7c00 {
 					return fmt.Errorf("%s: element %d is %v: too large for float16", t.Name, at+i, v)
 				}

@@ -170,8 +170,6 @@ func refuseOtherModels(tensors map[string]*Tensor) error {
 		return errors.New("a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
 	case anyName(tensors, ".mask_decoder.hf_token.", ".mask_decoder.hq_token.", ".mask_decoder.hq_mask_mlp.", ".mask_decoder.compress_vit_conv1."):
 		return errors.New("an HQ-SAM checkpoint, whose decoder is another: use a SAM checkpoint")
-	case anyName(tensors, ".image_encoder.patch_embed.seq."):
-		return errors.New("a MobileSAM checkpoint, whose TinyViT encoder is not supported: use a ViT-B, ViT-L or ViT-H checkpoint")
 	case anyName(tensors, ".mask_decoder.final_output_upscaling_layers."):
 		return errors.New("an EfficientSAM checkpoint, whose encoder and decoder are others: use a SAM checkpoint")
 	case anyName(tensors, ".image_encoder.fuse_stage2.", ".image_encoder.fuse_stage3.", ".image_encoder.features."):
@@ -209,9 +207,9 @@ func notSAM(tensors map[string]*Tensor, opaque map[string]string) error {
 		return fmt.Errorf("a whole Python object of %.80q under %.80q, not a state dict: save its state_dict()", class, key)
 	case anyName(tensors, ".deconv1.", ".deconv_out.", ".decoder_head."):
 		if anyName(tensors, ".encoder.blocks.", ".encoder.patch_embed.") {
-			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: use the SAM it was trained from, such as vit_b_histopathology")
+			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: load it as an instance model, or use the SAM it was trained from, such as vit_b_histopathology")
 		}
-		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name")
+		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name, or load both as an instance model")
 	case len(tensors) == 0:
 		return errors.New("no tensors in the file")
 	}

@@ -18,11 +18,18 @@ import (
 // shows in Float32s. Pipes and devices are refused.
 //
 // An error wraps ErrFormat if the file is of another kind or damaged, and says
-// what it is and what to do. The file should not be changed while it is open: reading what was cut off is
-// an error that wraps ErrChanged where this package reads, and ends the program
-// where the caller reads a slice of [Tensor.Float32s]; [Param.Use] guards that.
-// [Checkpoint.Unchanged] tells afterwards.
-func Open(path string) (*Checkpoint, error) {
+// what it is and what to do. The file should not be changed while it is open:
+// reading what was cut off is an error that wraps ErrChanged where this package
+// reads, and ends the program where the caller reads a slice of
+// [Tensor.Float32s]; [Param.Use] guards that. [Checkpoint.Unchanged] tells
+// afterwards.
+func Open(path string) (*Checkpoint, error) { return openFile(path, normalize) }
+
+// namer gives the tensors of a file the names of a network. opaque are its
+// objects that are no tensors, by what they are.
+type namer func(tensors map[string]*Tensor, opaque map[string]string, file *mapping) (*Checkpoint, error)
+
+func openFile(path string, names namer) (*Checkpoint, error) {
 	file, err := mapFile(path)
 	if err != nil {
 		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
@@ -36,7 +43,7 @@ func Open(path string) (*Checkpoint, error) {
 	}
 	var c *Checkpoint
 	err = guarded(func() error {
-		c, err = read(file)
+		c, err = read(file, names)
 		return err
 	})
 	file.doneOpening()
@@ -51,7 +58,7 @@ func Open(path string) (*Checkpoint, error) {
 // program, as Open reads a file. The checkpoint aliases data, which must not
 // change; data at an odd address are copied when they are read.
 func OpenBytes(data []byte) (*Checkpoint, error) {
-	c, err := read(&mapping{data: data})
+	c, err := read(&mapping{data: data}, normalize)
 	if err != nil {
 		return nil, fmt.Errorf("weights: open %d bytes: %w", len(data), formatError{err})
 	}
@@ -59,7 +66,7 @@ func OpenBytes(data []byte) (*Checkpoint, error) {
 }
 
 // read finds the format of a file and reads it.
-func read(file *mapping) (*Checkpoint, error) {
+func read(file *mapping, names namer) (*Checkpoint, error) {
 	b := file.data
 	switch {
 	case isSafetensors(b):
@@ -67,7 +74,7 @@ func read(file *mapping) (*Checkpoint, error) {
 		if err != nil {
 			return nil, err
 		}
-		return normalize(tensors, nil, file)
+		return names(tensors, nil, file)
 	case zipfile.IsZip(b):
 		entries, err := zipfile.Read(file, len(b))
 		if err != nil {
@@ -78,13 +85,13 @@ func read(file *mapping) (*Checkpoint, error) {
 			if err != nil {
 				return nil, err
 			}
-			return normalize(tensors, nil, file)
+			return names(tensors, nil, file)
 		}
 		tensors, opaque, err := readTorch(file, entries)
 		if err != nil {
 			return nil, err
 		}
-		return normalize(tensors, opaque, file)
+		return names(tensors, opaque, file)
 	}
 	return nil, unknownFile(b)
 }

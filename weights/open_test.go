@@ -165,7 +165,6 @@ func TestOpenRefuses(t *testing.T) {
 		{"ssf.pt", "SSF (scale and shift) layers: only LoRA is merged"},
 		{"adaptformer.pt", "AdaptFormer adapters: only LoRA is merged"},
 		{"peft_adapter.pt", "a PEFT adapter: merge it with merge_and_unload()"},
-		{"mobile_sam.pt", "a MobileSAM checkpoint, whose TinyViT encoder is not supported"},
 		{"hq_sam.pth", "an HQ-SAM checkpoint"},
 		{"resnet.pth", `no Segment Anything model: its tensors have names such as "conv1.weight", "fc.bias", "fc.weight"`},
 		{"two_models.pth", "several models, under student, teacher"},

@@ -68,11 +68,13 @@ func randomScale(name string, shape []int) (scale, offset float32) {
 		return float32(math.Sqrt(3)), 0
 	case has("rel_pos_"):
 		return 0.25, 0
+	case has("attention_biases"):
+		return 0.5, 0
 	case strings.HasSuffix(name, "pos_embed"):
 		return 0.5, 0
 	case has("point_embeddings.", "not_a_point_embed", "no_mask_embed", "iou_token", "mask_tokens"):
 		return 1, 0
-	case len(shape) == 1 && strings.HasSuffix(name, ".weight"): // norms
+	case len(shape) == 1 && (strings.HasSuffix(name, ".weight") || strings.HasSuffix(name, ".running_var")): // norms
 		return 0.2, 1
 	case len(shape) <= 1: // biases
 		return 0.1, 0

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"unsafe"
+
+	"github.com/slidesam/sam/internal/half"
 )
 
 // view is a tensor inside a mapped file: elements of one type, at any offset,
@@ -156,7 +158,7 @@ func (v *view) decode(dst []float32, b []byte, step int) error {
 		}
 	case Float16:
 		for i := range dst {
-			dst[i] = halfToFloat(order.Uint16(b[i*inc:]))
+			dst[i] = half.Value(order.Uint16(b[i*inc:]))
 		}
 	case BFloat16:
 		for i := range dst {

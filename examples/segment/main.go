@@ -1,20 +1,20 @@
-// Command segment cuts objects out of a picture, prompted by points and
-// boxes.
+// Command segment is the library at its shortest: it embeds a picture, asks
+// for the object under each of a few points, and writes the outlines.
+//
+//	go run ./examples/segment
+//
+// `slidesam segment` does the same for pictures and prompts of your own.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"image"
 	"image/png"
 	"io"
+	"log"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"text/tabwriter"
-	"time"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/atomicfile"
@@ -23,254 +23,64 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout); {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "segment:", err)
-		os.Exit(1)
+	out := flag.String("out", "out", "`folder` for the results")
+	flag.Parse()
+	if err := run(context.Background(), *out, os.Stdout); err != nil {
+		log.Fatal("segment: ", err)
 	}
 }
 
-// job is what the flags ask for.
-type job struct {
-	model     string
-	picture   string
-	file      string // of prompts
-	prompts   []prompt
-	out       string
-	single    bool
-	local     bool
-	mirror    bool
-	threshold float64
-	maxPixels int64
-	window    string
-}
-
-func parse(args []string) (job, error) {
-	var j job
-	fs := flag.NewFlagSet("segment", flag.ContinueOnError)
-	fs.StringVar(&j.model, "model", "", "checkpoint `file`; default: the bundled model")
-	fs.StringVar(&j.picture, "picture", "", "PNG, JPEG or TIFF `file`; default: the bundled picture")
-	fs.StringVar(&j.file, "prompts", "", "JSON `file` of prompts, see README.md")
-	fs.Var(promptFlag{list: &j.prompts}, "point", "`x,y` inside an object; may be given again")
-	fs.Var(promptFlag{list: &j.prompts, box: true}, "box", "`x0,y0,x1,y1` round an object; may be given again")
-	fs.StringVar(&j.out, "out", "out", "`folder` for the results")
-	fs.BoolVar(&j.single, "single", false, "take the decoder's single mask, not the best of its three")
-	fs.BoolVar(&j.local, "local", true, "keep of each mask only what lies in its box, and the pieces that its foreground points are on")
-	fs.BoolVar(&j.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
-	fs.Float64Var(&j.threshold, "threshold", 0, "logit above which a pixel belongs to a mask")
-	fs.Int64Var(&j.maxPixels, "max-pixels", 0, "most `pixels` of a picture that is read; 0: 134 million")
-	fs.StringVar(&j.window, "window", "", "`min,max` of 16-bit samples that become black and white, or percentiles such as 1%,99%")
-	if err := fs.Parse(args); err != nil {
-		return j, err
-	}
-	if fs.NArg() > 0 {
-		return j, fmt.Errorf("unknown argument %q: pictures are given with -picture", fs.Arg(0))
-	}
-	if j.file != "" {
-		ps, err := readPrompts(j.file)
-		if err != nil {
-			return j, err
-		}
-		j.prompts = append(j.prompts, ps...)
-	}
-	switch {
-	case len(j.prompts) == 0 && j.picture != "":
-		return j, errors.New("no prompt: give -point x,y, -box x0,y0,x1,y1 or -prompts file.json")
-	case len(j.prompts) == 0:
-		j.prompts = demo()
-	}
-	return j, nil
-}
-
-func run(ctx context.Context, args []string, stdout io.Writer) error {
-	j, err := parse(args)
+func run(ctx context.Context, out string, stdout io.Writer) error {
+	m, err := sam.Bundled() // or sam.Load("sam_vit_b_01ec64.pth")
 	if err != nil {
 		return err
 	}
-	img, err := j.open(stdout)
-	if err != nil {
-		return err
-	}
-	start := time.Now()
-	m, err := j.load()
-	if err != nil {
-		return err
-	}
-	loaded := time.Now()
+	img := bundled.Picture() // any image.Image
 	e, err := m.Embed(ctx, img)
 	if err != nil {
 		return err
 	}
-	embedded := time.Now()
-	objects, err := j.segment(ctx, m, e)
+	// One prompt for each object: a point in a nucleus.
+	var prompts []sam.Prompt
+	for _, p := range [][2]float64{{838, 330}, {797, 438}, {584, 541}, {741, 546}, {282, 692}, {745, 318}, {101, 668}} {
+		prompts = append(prompts, sam.Prompt{Points: []sam.Point{{X: p[0], Y: p[1], Label: sam.Foreground}}})
+	}
+	predictions, err := m.PredictBatch(ctx, e, prompts, sam.PredictOptions{Local: true})
 	if err != nil {
 		return err
 	}
-	done := time.Now()
-	if err := j.write(img, objects); err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "picture %v; load %v, embed %v, %d prompts %v\n\n", e.PictureSize(), loaded.Sub(start).Round(time.Millisecond),
-		embedded.Sub(loaded).Round(time.Millisecond), len(objects), done.Sub(embedded).Round(time.Millisecond))
-	tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "prompt\tpredicted IoU\tarea (px)\tbounds\tmask\t")
-	for i, o := range objects {
-		b := o.mask.Bounds()
-		fmt.Fprintf(tw, "%s\t%.3f\t%d\t%d,%d-%d,%d\t%s\t\n", o.name, o.iou, o.mask.Area(), b.Min.X, b.Min.Y, b.Max.X, b.Max.Y, maskName(i))
-	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "\n%s: the picture with masks and prompts\n%s: outlines for QuPath\n%s: one mask for each prompt\n",
-		filepath.Join(j.out, "overlay.png"), filepath.Join(j.out, "masks.geojson"), filepath.Join(j.out, "mask_*.png"))
-	return nil
-}
 
-func (j job) open(stdout io.Writer) (image.Image, error) {
-	if j.picture == "" {
-		return bundled.Picture(), nil
-	}
-	img, info, err := sam.OpenPictureWith(j.picture, sam.PictureOptions{MaxPixels: j.maxPixels, Window: j.window})
+	canvas, err := draw.New(img)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if info.Orientation != 1 {
-		fmt.Fprintf(stdout, "the picture is turned upright, as its orientation %d says: prompts and masks are in that frame\n", info.Orientation)
+	var features []sam.Feature
+	for i, p := range predictions {
+		best := p.Best() // of three masks that differ in extent
+		mask := p.Masks[best]
+		fmt.Fprintf(stdout, "nucleus %d: %d pixels, predicted IoU %.2f\n", i, mask.Area(), p.IoUPred[best])
+		canvas.Fill(mask, draw.Color(i), 0.3)
+		canvas.Outline(mask, draw.Color(i), 2)
+		if g := mask.Geometry(sam.Frame{}); g != nil {
+			features = append(features, sam.Feature{Geometry: g, Measurements: []sam.Measurement{{Name: sam.MeasurePredictedIoU, Value: float64(p.IoUPred[best])}}})
+		}
 	}
-	for _, w := range info.Warnings {
-		fmt.Fprintln(stdout, "warning:", w)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
 	}
-	return img, nil
-}
-
-func (j job) load() (m *sam.Model, err error) {
-	if j.model == "" {
-		m, err = sam.Bundled()
-	} else {
-		m, err = sam.Load(j.model)
+	overlay, outlines := filepath.Join(out, "overlay.png"), filepath.Join(out, "masks.geojson")
+	if err := atomicfile.Write(overlay, func(w io.Writer) error { return png.Encode(w, canvas.Image()) }); err != nil {
+		return err
 	}
-	if err != nil || !j.mirror {
-		return m, err
-	}
-	return m.Mirrored(), nil
-}
-
-// object is one prompt and the mask it got.
-type object struct {
-	name   string
-	prompt sam.Prompt
-	mask   *sam.Mask
-	iou    float32
-}
-
-func (j job) segment(ctx context.Context, m *sam.Model, e *sam.Embedding) ([]object, error) {
-	objects := make([]object, len(j.prompts))
-	for _, single := range []bool{false, true} { // both kinds, each in one batch
-		var ps []sam.Prompt
-		var of []int
-		for i, p := range j.prompts {
-			if (p.Single || j.single) == single {
-				ps, of = append(ps, p.sam()), append(of, i)
+	err = atomicfile.Write(outlines, func(w io.Writer) error {
+		fw := sam.NewFeatureWriter(w)
+		for _, f := range features {
+			if err := fw.Write(f); err != nil {
+				return err
 			}
 		}
-		out, err := m.PredictBatch(ctx, e, ps, sam.PredictOptions{SingleMask: single, MaskThreshold: float32(j.threshold), Local: j.local})
-		if err != nil {
-			return nil, err
-		}
-		for k, r := range out {
-			name := j.prompts[of[k]].Name
-			if name == "" {
-				name = fmt.Sprint("object ", of[k])
-			}
-			best := r.Best()
-			objects[of[k]] = object{name, ps[k], r.Masks[best], r.IoUPred[best]}
-		}
-	}
-	return objects, nil
-}
-
-func maskName(i int) string { return fmt.Sprintf("mask_%d.png", i) }
-
-// removeMasks removes the masks that an earlier run of more prompts left beside
-// the first n.
-func removeMasks(dir string, n int) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var i int
-		if _, err := fmt.Sscanf(e.Name(), "mask_%d.png", &i); err != nil || i < n || e.Name() != maskName(i) || !e.Type().IsRegular() {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// write writes all results, each file whole or not at all.
-func (j job) write(img image.Image, objects []object) error {
-	if err := os.MkdirAll(j.out, 0o755); err != nil {
-		return err
-	}
-	for i, o := range objects {
-		if err := atomicfile.Write(filepath.Join(j.out, maskName(i)), o.mask.WritePNG); err != nil {
-			return err
-		}
-	}
-	if err := removeMasks(j.out, len(objects)); err != nil {
-		return err
-	}
-	err := atomicfile.Write(filepath.Join(j.out, "masks.geojson"), func(w io.Writer) error { return features(w, objects) })
-	if err != nil {
-		return err
-	}
-	overlay, err := paint(img, objects)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(j.out, "overlay.png"), func(w io.Writer) error { return png.Encode(w, overlay) })
-}
-
-func features(w io.Writer, objects []object) error {
-	fw := sam.NewFeatureWriter(w)
-	for _, o := range objects {
-		if o.mask.Area() == 0 {
-			continue // nothing to outline
-		}
-		err := fw.Write(sam.Feature{Name: o.name, Geometry: o.mask.Geometry(sam.Frame{}), Measurements: []sam.Measurement{
-			{Name: "Predicted IoU", Value: float64(o.iou)}, {Name: "Area px^2", Value: float64(o.mask.Area())},
-		}})
-		if err != nil {
-			return err
-		}
-	}
-	return fw.Close()
-}
-
-func paint(img image.Image, objects []object) (image.Image, error) {
-	c, err := draw.New(img)
-	if err != nil {
-		return nil, err
-	}
-	for i, o := range objects {
-		c.Fill(o.mask, draw.Color(i), 0.3)
-	}
-	for i, o := range objects {
-		c.Outline(o.mask, draw.Color(i), 2)
-	}
-	for i, o := range objects {
-		if b := o.prompt.Box; b != nil {
-			c.Box(b.X0, b.Y0, b.X1, b.Y1, draw.Color(i), 1)
-		}
-		for _, p := range o.prompt.Points {
-			c.Point(p.X, p.Y, p.Label == sam.Foreground)
-		}
-	}
-	return c.Image(), nil
+		return fw.Close()
+	})
+	fmt.Fprintf(stdout, "%s: look at it\n%s: open it in QuPath\n", overlay, outlines)
+	return err
 }

@@ -1,5 +1,9 @@
-// Command slide segments whole slides: reads them tile by tile, finds their
-// objects and writes what QuPath opens.
+// Command slide finds the nuclei of a whole slide with the library: memory
+// does not grow with the slide, and a run that was stopped goes on.
+//
+//	go run ./examples/slide slide.svs
+//
+// `slidesam slide` has more to choose from: scales, regions, shards, sheets.
 package main
 
 import (
@@ -8,176 +12,52 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
+	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/slidesam/sam"
 )
 
-// Exit codes.
-const (
-	exitFailed  = 1 // a slide could not be done
-	exitUsage   = 2 // flags that mean nothing
-	exitStopped = 3 // by a signal: the same command goes on where it was
-	exitPartial = 4 // done, but for tiles of the slide that could not be read
-)
-
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	var usage *usageError
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-		return
-	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "slide:", err)
-		os.Exit(exitUsage)
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "slide: stopped; the same command goes on from here")
-		os.Exit(exitStopped)
+	out := flag.String("out", "out", "`folder` for the results")
+	flag.Parse()
+	if err := run(ctx, flag.Args(), *out, os.Stdout); err != nil {
+		log.Fatal("slide: ", err)
 	}
-	fmt.Fprintln(os.Stderr, "slide:", err)
-	if errors.Is(err, errPartial) {
-		os.Exit(exitPartial)
-	}
-	os.Exit(exitFailed)
 }
 
-// usageError is an error in the flags.
-type usageError struct{ err error }
-
-func (u *usageError) Error() string { return u.err.Error() }
-func (u *usageError) Unwrap() error { return u.err }
-
-func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) error {
-	j, err := parse(args, env, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return err
+func run(ctx context.Context, args []string, out string, stdout io.Writer) error {
+	if len(args) != 1 {
+		return errors.New("want one slide: go run ./examples/slide slide.svs")
 	}
-	if err != nil {
-		return &usageError{err}
-	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if j.json {
-		log = slog.New(slog.NewJSONHandler(stderr, nil))
-	}
-	m, err := j.load()
-	if err != nil {
-		return err
-	}
-	if j.slide == "" && j.sheet == "" {
-		return demo(ctx, m, j, log, stdout)
-	}
-	work := []sample{{j.slide, j.out}}
-	if j.sheet != "" {
-		if work, err = readSheet(j.sheet, j.out); err != nil {
-			return err
-		}
-	}
-	var failed []error
-	for _, w := range work {
-		err := one(ctx, m, j, w, log, stdout)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil { // the other slides go on
-			log.Error("slide failed", "slide", w.slide, "error", err.Error())
-			failed = append(failed, err)
-		}
-	}
-	return errors.Join(failed...)
-}
-
-func (j *job) load() (m *sam.Model, err error) {
-	if j.model == "" {
-		m, err = sam.Bundled()
-	} else {
-		m, err = sam.Load(j.model)
-	}
-	if err != nil || !j.mirror {
-		return m, err
-	}
-	return m.Mirrored(), nil
-}
-
-// errPartial is wrapped by the error for a slide that was done but for tiles
-// that could not be read.
-var errPartial = errors.New("parts of the slide were left out")
-
-// remarks says what became of the prompts, and what a reader of the results
-// should know.
-func remarks(s *sam.Slide, res *sam.SegmentResult) []string {
-	out := []string{res.Describe() + "."}
-	if h := res.Hint(); h != "" {
-		out = append(out, "Hint: "+h+".")
-	}
-	if n := len(res.Missing); n > 0 {
-		out = append(out, fmt.Sprintf("Left out: %d tiles of the slide that could not be read, where nothing was looked for; %s names them. The first: %s.", n, sam.SummaryFile, res.Missing[0]))
-	}
-	for _, w := range s.Warnings() {
-		out = append(out, "Warning: "+w+".")
-	}
-	return out
-}
-
-// one does one slide.
-func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, stdout io.Writer) error {
-	o := sam.SlideOptions{MPP: j.slideMPP}
-	if j.skipBad {
-		o.SkipBadTiles = true
-		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "slide", w.slide, "error", e.Error()) }
-	}
-	s, err := sam.OpenSlideWith(w.slide, o)
+	s, err := sam.OpenSlide(args[0])
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	for _, text := range s.Warnings() {
-		log.Warn("slide is odd", "slide", w.slide, "warning", text)
-	}
-	size := s.Size()
-	mpp, _ := s.MPP()
-	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", size.W, "height", size.H, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())
-	res, err := segment(ctx, m, s, w.out, j, log)
+	m, err := sam.Bundled() // or sam.Load("sam_vit_b_01ec64.pth")
 	if err != nil {
-		return fmt.Errorf("%s: %w", w.slide, err)
-	}
-	if !res.Merged {
-		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
-		return nil
-	}
-	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: remarks(s, res)}); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)
-	for _, r := range remarks(s, res) {
-		fmt.Fprintf(stdout, "%s: %s\n", w.slide, r)
+	o := sam.SegmentOptions{
+		Class: "Nucleus", Disjoint: true,
+		// A point at each nucleus, by its stain, and one mask for each point.
+		Find: sam.FindNuclei, FindName: "nuclei",
+		Everything: sam.EverythingOptions{SingleMask: true, Local: true, BoxNMSThresh: 0.5, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4},
+		Progress: func(p sam.SegmentProgress) {
+			fmt.Fprintf(stdout, "\rtile %d of %d, %d objects", p.Done, p.Total, p.Objects)
+		},
 	}
-	if n := len(res.Missing); n > 0 {
-		return fmt.Errorf("%s: %w: %d of its tiles, first %s", w.slide, errPartial, n, res.Missing[0])
+	if mpp, _ := s.MPP(); mpp > 0 {
+		o.MPP = max(0.25, mpp/2) // micrometres per pixel that the model sees nuclei best at
 	}
+	res, err := m.SegmentSlide(ctx, s, out, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "\n%d nuclei in %s: open %s in QuPath\n", res.Objects, res.Dir, sam.GeoJSONFile)
 	return nil
-}
-
-// segment runs or merges one slide with a line of log now and then.
-func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job, log *slog.Logger) (*sam.SegmentResult, error) {
-	o := j.options(s)
-	last := time.Now()
-	o.Progress = func(p sam.SegmentProgress) {
-		if p.Done < p.Total && time.Since(last) < 5*time.Second {
-			return
-		}
-		last = time.Now()
-		log.Info("tiles", "done", p.Done, "total", p.Total, "resumed", p.Resumed, "objects", p.Objects,
-			"elapsed", p.Elapsed.Round(time.Second).String(), "left", p.Left.Round(time.Second).String())
-	}
-	if j.merge {
-		return m.MergeSlide(ctx, s, out, o)
-	}
-	return m.SegmentSlide(ctx, s, out, o)
 }

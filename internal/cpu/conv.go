@@ -79,18 +79,26 @@ func (k columns) Forward(out graph.View, in []graph.View) error {
 	return nil
 }
 
-// conv3x3 is a 3 x 3 convolution with zero padding 1 and no bias.
+// conv3x3 is act(conv(x) + bias) for a 3 x 3 convolution with zero padding 1.
 //
-// Inputs: x [H*W, In], the packed weight of [Out, 9*In] in (y, x, channel)
-// order. Output: [H*W, Out].
-type conv3x3 struct{ H, W, In, Out int }
+// Inputs: x [H*W, In]; the packed weight of [Out, 9*In] in (y, x, channel)
+// order; bias [Out] if Bias. Output: [H*W, Out].
+type conv3x3 struct {
+	H, W, In, Out int
+	Bias          bool
+	Act           kernel.Act
+}
 
 func (conv3x3) Name() string { return "conv3x3" }
 
 // Forward implements [graph.Forwarder].
 func (c conv3x3) Forward(out graph.View, in []graph.View) error {
 	w := kernel.PackedOf(in[1].Data, c.Out, 9*c.In)
-	kernel.Conv3x3(out.Data, in[0].Data, c.H, c.W, &w)
+	e := kernel.Epilogue{Act: c.Act}
+	if c.Bias {
+		e.Bias = in[2].Data
+	}
+	kernel.Conv3x3(out.Data, in[0].Data, c.H, c.W, &w, e)
 	return nil
 }
 
@@ -143,9 +151,9 @@ func gather(c op.Conv, size, channels int) instruction {
 func chooseConv(v *value, c op.Conv) {
 	x, w := v.in[0], v.in[1]
 	out, channels, size := w.shape[0], w.shape[1], w.shape[2]
-	if size == 3 && c.Stride == 1 && c.Pad == 1 && c.Batch == 1 && len(v.in) == 2 {
-		v.op = conv3x3{H: c.H, W: c.W, In: channels, Out: out}
-		v.in = []*value{x, packedLast(w, out, channels, size)}
+	if size == 3 && c.Stride == 1 && c.Pad == 1 && c.Batch == 1 {
+		v.op = conv3x3{H: c.H, W: c.W, In: channels, Out: out, Bias: len(v.in) > 2}
+		v.in = append([]*value{x, packedLast(w, out, channels, size)}, v.in[2:]...)
 		return
 	}
 	k := channels * size * size

@@ -96,6 +96,10 @@ func (l *lowered) fuseEpilogues() {
 		x := v.in[0]
 		switch v.op.(type) {
 		case op.GELU:
+			if c, ok := x.op.(conv3x3); ok && c.Act == kernel.ActNone {
+				c.Act = kernel.ActGELU
+				v.op, v.in = c, x.in
+			}
 			if p, ok := x.op.(linear); ok && p.Act == kernel.ActNone && !p.Add {
 				p.Act = kernel.ActGELU
 				v.op, v.in = p, x.in
@@ -105,6 +109,10 @@ func (l *lowered) fuseEpilogues() {
 				v.op, v.in = u, x.in
 			}
 		case op.ReLU:
+			if c, ok := x.op.(conv3x3); ok && c.Act == kernel.ActNone {
+				c.Act = kernel.ActReLU
+				v.op, v.in = c, x.in
+			}
 			if p, ok := x.op.(linear); ok && p.Act == kernel.ActNone && !p.Add {
 				p.Act = kernel.ActReLU
 				v.op, v.in = p, x.in

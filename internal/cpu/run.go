@@ -58,6 +58,12 @@ func Run(o graph.Op, out graph.View, in []graph.View) error {
 	case op.DensePositions:
 		densePositions(o, out, in)
 	default:
+		if runMap(o, out, in) {
+			return nil
+		}
+		if known, err := runGrad(o, out, in); known {
+			return err
+		}
 		return fmt.Errorf("cpu: %s: %w", o.Name(), errUnknown)
 	}
 	return nil

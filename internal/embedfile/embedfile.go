@@ -29,6 +29,8 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+
+	"github.com/slidesam/sam/internal/half"
 )
 
 // Errors that callers may want to tell apart.
@@ -116,7 +118,7 @@ func Write(w io.Writer, e *Embedding, t Type) (int64, error) {
 		if v-v != 0 {
 			return 0, fmt.Errorf("embedfile: write: %w: value %d is %v", ErrValue, i, v)
 		}
-		if t == Float16 && halfBits(v)&0x7fff == 0x7c00 {
+		if t == Float16 && half.Bits(v)&0x7fff == 0x7c00 {
 			return 0, fmt.Errorf("embedfile: write: %w: value %d, %v, is too large for float16: write float32", ErrValue, i, v)
 		}
 	}
@@ -131,7 +133,7 @@ func Write(w io.Writer, e *Embedding, t Type) (int64, error) {
 		buf = buf[:0]
 		for _, v := range data[:n] {
 			if t == Float16 {
-				buf = binary.LittleEndian.AppendUint16(buf, halfBits(v))
+				buf = binary.LittleEndian.AppendUint16(buf, half.Bits(v))
 			} else {
 				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
 			}
@@ -258,7 +260,7 @@ func (e *Embedding) readData(r io.Reader, t Type) error {
 		for ; len(b) > 0; b = b[t.size():] {
 			var v float32
 			if t == Float16 {
-				v = halfValue(binary.LittleEndian.Uint16(b))
+				v = half.Value(binary.LittleEndian.Uint16(b))
 			} else {
 				v = math.Float32frombits(binary.LittleEndian.Uint32(b))
 			}

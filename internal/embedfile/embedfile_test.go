@@ -188,34 +188,6 @@ func TestNonFiniteValuesAreRefused(t *testing.T) {
 	}
 }
 
-// All halves survive, and rounding picks the nearest, the even one on a tie.
-func TestHalf(t *testing.T) {
-	for h := range 1 << 16 {
-		v := embedfile.HalfValue(uint16(h))
-		back := embedfile.HalfBits(v)
-		if v != v {
-			require.Equal(t, 0x7e00, int(back)&0x7e00)
-			continue
-		}
-		require.Equal(t, h, int(back), "%v", v)
-	}
-	// Between each two neighbours: below, at and above the middle.
-	for h := range 0x7c00 {
-		low, high := float64(embedfile.HalfValue(uint16(h))), float64(embedfile.HalfValue(uint16(h+1)))
-		if h == 0x7bff {
-			high = 65536 // where infinity stands in the order
-		}
-		middle := float32((low + high) / 2)
-		even := h + h&1
-		require.Equal(t, even, int(embedfile.HalfBits(middle)), "%v", middle)
-		require.Equal(t, h, int(embedfile.HalfBits(math.Nextafter32(middle, 0))), "%v", middle)
-		require.Equal(t, h+1, int(embedfile.HalfBits(math.Nextafter32(middle, 1e9))), "%v", middle)
-		require.Equal(t, even|0x8000, int(embedfile.HalfBits(-middle)), "%v", -middle)
-	}
-	assert.Equal(t, 0x7c00, int(embedfile.HalfBits(float32(math.Inf(1)))))
-	assert.Equal(t, 0, int(embedfile.HalfBits(1e-45)))
-}
-
 func TestFloat16ErrorBound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := sample(1, 1, 1)

@@ -1,6 +1,7 @@
 package golden
 
 import (
+	"hash/fnv"
 	"image"
 )
 
@@ -108,4 +109,15 @@ func octave(size Size, seed uint64, c, s int) []uint8 {
 		}
 	}
 	return out
+}
+
+// Hash is splitmix64 of one integer, which the counter-based values follow
+// from: counter.hash64.
+func Hash(z uint64) uint64 { return splitmix64(z) }
+
+// NameHash is the 64-bit FNV-1a hash of a name: counter.fnv1a64.
+func NameHash(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // never fails
+	return h.Sum64()
 }

@@ -17,6 +17,9 @@ type CompileOptions struct {
 	// of the same backend exchange. Their layout is the backend's own, and so
 	// is their length.
 	Private []string
+	// Lasting names inputs to which only arrays are bound that do not change
+	// any more: a backend may keep copies of them.
+	Lasting []string
 }
 
 // Backend runs graphs on one kind of device.

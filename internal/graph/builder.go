@@ -38,6 +38,8 @@ type Builder struct {
 	order     []string // names of the stages, as they were added
 	ops       *ops
 	variables func(name string) bool
+	applied   []*G.Node // by Apply: each after its inputs
+	inputs    map[*G.Node][]*G.Node
 	err       error
 }
 
@@ -45,7 +47,7 @@ type Builder struct {
 func NewBuilder() *Builder {
 	return &Builder{
 		g: G.NewGraph(), leaves: map[int64]*leaf{}, named: map[string]*G.Node{}, weights: map[*Weight]*G.Node{},
-		stages: map[string]*G.Node{}, ops: &ops{},
+		stages: map[string]*G.Node{}, ops: &ops{}, inputs: map[*G.Node][]*G.Node{},
 	}
 }
 
@@ -89,6 +91,14 @@ func (b *Builder) Weight(w *Weight) *G.Node {
 	return n
 }
 
+// Replace makes n, of w's shape, what layers read in w's place from then on.
+func (b *Builder) Replace(w *Weight, n *G.Node) {
+	if b.err == nil && !n.Shape().Eq(tensor.Shape(w.shape)) {
+		b.err = fmt.Errorf("graph: replace %s: %v, want %v: %w", w.name, n.Shape(), w.shape, ErrShape)
+	}
+	b.weights[w] = n
+}
+
 // Constant adds a leaf over data, which is shared, never written and must
 // hold as many values as shape asks for.
 func (b *Builder) Constant(name string, data []float32, shape ...int) *G.Node {
@@ -127,6 +137,7 @@ func (b *Builder) Apply(op Op, in ...*G.Node) *G.Node {
 		b.err = fmt.Errorf("graph: node %s: %w", op.Name(), err)
 		return nil
 	}
+	b.applied, b.inputs[n] = append(b.applied, n), in
 	return n
 }
 
@@ -155,8 +166,8 @@ func (b *Builder) StageNode(name string) *G.Node { return b.stages[name] }
 // machines: copies, which take as much memory as the checkpoint.
 func (b *Builder) BindValues() error {
 	for w, n := range b.weights {
-		if n == nil || n.Value() != nil {
-			continue
+		if n == nil || n.Value() != nil || b.leaves[n.ID()] == nil {
+			continue // there already, or replaced
 		}
 		v, err := w.Values()
 		if err != nil {

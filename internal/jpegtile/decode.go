@@ -30,7 +30,7 @@ type decoder struct {
 	mcuX, mcuY int
 	comps      []component
 	restart    int
-	adobe      int // transform of the Adobe marker, -1 without
+	said       marks
 }
 
 // Decode decodes a picture to RGBA [h, w, 4]. Tables inside b replace those
@@ -39,7 +39,7 @@ func (t *Tables) Decode(b []byte, c Color) (pix []byte, w, h int, err error) {
 	if len(b) < 4 || b[0] != 0xff || b[1] != mSOI {
 		return nil, 0, 0, fmt.Errorf("jpegtile: no start marker: %w", ErrCorrupt)
 	}
-	d := decoder{adobe: -1}
+	d := decoder{}
 	if t != nil {
 		d.quant, d.huff = t.quant, t.huff
 	}
@@ -47,9 +47,8 @@ func (t *Tables) Decode(b []byte, c Color) (pix []byte, w, h int, err error) {
 		return nil, 0, 0, fmt.Errorf("jpegtile: %w", err)
 	}
 	if c == Auto {
-		c = YCbCr
-		if d.adobe == 0 || d.adobe < 0 && len(d.comps) == 3 && d.comps[0].id == 'R' && d.comps[1].id == 'G' && d.comps[2].id == 'B' {
-			c = RGB
+		if c = d.said.color(); c == Auto {
+			c = YCbCr
 		}
 	}
 	pix, err = d.rgba(c)
@@ -69,6 +68,7 @@ func (d *decoder) run(b []byte) error {
 			}
 			return err
 		}
+		d.said.read(m, seg)
 		switch {
 		case m == mEOI:
 			if !d.complete() {
@@ -84,10 +84,6 @@ func (d *decoder) run(b []byte) error {
 				return fmt.Errorf("restart interval: %w", ErrCorrupt)
 			}
 			d.restart = int(binary.BigEndian.Uint16(seg))
-		case m == mAPP14:
-			if len(seg) >= 12 && string(seg[:5]) == "Adobe" {
-				d.adobe = int(seg[11])
-			}
 		case isSOF(m):
 			err = d.readSOF(m, seg, len(b))
 		case m == mSOS:

@@ -19,8 +19,8 @@ func (t *Tables) DecodeAny(b []byte, c Color) (pix []byte, w, h int, err error) 
 	if err == nil || !errors.Is(err, ErrUnsupported) {
 		return pix, w, h, err
 	}
-	if fw, fh, _, e := Header(b); e != nil || fw*fh > maxPixels || fw*fh/maxRatio > len(b) {
-		return nil, 0, 0, fmt.Errorf("jpegtile: %d bytes for %d x %d: %w", len(b), fw, fh, ErrCorrupt)
+	if i, e := Inspect(b); e != nil || i.W*i.H > maxPixels || i.W*i.H/maxRatio > len(b) {
+		return nil, 0, 0, fmt.Errorf("jpegtile: %d bytes for %d x %d: %w", len(b), i.W, i.H, ErrCorrupt)
 	}
 	if t == nil {
 		t = &Tables{}

@@ -34,7 +34,8 @@ var ErrUnsupported = errors.New("JPEG coding not supported")
 type Color uint8
 
 const (
-	// Auto goes by the Adobe marker and the component numbers.
+	// Auto goes by the JFIF and Adobe markers and the component numbers;
+	// YCbCr if they say nothing.
 	Auto Color = iota
 	// RGB takes the components as they are.
 	RGB
@@ -56,7 +57,7 @@ type Tables struct {
 // Markers.
 const (
 	mSOF0, mSOF2, mDHT, mSOI, mEOI, mSOS = 0xc0, 0xc2, 0xc4, 0xd8, 0xd9, 0xda
-	mDQT, mDRI, mAPP14, mCOM             = 0xdb, 0xdd, 0xee, 0xfe
+	mDQT, mDRI, mAPP0, mAPP14, mCOM      = 0xdb, 0xdd, 0xe0, 0xee, 0xfe
 )
 
 // ParseTables reads an abbreviated stream that holds tables only, as the
@@ -128,24 +129,87 @@ func (t *Tables) Stream(b []byte, c Color) ([]byte, error) {
 	}
 }
 
+// Info is what the headers of a picture say.
+type Info struct {
+	W, H, Comps int
+	// Said is how three components are meant by the picture's own account:
+	// its JFIF or Adobe marker, or components numbered R, G and B. It is
+	// Auto if nothing tells, which stands for YCbCr in a file of its own.
+	Said Color
+}
+
 // Header returns the size and the number of components of a picture.
 func Header(b []byte) (w, h, comps int, err error) {
-	if len(b) < 4 || b[0] != 0xff || b[1] != mSOI {
-		return 0, 0, 0, fmt.Errorf("jpegtile: no start marker: %w", ErrCorrupt)
+	i, err := Inspect(b)
+	return i.W, i.H, i.Comps, err
+}
+
+// ColorOf returns what a picture says of the colours of its three components,
+// as [Info] has it; Auto if it breaks before its first scan, too.
+func ColorOf(b []byte) Color {
+	i, err := Inspect(b)
+	if err != nil {
+		return Auto
 	}
+	return i.Said
+}
+
+// Inspect returns what the headers of a picture say.
+func Inspect(b []byte) (Info, error) {
+	if len(b) < 4 || b[0] != 0xff || b[1] != mSOI {
+		return Info{}, fmt.Errorf("jpegtile: no start marker: %w", ErrCorrupt)
+	}
+	var said marks
+	var out Info
 	for p := 2; ; {
 		m, seg, next, err := segment(b, p)
 		if err != nil {
-			return 0, 0, 0, fmt.Errorf("jpegtile: %w", err)
+			return Info{}, fmt.Errorf("jpegtile: %w", err)
 		}
-		if isSOF(m) && len(seg) >= 6 {
-			return int(binary.BigEndian.Uint16(seg[3:])), int(binary.BigEndian.Uint16(seg[1:])), int(seg[5]), nil
+		said.read(m, seg)
+		if isSOF(m) && len(seg) >= 6 && out.Comps == 0 {
+			out = Info{W: int(binary.BigEndian.Uint16(seg[3:])), H: int(binary.BigEndian.Uint16(seg[1:])), Comps: int(seg[5])}
+		}
+		if m == mSOS && out.Comps > 0 {
+			out.Said = said.color()
+			return out, nil
 		}
 		if m == mSOS || m == mEOI {
-			return 0, 0, 0, fmt.Errorf("jpegtile: no frame header: %w", ErrCorrupt)
+			return Info{}, fmt.Errorf("jpegtile: no frame header: %w", ErrCorrupt)
 		}
 		p = next
 	}
+}
+
+// marks gathers what a picture says about its colours.
+type marks struct {
+	jfif  bool
+	adobe *byte // transform
+	rgb   bool  // components numbered R, G, B
+}
+
+func (s *marks) read(m byte, seg []byte) {
+	switch {
+	case m == mAPP0 && len(seg) >= 5 && string(seg[:5]) == "JFIF\x00":
+		s.jfif = true
+	case m == mAPP14 && len(seg) >= 12 && string(seg[:5]) == "Adobe":
+		s.adobe = &seg[11]
+	case isSOF(m) && len(seg) >= 15 && seg[5] == 3:
+		s.rgb = seg[6] == 'R' && seg[9] == 'G' && seg[12] == 'B'
+	}
+}
+
+// color decides as libjpeg does: JFIF, then Adobe, then the numbers.
+func (s *marks) color() Color {
+	switch {
+	case s.jfif:
+		return YCbCr
+	case s.adobe != nil && *s.adobe == 0, s.adobe == nil && s.rgb:
+		return RGB
+	case s.adobe != nil:
+		return YCbCr
+	}
+	return Auto
 }
 
 func isSOF(m byte) bool { return m >= 0xc0 && m <= 0xcf && m != mDHT && m != 0xc8 && m != 0xcc }

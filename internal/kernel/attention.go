@@ -60,10 +60,31 @@ type Grid struct{ H, W, Window, Heads, HeadDim int }
 // add_decomposed_rel_pos (segment-anything dca509f). Relative positions:
 // MViTv2, arXiv:2112.01526.
 func RelPosAttention(dst, qkv []float32, g Grid, relH, relW, pad []float32) {
-	relPosAttention(active, dst, qkv, g, relH, relW, pad)
+	relPosAttention(active, dst, qkv, g, relH, relW, nil, pad)
 }
 
-func relPosAttention(im *impl, dst, qkv []float32, g Grid, relH, relW, pad []float32) {
+// OffsetAttention is [RelPosAttention] with another kind of relative
+// positions: to each score it adds the head's bias for how many rows and
+// columns lie between query and key,
+//
+//	softmax(q·kᵀ/sqrt(HeadDim) + bias[head][|qy-ky|*Window + |qx-kx|])·v
+//
+// There are windows; bias is [Heads, Window*Window].
+//
+// Source: tiny_vit_sam.py, Attention (MobileSAM 34bbbfd).
+func OffsetAttention(dst, qkv []float32, g Grid, bias, pad []float32) {
+	offsetAttention(active, dst, qkv, g, bias, pad)
+}
+
+func offsetAttention(im *impl, dst, qkv []float32, g Grid, bias, pad []float32) {
+	if g.Window <= 0 {
+		panic("kernel: attention: biases of offsets without windows")
+	}
+	need("attention: bias", len(bias), g.Heads*g.Window*g.Window)
+	relPosAttention(im, dst, qkv, g, nil, nil, bias, pad)
+}
+
+func relPosAttention(im *impl, dst, qkv []float32, g Grid, relH, relW, bias, pad []float32) {
 	c := g.Heads * g.HeadDim
 	if g.H <= 0 || g.W <= 0 || g.Window < 0 || g.Heads <= 0 || g.HeadDim <= 0 {
 		panic(fmt.Sprintf("kernel: attention: grid %+v", g))
@@ -72,7 +93,7 @@ func relPosAttention(im *impl, dst, qkv []float32, g Grid, relH, relW, pad []flo
 	*t = attnTask{
 		im: im, dst: dst, q: qkv, k: qkv[min(c, len(qkv)):], v: qkv[min(2*c, len(qkv)):],
 		ldq: 3 * c, ldk: 3 * c, ldo: c, heads: g.Heads, hd: g.HeadDim,
-		h: g.H, w: g.W, sh: g.H, sw: g.W, relH: relH, relW: relW,
+		h: g.H, w: g.W, sh: g.H, sw: g.W, relH: relH, relW: relW, bias: bias,
 	}
 	if g.Window > 0 {
 		t.sh, t.sw = g.Window, g.Window
@@ -127,6 +148,7 @@ type attnTask struct {
 	sh, sw     int // tokens of a window; h, w if there are no windows
 	winY, winX int
 	relH, relW []float32
+	bias       []float32 // of offsets: [heads, sh*sw], or nil
 	padK, padV []float32
 
 	kAll, vAll []float32 // all keys and values, packed, or nil: [heads, keys, hd]

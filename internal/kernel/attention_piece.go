@@ -240,6 +240,9 @@ func (p *piece) block(b rect, kp, vp []float32, ldv int, next rect, head int) {
 		m, l, o := p.m[i:][:w], p.l[i:][:w], p.op[i*hd:][:hd*w]
 		mNew, corr := p.mNew[:w], p.corr[:w]
 		copy(mNew, m)
+		if p.bias != nil {
+			p.addBias(s, b, i, w)
+		}
 		if p.relH != nil {
 			im.biasMax(s, p.rw[i*p.sw+b.x*w:], p.rh[i*p.sh+b.y*w:], mNew, b.rows, b.cols, w)
 		} else {
@@ -259,6 +262,24 @@ func (p *piece) block(b rect, kp, vp []float32, ldv int, next rect, head int) {
 			}
 			im.tileOf(r, w)(n, vp[d:], ldv, s, sum, w, before, w)
 			d += r
+		}
+	}
+}
+
+// addBias adds the biases of offsets to the scores s [keys, w] of block b for
+// the queries from q0 on.
+func (p *piece) addBias(s []float32, b rect, q0, w int) {
+	table := p.bias[p.head*p.sh*p.sw:][:p.sh*p.sw]
+	lanes := min(w, p.n-q0)
+	for j := range lanes {
+		_, qy, qx := p.queryAt(q0 + j)
+		at := j
+		for y := b.y; y < b.y+b.rows; y++ {
+			row := table[max(qy-y, y-qy)*p.sw:][:p.sw]
+			for x := b.x; x < b.x+b.cols; x++ {
+				s[at] += float32(row[max(qx-x, x-qx)] * log2e)
+				at += w
+			}
 		}
 	}
 }

@@ -10,6 +10,10 @@ import (
 // relPosRef is the encoder's attention as the original does it, in float64:
 // partition into padded windows, full score matrices, softmax.
 func relPosRef(qkv []float32, g Grid, relH, relW, pad []float32) []float64 {
+	return relPosBiasRef(qkv, g, relH, relW, nil, pad)
+}
+
+func relPosBiasRef(qkv []float32, g Grid, relH, relW, bias, pad []float32) []float64 {
 	c := g.Heads * g.HeadDim
 	sh, sw := g.H, g.W
 	if g.Window > 0 {
@@ -43,6 +47,10 @@ func relPosRef(qkv []float32, g Grid, relH, relW, pad []float32) []float64 {
 								s += q * float64(relH[(y-y0-ky+sh-1)*g.HeadDim+d])
 								s += q * float64(relW[(x-x0-kx+sw-1)*g.HeadDim+d])
 							}
+						}
+						if bias != nil {
+							dy, dx := y-y0-ky, x-x0-kx
+							s += float64(bias[(h/g.HeadDim*sh+max(dy, -dy))*sw+max(dx, -dx)])
 						}
 						scores[ky*sw+kx] = s
 						top = max(top, s)
@@ -104,11 +112,30 @@ func TestRelPosAttention(t *testing.T) {
 						pad = guarded(random(r, 3*c), off)
 					}
 					dst := newCanary(g.H*g.W*c, off)
-					relPosAttention(im, dst.out, qkv, g, relH, relW, pad)
+					relPosAttention(im, dst.out, qkv, g, relH, relW, nil, pad)
 					dst.check(t, off, nil)
 					closeTo(t, relPosRef(qkv, g, relH, relW, pad), dst.out, attnTolerance, 0)
 				})
 			}
+		}
+	})
+}
+
+func TestOffsetAttention(t *testing.T) {
+	eachImpl(t, func(t *testing.T, im *impl) {
+		for _, g := range []Grid{
+			{H: 14, W: 14, Window: 7, Heads: 2, HeadDim: 32},
+			{H: 20, W: 9, Window: 7, Heads: 3, HeadDim: 8},
+			{H: 16, W: 30, Window: 14, Heads: 2, HeadDim: 16},
+			{H: 3, W: 3, Window: 5, Heads: 1, HeadDim: 4},
+		} {
+			r := newRand(g.H, g.W, g.Window)
+			c := g.Heads * g.HeadDim
+			qkv, bias, pad := random(r, g.H*g.W*3*c), random(r, g.Heads*g.Window*g.Window), random(r, 3*c)
+			dst := newCanary(g.H*g.W*c, 3)
+			offsetAttention(im, dst.out, qkv, g, bias, pad)
+			dst.check(t, 3, nil)
+			closeTo(t, relPosBiasRef(qkv, g, nil, nil, bias, pad), dst.out, attnTolerance, 0)
 		}
 	})
 }
@@ -179,7 +206,7 @@ func TestAttentionBits(t *testing.T) {
 		for _, procs := range []int{1, 2, 8} {
 			runtime.GOMAXPROCS(procs)
 			got := make([]float32, g.H*g.W*c)
-			relPosAttention(im, got, qkv, g, relH, relW, nil)
+			relPosAttention(im, got, qkv, g, relH, relW, nil, nil)
 			got2 := make([]float32, 40*c)
 			plainAttention(im, got2, qkv, qkv[40*c:], qkv[500*c:], g.Heads, 16, 40, 400)
 			if want == nil {

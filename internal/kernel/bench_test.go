@@ -60,7 +60,7 @@ func BenchmarkRelPosAttention(b *testing.B) {
 				rel := (2*side - 1) * g.HeadDim
 				qkv, relH, relW, pad, dst := random(r, 4096*3*c), random(r, rel), random(r, rel), random(r, 3*c), make([]float32, 4096*c)
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-				rate(b, im, 4*4096*float64(keys)*float64(c), func() { relPosAttention(im, dst, qkv, g, relH, relW, pad) })
+				rate(b, im, 4*4096*float64(keys)*float64(c), func() { relPosAttention(im, dst, qkv, g, relH, relW, nil, pad) })
 			})
 		}
 	}

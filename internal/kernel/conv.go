@@ -3,13 +3,13 @@ package kernel
 // Conv3x3 sets dst [H*W, cout] to the 3 x 3 convolution, with zero padding 1,
 // of the picture x [H*W, cin]; rows are pixels in picture order. b is packed
 // from [cout, 9*cin] with the inner dimension in the order (ky, kx, cin).
-// dst must not overlap x.
-func Conv3x3(dst, x []float32, h, w int, b *Packed) {
+// The epilogue follows. dst must not overlap x.
+func Conv3x3(dst, x []float32, h, w int, b *Packed, e Epilogue) {
 	if b.K%9 != 0 {
 		panic("kernel: conv: inner dimension is not a multiple of 9")
 	}
 	need("conv: x", len(x), h*w*(b.K/9))
-	t := newGemm(dst, b.N, h*w, b, Epilogue{})
+	t := newGemm(dst, b.N, h*w, b, e)
 	t.a = x
 	t.shape = convShape{h: h, w: w, c: b.K / 9}
 	t.conv = &t.shape

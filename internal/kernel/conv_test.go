@@ -14,7 +14,7 @@ func TestConv3x3(t *testing.T) {
 				r := newRand(s.h, s.w, s.cin)
 				x, w := guarded(random(r, s.h*s.w*s.cin), 3), random(r, s.cout*9*s.cin)
 				dst := newCanary(s.h*s.w*s.cout, 5)
-				Conv3x3(dst.out, x, s.h, s.w, pack(im, w, s.cout, 9*s.cin, 9*s.cin, false))
+				Conv3x3(dst.out, x, s.h, s.w, pack(im, w, s.cout, 9*s.cin, 9*s.cin, false), Epilogue{})
 				dst.check(t, 5, nil)
 				want := make([]float64, len(dst.out))
 				for y := range s.h {

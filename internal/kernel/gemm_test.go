@@ -170,7 +170,7 @@ func TestGemmPanics(t *testing.T) {
 		"gelu":        func() { GELU(x, y) },
 		"attention":   func() { Attention(x, x, x, y, 1, 4, 2, 2) },
 		"mask":        func() { MaskProduct(y, x, x, 4, 2, 2) },
-		"conv":        func() { Conv3x3(y, x, 2, 2, b) },
+		"conv":        func() { Conv3x3(y, x, 2, 2, b, Epilogue{}) },
 		"rel pos":     func() { RelPosAttention(x, x, Grid{H: 2, W: 2, Heads: 1, HeadDim: 2}, nil, nil, nil) },
 		"one rel pos": func() { RelPosAttention(x, make([]float32, 24), Grid{H: 2, W: 2, Heads: 1, HeadDim: 2}, x, nil, nil) },
 	} {

@@ -211,7 +211,7 @@ func TestNoAllocations(t *testing.T) {
 			"attention":    func() { Attention(y, x, x, x, 6, 16, 200, 200) },
 			"windows":      func() { RelPosAttention(y, x, Grid{H: 10, W: 10, Window: 7, Heads: 2, HeadDim: 16}, z, z, z) },
 			"global":       func() { RelPosAttention(y, x, Grid{H: 30, W: 20, Heads: 1, HeadDim: 8}, z, z, z) },
-			"conv":         func() { Conv3x3(y, x, 20, 30, conv) },
+			"conv":         func() { Conv3x3(y, x, 20, 30, conv, Epilogue{}) },
 			"mask product": func() { MaskProduct(y, x, z, 4000, 4, 4) },
 			"two-way":      func() { two.Run(maps, found) },
 			"mask head":    func() { head.Run(masks) },
@@ -294,7 +294,7 @@ func FuzzRelPosAttention(f *testing.F) {
 		want := relPosRef(qkv, g, relH, relW, pad)
 		for _, im := range impls() {
 			dst := newCanary(g.H*g.W*c, 1)
-			relPosAttention(im, dst.out, qkv, g, relH, relW, pad)
+			relPosAttention(im, dst.out, qkv, g, relH, relW, nil, pad)
 			dst.check(t, 1, nil)
 			closeTo(t, want, dst.out, attnTolerance, 0)
 		}

@@ -42,12 +42,28 @@ func pack(im *impl, w []float32, n, k, ld int, kn bool) *Packed {
 	need("pack: w", len(w), n*k)
 	p := &Packed{N: n, K: k, im: im, width: im.padded(n), kc: blockK(k)}
 	p.data = Alloc(p.width * k)
+	p.fill(w, ld, kn)
+	return p
+}
+
+// packInto is pack into data, which holds im.padded(n)*k elements.
+func packInto(im *impl, data, w []float32, n, k, ld int, kn bool) Packed {
+	p := Packed{N: n, K: k, im: im, width: im.padded(n), kc: blockK(k), data: data}
+	p.fill(w, ld, kn)
+	return p
+}
+
+func (p *Packed) fill(w []float32, ld int, kn bool) {
+	im, n, k := p.im, p.N, p.K
 	for k0 := 0; k0 < k; k0 += p.kc {
 		kc := min(p.kc, k-k0)
 		for j := 0; j < n; j += im.nr {
 			w1 := im.panelWidth(n - j)
 			cols := min(w1, n-j)
 			dst := p.panel(k0, kc, j, w1)
+			if cols < w1 {
+				clear(dst)
+			}
 			if kn {
 				for i := range kc {
 					copy(dst[i*w1:][:cols], w[(k0+i)*ld+j:])
@@ -57,7 +73,6 @@ func pack(im *impl, w []float32, n, k, ld int, kn bool) *Packed {
 			}
 		}
 	}
-	return p
 }
 
 // panel returns the panel [kc, w] that starts at inner index k0 and column j.

@@ -23,9 +23,12 @@ type Set struct{ all []*graph.Weight }
 // Weight returns a bound parameter as a leaf of graphs.
 func (s *Set) Weight(p *weights.Param) *graph.Weight {
 	w := graph.NewWeight(p.Name(), p.Shape, p.Use)
-	s.all = append(s.all, w)
+	s.Add(w)
 	return w
 }
+
+// Add takes weights that are made of several parameters.
+func (s *Set) Add(ws ...*graph.Weight) { s.all = append(s.all, ws...) }
 
 // All are the weights, in the order in which they were taken.
 func (s *Set) All() []*graph.Weight { return s.all }

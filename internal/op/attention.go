@@ -49,6 +49,34 @@ func (a RelPosAttention) Shape(in []tensor.Shape) (tensor.Shape, error) {
 	return tensor.Shape{n, d}, err
 }
 
+// OffsetAttention is attention over windows with a learned bias for how many
+// rows and columns lie between a query and a key. Tokens stay in picture
+// order; the padding of the last windows takes part as it does upstream.
+//
+// Inputs: qkv [H*W, 3*Heads*HeadDim]; biases [Heads, Window*Window], at
+// |dy|*Window + |dx|; pad [3*Heads*HeadDim], the query, key and value of a
+// padding token. Output: [H*W, Heads*HeadDim].
+//
+// Source: tiny_vit_sam.py, Attention, TinyViTBlock (MobileSAM 34bbbfd).
+type OffsetAttention struct {
+	H, W, Window   int
+	Heads, HeadDim int
+}
+
+// Name implements [graph.Op].
+func (OffsetAttention) Name() string { return "offset_attention" }
+
+// Params implements [graph.Op].
+func (a OffsetAttention) Params() string {
+	return fmt.Sprintf("%dx%d window=%d heads=%d dim=%d", a.H, a.W, a.Window, a.Heads, a.HeadDim)
+}
+
+// Shape implements [graph.Op].
+func (a OffsetAttention) Shape(in []tensor.Shape) (tensor.Shape, error) {
+	n, d := a.H*a.W, a.Heads*a.HeadDim
+	return tensor.Shape{n, d}, match(in, tensor.Shape{n, 3 * d}, tensor.Shape{a.Heads, a.Window * a.Window}, tensor.Shape{3 * d})
+}
+
 // Attention is softmax(q·kᵀ/√HeadDim)·v for each head and each of Batch
 // prompts. Keys and values may be shared by all prompts, and so may queries.
 //

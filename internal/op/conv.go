@@ -44,6 +44,34 @@ func (c Conv) Shape(in []tensor.Shape) (tensor.Shape, error) {
 	return tensor.Shape{c.Batch * h * w, out}, match(in, want...)
 }
 
+// Depthwise is a 3 x 3 convolution of each channel by itself, with zero
+// padding 1.
+//
+// Inputs: x [H*W, C]; the weight [C, 1, 3, 3]; bias [C]. Output: [OutH*OutW,
+// C], of H and W over the stride, rounded up.
+type Depthwise struct{ H, W, Stride int }
+
+// Name implements [graph.Op].
+func (Depthwise) Name() string { return "depthwise" }
+
+// Params implements [graph.Op].
+func (d Depthwise) Params() string { return fmt.Sprintf("%dx%d stride=%d", d.H, d.W, d.Stride) }
+
+// Grid is the size of the map that the convolution leaves.
+func (d Depthwise) Grid() (h, w int) {
+	return (d.H + d.Stride - 1) / d.Stride, (d.W + d.Stride - 1) / d.Stride
+}
+
+// Shape implements [graph.Op].
+func (d Depthwise) Shape(in []tensor.Shape) (tensor.Shape, error) {
+	if len(in) == 0 || len(in[0]) != 2 || d.Stride < 1 {
+		return nil, fmt.Errorf("inputs %v with a stride of %d: %w", in, d.Stride, graph.ErrShape)
+	}
+	c := in[0][1]
+	h, w := d.Grid()
+	return tensor.Shape{h * w, c}, match(in, tensor.Shape{d.H * d.W, c}, tensor.Shape{c, 1, 3, 3}, tensor.Shape{c})
+}
+
 // Upscale2x2 is a transposed convolution of size and stride 2: each pixel
 // becomes 2 x 2 pixels.
 //

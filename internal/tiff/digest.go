@@ -4,23 +4,32 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"io"
 	"slices"
 )
 
 const (
-	digestSegments = 64      // of each directory whose bytes count
-	digestBytes    = 1 << 14 // of each of them
+	digestWhole    = 64 << 20 // bytes of a file that all count
+	digestSegments = 64       // of each directory whose bytes count in a longer one
+	digestBytes    = 1 << 18  // of each of them
 )
 
-// Digest tells files apart by their content: it is a hash of the length, of
-// all fields of all directories, where segments lie and how long they are
-// among them, and of the first bytes of up to 64 segments of each directory,
-// evenly spread. It reads a few megabytes, however long the file is.
+// Digest tells files apart by their content: it is a hash of all bytes of a
+// file of up to 64 MiB. Of a longer one it is a hash of the length, of all
+// fields of all directories, where segments lie and how long they are among
+// them, and of the first 256 KiB of up to 64 segments of each directory, evenly
+// spread, so that it takes seconds, however long the file is.
 func (f *File) Digest() (string, error) {
 	h := sha256.New()
 	le := binary.LittleEndian
 	number := func(v uint64) { h.Write(le.AppendUint64(nil, v)) }
 	number(uint64(f.size))
+	if f.size <= digestWhole {
+		if _, err := io.Copy(h, io.NewSectionReader(f.r, 0, f.size)); err != nil {
+			return "", err
+		}
+		return hex.EncodeToString(h.Sum(nil)[:16]), nil
+	}
 	var walk func(d *Dir) error
 	walk = func(d *Dir) error {
 		tags := make([]Tag, 0, len(d.entries))

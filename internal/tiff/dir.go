@@ -3,6 +3,7 @@ package tiff
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -157,6 +158,10 @@ func (f *File) readSubs(d *Dir, seen map[int64]bool) error {
 		return nil
 	}
 	offs, err := d.Uints(SubIFDs)
+	if errors.Is(err, ErrCorrupt) {
+		f.warn("directory %d: the SubIFDs cannot be read (%v) and are left out", d.Index, err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -169,10 +174,14 @@ func (f *File) readSubs(d *Dir, seen map[int64]bool) error {
 			continue
 		}
 		off, err := f.offset(u)
-		if err != nil {
-			return err
+		var s *Dir
+		if err == nil {
+			s, _, err = f.readDir(off, d.Index, seen)
 		}
-		s, _, err := f.readDir(off, d.Index, seen)
+		if errors.Is(err, ErrCorrupt) {
+			f.warn("directory %d: a SubIFD cannot be read (%v) and is left out", d.Index, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -248,6 +257,18 @@ func (d *Dir) Uints(t Tag) ([]uint64, error) {
 		}
 	}
 	return v, nil
+}
+
+// look warns of fields that are read although they are wrong.
+func (d *Dir) look() {
+	for _, t := range []Tag{ImageWidth, ImageLength} {
+		if e, ok := d.entries[t]; ok && (e.typ == 6 || e.typ == 8 || e.typ == 9) {
+			d.f.warn("directory %d: tag %d, a side of the picture, is a signed number", d.Index, t)
+		}
+	}
+	if v, err := d.Uint(FillOrder, 1); err == nil && v == 0 {
+		d.f.warn("directory %d: fill order 0, read as 1", d.Index)
+	}
 }
 
 // signed returns the i-th value of a signed field.

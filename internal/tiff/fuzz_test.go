@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/slidesam/sam/internal/tiff"
+	"github.com/slidesam/sam/internal/tiff/tifftest"
 )
 
 // allocated returns the bytes f allocates.
@@ -32,7 +33,7 @@ func seeds(f *testing.F) {
 		f.Add(b)
 	}
 	for _, big := range []bool{false, true} {
-		f.Add(builder{binary.BigEndian, big}.file(tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16), tiled(gradient(9, 9, 1), 9, 9, 1, 16, 16)))
+		f.Add(tifftest.Builder{Order: binary.BigEndian, Big: big}.File(tifftest.Tiled(tifftest.Gradient(20, 18, 3), 20, 18, 3, 16, 16), tifftest.Tiled(tifftest.Gradient(9, 9, 1), 9, 9, 1, 16, 16)))
 	}
 }
 
@@ -86,15 +87,15 @@ func FuzzStructure(f *testing.F) {
 // FuzzJPEG2000 decodes altered codestreams inside a tile of 64 x 64: at most
 // 64 MiB are allocated whatever the headers claim.
 func FuzzJPEG2000(f *testing.F) {
-	f.Add(j2kTile(64, 64))
+	f.Add(tifftest.J2KTile(64, 64))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 1<<15 || len(b) == 0 {
 			return
 		}
-		p := tiled(gradient(64, 64, 3), 64, 64, 3, 64, 64)
-		p.fields[tiff.Compression] = short(33005)
-		p.segs = [][]byte{b}
-		file, err := parse(builder{binary.LittleEndian, false}.file(p))
+		p := tifftest.Tiled(tifftest.Gradient(64, 64, 3), 64, 64, 3, 64, 64)
+		p.Fields[tiff.Compression] = tifftest.Short(33005)
+		p.Segs = [][]byte{b}
+		file, err := parse(tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(p))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ const (
 // compNames names what is refused, so that the error helps.
 var compNames = map[uint64]string{
 	2: "CCITT RLE", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old-style JPEG", 22610: "JPEG XR (NDPI)", 34892: "lossy JPEG (DNG)",
-	34887: "LERC", 34925: "LZMA", 34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL (DNG)",
+	34887: "LERC", 34933: "PNG", 34934: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL (DNG)",
 }
 
 // The photometric interpretations that are read.
@@ -38,8 +38,7 @@ const (
 
 const (
 	maxSide          = 1 << 30 // pixels on one side of a picture
-	maxSegment       = 1 << 26 // pixels in one tile or strip
-	maxSegmentJ2K    = 1 << 24
+	j2kShare         = 16      // part of the limit of pixels that JPEG 2000 may have
 	stripTarget      = 1 << 18 // pixels that uncompressed strips are cut into
 	maxSegmentsTotal = 1 << 31
 )
@@ -72,6 +71,7 @@ type Image struct {
 	tables      *jpegtile.Tables
 	palette     []byte // [256, 3]
 	aperio      bool   // Aperio wrote the file
+	reversed    bool   // the bits of each byte, lowest first
 }
 
 // Image checks the directory's fields and returns its raster. The error
@@ -214,9 +214,11 @@ func (im *Image) readSamples(d *Dir) error {
 			im.alpha, im.premul = color, extra[0] == 1
 		}
 	}
-	if ff, err := d.Uint(FillOrder, 1); err != nil || ff > 1 { // 0 is written for 1
+	ff, err := d.Uint(FillOrder, 1)
+	if err != nil || ff > 2 { // 0 is written for 1
 		return fmt.Errorf("fill order %d: %w", ff, ErrUnsupported)
 	}
+	im.reversed = ff == 2
 	return nil
 }
 
@@ -276,9 +278,9 @@ func (im *Image) readCompression(d *Dir) error {
 	if im.predictor, err = d.Uint(Predictor, 1); err != nil {
 		return err
 	}
-	limit := maxSegment
+	limit := im.f.limits.Pixels
 	switch im.comp {
-	case compNone, compPackBits, compLZW, compDeflate, compDeflateO:
+	case compNone, compPackBits, compLZW, compDeflate, compDeflateO, compZstd, compLZMA:
 		if im.photo == photoYCbCr {
 			return fmt.Errorf("YCbCr samples without JPEG compression: %w", ErrUnsupported)
 		}
@@ -294,10 +296,15 @@ func (im *Image) readCompression(d *Dir) error {
 			return fmt.Errorf("%w: %w", err, ErrCorrupt)
 		}
 	case compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K:
-		limit = maxSegmentJ2K
+		limit /= j2kShare
 		im.aperio = strings.HasPrefix(d.f.dirs[0].Text(ImageDescription), "Aperio")
 		if im.bits != 8 || im.photo == photoPalette || im.photo == photoWhiteIsZero {
 			return fmt.Errorf("JPEG 2000 data of %d bits, photometric interpretation %d: %w", im.bits, im.photo, ErrUnsupported)
+		}
+	case compWebP:
+		limit /= 4 // the decoder holds the planes besides
+		if im.bits != 8 || im.planar || im.photo != photoRGB {
+			return fmt.Errorf("WebP data of %d bits, photometric interpretation %d, separate planes %v: %w", im.bits, im.photo, im.planar, ErrUnsupported)
 		}
 	default:
 		if n := compNames[im.comp]; n != "" {
@@ -306,7 +313,7 @@ func (im *Image) readCompression(d *Dir) error {
 		return fmt.Errorf("compression %d: %w", im.comp, ErrUnsupported)
 	}
 	switch im.comp {
-	case compLZW, compDeflate, compDeflateO:
+	case compLZW, compDeflate, compDeflateO, compZstd, compLZMA:
 		if im.predictor == 3 {
 			return fmt.Errorf("floating-point predictor: %w", ErrUnsupported)
 		}
@@ -325,8 +332,8 @@ func (im *Image) readCompression(d *Dir) error {
 		}
 		im.Rows = (im.H-1)/im.SegH + 1
 	}
-	if int64(im.SegW)*int64(im.SegH) > int64(limit) {
-		return fmt.Errorf("tile or strip of %d x %d, over %d pixels: %w", im.SegW, im.SegH, limit, ErrUnsupported)
+	if int64(im.SegW)*int64(im.SegH) > limit {
+		return fmt.Errorf("tile or strip of %d x %d, over the limit of %d pixels (MaxPixels raises it): %w", im.SegW, im.SegH, limit, ErrUnsupported)
 	}
 	return nil
 }

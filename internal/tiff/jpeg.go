@@ -7,50 +7,76 @@ import (
 	"github.com/slidesam/sam/internal/jpegtile"
 )
 
-// decodeJPEG decodes a tile or strip to RGBA [h, w, 4].
+// decodeJPEG decodes one tile or strip of comps components to RGBA
+// [s.h, s.w, 4].
 //
-// What the stream says of its colours counts before the Photometric field, as
-// tifffile and Bio-Formats have it: writers state RGB and store YCbCr. Separate
-// planes are what the field says.
-func (im *Image) decodeJPEG(b []byte, w, h, planes int) ([]byte, error) {
-	_, _, comps, err := jpegtile.Header(b)
+// What the data say of their colours, by a JFIF or Adobe marker or by
+// components numbered R, G and B, beats the Photometric field, as it does in
+// tifffile and Bio-Formats. Without such a mark the field decides.
+func (im *Image) decodeJPEG(b []byte, s span, comps int) ([]byte, error) {
+	head, err := jpegtile.Inspect(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrCorrupt)
 	}
 	// A single component is gray whatever the field says.
-	if comps != planes {
-		return nil, fmt.Errorf("JPEG of %d components for %d samples per pixel: %w", comps, planes, ErrCorrupt)
+	if head.Comps != comps {
+		return nil, fmt.Errorf("JPEG of %d components for %d samples per pixel: %w", head.Comps, comps, ErrCorrupt)
 	}
-	color := jpegtile.RGB
-	if im.photo == photoYCbCr {
-		color = jpegtile.YCbCr
+	// The last strip may be coded at full height.
+	if err := s.check("JPEG", head.W, head.H, max(im.SegH, s.h)); err != nil {
+		return nil, err
 	}
-	if stated := jpegtile.ColorOf(b); stated != jpegtile.Auto {
-		color = stated
+	color := head.Said
+	if color == jpegtile.Auto {
+		color = jpegtile.RGB
+		if im.photo == photoYCbCr {
+			color = jpegtile.YCbCr
+		}
 	}
-	pix, fw, fh, err := im.tables.DecodeAny(b, color)
+	pix, _, _, err := im.tables.DecodeAny(b, color)
 	switch {
 	case errors.Is(err, jpegtile.ErrUnsupported):
 		return nil, fmt.Errorf("%w: %w", err, ErrUnsupported)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", err, ErrCorrupt)
 	}
-	return im.fit(pix, fw, fh, w, h)
+	return s.fit(pix, head.W, head.H, 4), nil
 }
 
-// fit returns pix, RGBA [fh, fw, 4], as a segment of w x h. The last strip may
-// be coded at full height, and tiles at the picture's edges cropped to it.
-func (im *Image) fit(pix []byte, fw, fh, w, h int) ([]byte, error) {
-	if fw == w && fh >= h && fh <= max(im.SegH, h) {
-		return pix[: 4*w*h : 4*w*h], nil
+// span is the size of a tile or strip and how much of it lies inside the
+// picture.
+type span struct{ w, h, inW, inH int }
+
+func (im *Image) span(col, row int) span {
+	s := span{im.SegW, im.SegH, min(im.SegW, im.W-col*im.SegW), min(im.SegH, im.H-row*im.SegH)}
+	if !im.Tiled {
+		s.h = s.inH
 	}
-	edgeW, edgeH := (im.W-1)%im.SegW+1, (im.H-1)%im.SegH+1
-	if !im.Tiled || fw != w && fw != edgeW || fh != h && fh != edgeH {
-		return nil, fmt.Errorf("picture of %d x %d, want %d x %d: %w", fw, fh, w, h, ErrCorrupt)
+	return s
+}
+
+// check refuses data of w x h pixels that do not cover what lies inside the
+// picture, or exceed the tile. Some writers crop the tiles at the edges.
+func (s span) check(what string, w, h, maxH int) error {
+	if w < s.inW || h < s.inH || w > s.w || h > maxH {
+		return fmt.Errorf("%s of %d x %d, want %d x %d: %w", what, w, h, s.w, s.h, ErrCorrupt)
 	}
-	out := make([]byte, 4*w*h)
-	for y := range fh {
-		copy(out[4*w*y:], pix[4*fw*y:4*fw*(y+1)])
+	return nil
+}
+
+// fit brings pixels [h, w, n] to the size of the tile: rows over it are
+// dropped, and what a cropped one lacks repeats its edge.
+func (s span) fit(pix []byte, w, h, n int) []byte {
+	if w == s.w && h >= s.h {
+		return pix[: n*w*s.h : n*w*s.h]
 	}
-	return out, nil
+	out := make([]byte, 0, n*s.w*s.h)
+	for y := range s.h {
+		row := pix[min(y, h-1)*w*n:][:w*n]
+		out = append(out, row...)
+		for range s.w - w {
+			out = append(out, row[(w-1)*n:]...)
+		}
+	}
+	return out
 }

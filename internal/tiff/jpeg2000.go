@@ -5,11 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
-	"image/draw"
 
 	jpeg2000 "github.com/ajroetker/go-jpeg2000"
-
-	"github.com/slidesam/sam/internal/jpegtile"
 )
 
 // Markers of a JPEG 2000 codestream.
@@ -23,10 +20,22 @@ const (
 )
 
 // checkJ2K walks over the headers of a codestream before the decoder sees
-// it: that decoder allocates what the headers claim. The picture must have
-// w x h pixels; tiles, layers, levels and precincts are held to what slide
+// it: that decoder allocates what the headers claim. The picture must cover
+// s; tiles, layers, levels and precincts are held to what slide
 // writers use.
-func checkJ2K(b []byte, w, h, spp int) error {
+func checkJ2K(b []byte, s span, comps int) (j2kInfo, error) {
+	info := j2kInfo{comps: comps}
+	return info, info.check(b, s)
+}
+
+// j2kInfo is what the headers of a codestream say.
+type j2kInfo struct {
+	w, h, comps int
+	mct         bool // the decoder turns the colours into RGB itself
+	subsampled  bool // the second and third component are coarser
+}
+
+func (i *j2kInfo) check(b []byte, s span) error {
 	if len(b) < 4 || binary.BigEndian.Uint16(b) != jSOC || binary.BigEndian.Uint16(b[2:]) != jSIZ {
 		return fmt.Errorf("JPEG 2000: no codestream: %w", ErrCorrupt)
 	}
@@ -50,9 +59,9 @@ func checkJ2K(b []byte, w, h, spp int) error {
 			if tiles != 0 {
 				return fmt.Errorf("JPEG 2000: second size marker: %w", ErrCorrupt)
 			}
-			tiles, err = checkSIZ(seg, w, h, spp)
+			tiles, err = i.checkSIZ(seg, s)
 		case jCOD:
-			cod, err = true, checkCOD(seg)
+			cod, err = true, i.checkCOD(seg)
 		case jQCD, jQCC:
 			qcd = qcd || m == jQCD
 			if len(seg) < 2 {
@@ -86,19 +95,20 @@ func checkJ2K(b []byte, w, h, spp int) error {
 }
 
 // checkSIZ checks the size marker and returns the number of tiles.
-func checkSIZ(seg []byte, w, h, spp int) (int, error) {
+func (i *j2kInfo) checkSIZ(seg []byte, s span) (int, error) {
 	if len(seg) < 36 {
 		return 0, fmt.Errorf("JPEG 2000: size marker of %d bytes: %w", len(seg), ErrCorrupt)
 	}
 	var v [8]int64 // Xsiz Ysiz XOsiz YOsiz XTsiz YTsiz XTOsiz YTOsiz
-	for i := range v {
-		v[i] = int64(binary.BigEndian.Uint32(seg[2+4*i:]))
+	for k := range v {
+		v[k] = int64(binary.BigEndian.Uint32(seg[2+4*k:]))
 	}
 	if v[2] != 0 || v[3] != 0 || v[6] != 0 || v[7] != 0 {
 		return 0, fmt.Errorf("JPEG 2000: origin other than 0: %w", ErrUnsupported)
 	}
-	if v[0] != int64(w) || v[1] != int64(h) {
-		return 0, fmt.Errorf("JPEG 2000: %d x %d, want %d x %d: %w", v[0], v[1], w, h, ErrCorrupt)
+	i.w, i.h = int(v[0]), int(v[1])
+	if err := s.check("JPEG 2000", i.w, i.h, s.h); err != nil {
+		return 0, err
 	}
 	if v[4] == 0 || v[5] == 0 {
 		return 0, fmt.Errorf("JPEG 2000: tiles of %d x %d: %w", v[4], v[5], ErrCorrupt)
@@ -108,11 +118,12 @@ func checkSIZ(seg []byte, w, h, spp int) (int, error) {
 		return 0, fmt.Errorf("JPEG 2000: %d tiles inside one, over %d: %w", tiles, maxJ2KTiles, ErrUnsupported)
 	}
 	comps := int(binary.BigEndian.Uint16(seg[34:]))
-	if comps != spp || comps > maxJ2KComps || len(seg) < 36+3*comps {
-		return 0, fmt.Errorf("JPEG 2000: %d components, want %d: %w", comps, spp, ErrCorrupt)
+	if comps != i.comps || comps > maxJ2KComps || len(seg) < 36+3*comps {
+		return 0, fmt.Errorf("JPEG 2000: %d components, want %d: %w", comps, i.comps, ErrCorrupt)
 	}
 	for c := range comps {
 		s := seg[36+3*c:]
+		i.subsampled = i.subsampled || s[1] > 1 || s[2] > 1
 		if s[0] != 7 {
 			return 0, fmt.Errorf("JPEG 2000: component %d is not of 8 unsigned bits: %w", c, ErrUnsupported)
 		}
@@ -124,7 +135,7 @@ func checkSIZ(seg []byte, w, h, spp int) (int, error) {
 }
 
 // checkCOD checks the coding style.
-func checkCOD(seg []byte) error {
+func (i *j2kInfo) checkCOD(seg []byte) error {
 	if len(seg) < 10 {
 		return fmt.Errorf("JPEG 2000: coding style of %d bytes: %w", len(seg), ErrCorrupt)
 	}
@@ -132,6 +143,7 @@ func checkCOD(seg []byte) error {
 	if layers == 0 || layers > maxJ2KLayers || levels > maxJ2KLevels {
 		return fmt.Errorf("JPEG 2000: %d layers, %d levels, over %d and %d: %w", layers, levels, maxJ2KLayers, maxJ2KLevels, ErrUnsupported)
 	}
+	i.mct = seg[4] != 0
 	if seg[6] > 8 || seg[7] > 8 || seg[6]+seg[7] > 8 {
 		return fmt.Errorf("JPEG 2000: code block of 2^%d x 2^%d: %w", seg[6]+2, seg[7]+2, ErrCorrupt)
 	}
@@ -189,59 +201,30 @@ func checkTilePart(b []byte, p int, seg []byte, tiles int) (next int, done bool,
 	return int(end), false, nil
 }
 
-// decodeJ2K decodes a tile or strip to RGBA [h, w, 4].
+// decodeJ2K decodes one tile or strip of comps components to RGBA
+// [s.h, s.w, 4].
 //
-// A colour transform that the codestream itself states is undone by the
-// decoder, and none is left to do, whatever the tags say. Else YCbCr is what a
-// JP2 box or the Photometric field says to be YCbCr, and, under 33003, what has
-// subsampled components or was written by Aperio, whose number it is: others
-// use it for RGB (Bio-Formats).
-func (im *Image) decodeJ2K(b []byte, w, h, planes int) ([]byte, error) {
-	b, box, err := codestream(b)
+// A colour transform of the codestream's own gives RGB, and there is none
+// left to do. Without one, the components are YCbCr if the colour box of the
+// JP2 format says so, if two of them are subsampled, or if the Photometric
+// field says so; Aperio's scheme 33003 is YCbCr whatever the field says.
+func (im *Image) decodeJ2K(b []byte, s span, comps int) ([]byte, error) {
+	b, space, err := unboxJ2K(b)
 	if err != nil {
 		return nil, err
 	}
-	fw, fh, transformed, subsampled, err := headJ2K(b)
+	p, info, err := decodeStream(b, s, comps)
 	if err != nil {
 		return nil, err
 	}
-	if fw > w || fh > h {
-		return nil, fmt.Errorf("JPEG 2000: %d x %d, want %d x %d: %w", fw, fh, w, h, ErrCorrupt)
+	ycc := info.subsampled || im.photo == photoYCbCr || im.comp == compJ2KYCC && im.aperio
+	if space != 0 {
+		ycc = space == boxYCC
 	}
-	ycc := false
-	if planes >= 3 && !transformed {
-		switch {
-		case box != colourUnstated:
-			ycc = box == colourYCC
-		case im.photo == photoYCbCr, im.comp == compJ2KYCC && (subsampled || im.aperio):
-			ycc = true
-		case im.comp == compJ2KLossy:
-			// libvips writes YCbCr under 33004 and says RGB, others write RGB.
-			return nil, fmt.Errorf("compression 33004 (JPEG 2000 lossy) without a colour transform leaves open whether the colours are RGB or YCbCr; rewrite with JPEG or LZW: %w", ErrUnsupported)
-		}
+	if comps == 3 && !info.mct && ycc {
+		fromYCC(p.Pix)
 	}
-	if err := checkJ2K(b, fw, fh, planes); err != nil {
-		return nil, err
-	}
-	pic, err := safeJ2K(b)
-	if err != nil {
-		return nil, fmt.Errorf("JPEG 2000: %w: %w", err, ErrCorrupt)
-	}
-	p, ok := pic.(*image.RGBA)
-	if g, gray := pic.(*image.Gray); gray {
-		p, ok = image.NewRGBA(g.Rect), true
-		draw.Draw(p, p.Rect, g, g.Rect.Min, draw.Src)
-	}
-	if !ok || p.Bounds().Dx() != fw || p.Bounds().Dy() != fh {
-		return nil, fmt.Errorf("JPEG 2000: %v decoded, want %d x %d: %w", pic.Bounds(), fw, fh, ErrCorrupt)
-	}
-	if ycc {
-		for i := 0; i+3 < len(p.Pix); i += 4 {
-			d := p.Pix[i : i+4 : i+4]
-			d[0], d[1], d[2] = jpegtile.ToRGB(d[0], d[1], d[2])
-		}
-	}
-	return im.fit(p.Pix, fw, fh, w, h)
+	return s.fit(p.Pix, info.w, info.h, 4), nil
 }
 
 // safeJ2K turns a panic of the decoder into an error.

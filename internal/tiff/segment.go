@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"golang.org/x/image/tiff/lzw"
 )
@@ -32,53 +33,49 @@ func (im *Image) Segment(col, row int) (*Segment, error) {
 }
 
 func (im *Image) segment(col, row int) (*Segment, error) {
-	w, h := im.SegW, im.SegH
-	if !im.Tiled {
-		h = min(h, im.H-row*im.SegH)
-	}
-	switch im.comp {
-	case compJPEG, compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K:
-		pix, err := im.picture(col, row, w, h)
+	s := im.span(col, row)
+	if im.coded() && !im.planar {
+		pix, err := im.decode(row*im.Cols+col, s, im.spp)
 		if err != nil {
 			return nil, err
 		}
-		return &Segment{W: w, H: h, Pix: pix}, nil
+		return &Segment{W: s.w, H: s.h, Pix: pix}, nil
 	}
-	raw, err := im.samples(col, row, w, h)
+	raw, err := im.samples(col, row, s)
 	if err != nil {
 		return nil, err
 	}
-	return &Segment{W: w, H: h, Pix: im.rgba(raw, w, h)}, nil
+	return &Segment{W: s.w, H: s.h, Pix: im.rgba(raw, s.w, s.h)}, nil
 }
 
-// picture decodes a segment whose data is a picture of its own, or one for
-// each plane, to RGBA [h, w, 4]. Planes are red, green and blue whatever the
-// Photometric field says: Bio-Formats states YCbCr and stores those.
-func (im *Image) picture(col, row, w, h int) ([]byte, error) {
-	decode := func(p, planes int) ([]byte, error) {
-		b, err := im.compressed((p*im.Rows+row)*im.Cols + col)
-		if err != nil {
-			return nil, err
-		}
-		if im.comp == compJPEG {
-			return im.decodeJPEG(b, w, h, planes)
-		}
-		return im.decodeJ2K(b, w, h, planes)
+// coded reports whether each segment is a picture of a format of its own.
+func (im *Image) coded() bool {
+	switch im.comp {
+	case compJPEG, compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K, compWebP:
+		return true
 	}
-	if !im.planar {
-		return decode(0, im.spp)
+	return false
+}
+
+// decode decodes segment i of comps components to RGBA.
+func (im *Image) decode(i int, s span, comps int) ([]byte, error) {
+	b, err := im.compressed(i)
+	if err != nil {
+		return nil, err
 	}
-	raw := make([]byte, w*h*im.spp)
-	for p := range im.spp {
-		pix, err := decode(p, 1)
-		if err != nil {
-			return nil, fmt.Errorf("plane %d: %w", p, err)
-		}
-		for i := range w * h {
-			raw[i*im.spp+p] = pix[4*i]
-		}
+	switch im.comp {
+	case compJPEG:
+		return im.decodeJPEG(b, s, comps)
+	case compWebP:
+		return im.decodeWebP(b, s)
 	}
-	return im.rgba(raw, w, h), nil
+	return im.decodeJ2K(b, s, comps)
+}
+
+// Missing reports whether the file leaves a tile out.
+func (im *Image) Missing(col, row int) bool {
+	i := row*im.Cols + col
+	return im.Tiled && i < len(im.sizes) && (im.sizes[i] == 0 || im.offs[i] == 0)
 }
 
 // compressed returns the bytes of segment i as the file has them.
@@ -94,23 +91,24 @@ func (im *Image) compressed(i int) ([]byte, error) {
 	if err := readFull(im.f.r, b, int64(off)); err != nil {
 		return nil, err
 	}
+	im.turnBits(b)
 	return b, nil
 }
 
 // samples returns the samples of a segment, planes interleaved, predictor
 // undone: [h, w, spp] of 8 bits or of 16 bits in the file's byte order.
-func (im *Image) samples(col, row, w, h int) ([]byte, error) {
+func (im *Image) samples(col, row int, s span) ([]byte, error) {
 	if !im.planar {
-		return im.plane(col, row, 0, w, h, im.spp)
+		return im.plane(col, row, 0, s, im.spp)
 	}
 	size := im.bits / 8
-	out := make([]byte, w*h*im.spp*size)
+	out := make([]byte, s.w*s.h*im.spp*size)
 	for p := range im.spp {
-		b, err := im.plane(col, row, p, w, h, 1)
+		b, err := im.plane(col, row, p, s, 1)
 		if err != nil {
 			return nil, fmt.Errorf("plane %d: %w", p, err)
 		}
-		for i := range w * h {
+		for i := range s.w * s.h {
 			copy(out[(i*im.spp+p)*size:], b[i*size:(i+1)*size])
 		}
 	}
@@ -118,27 +116,42 @@ func (im *Image) samples(col, row, w, h int) ([]byte, error) {
 }
 
 // plane decodes one plane of a segment: [h, w, spp].
-func (im *Image) plane(col, row, p, w, h, spp int) ([]byte, error) {
-	rowLen := w * spp * (im.bits / 8)
-	want := rowLen * h
-	if im.comp == compNone && !im.Tiled {
-		return im.stripRows(row*im.SegH, p, rowLen, h)
+func (im *Image) plane(col, row, p int, s span, spp int) ([]byte, error) {
+	i := (p*im.Rows+row)*im.Cols + col
+	if im.coded() { // one component, which comes as gray
+		pix, err := im.decode(i, s, 1)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]byte, len(pix)/4)
+		for k := range out {
+			out[k] = pix[4*k]
+		}
+		return out, nil
 	}
-	b, err := im.compressed((p*im.Rows+row)*im.Cols + col)
+	px := spp * (im.bits / 8)
+	if im.comp == compNone && !im.Tiled {
+		return im.stripRows(row*im.SegH, p, s.w*px, s.h)
+	}
+	b, err := im.compressed(i)
 	if err != nil {
 		return nil, err
 	}
-	if b, err = im.inflate(b, want); err != nil {
+	w, h := s.w, s.h
+	if b, err = im.inflate(b, w*h*px); err != nil {
 		return nil, err
 	}
-	if len(b) < want {
-		return nil, fmt.Errorf("%d bytes of samples, want %d: %w", len(b), want, ErrCorrupt)
+	if len(b) == s.inW*s.inH*px { // a tile cropped at the picture's edge
+		w, h = s.inW, s.inH
 	}
-	b = b[:want]
+	if len(b) < w*h*px {
+		return nil, fmt.Errorf("%d bytes of samples, want %d: %w", len(b), w*h*px, ErrCorrupt)
+	}
+	b = b[:w*h*px]
 	if im.predictor == 2 {
-		im.unpredict(b, rowLen, spp)
+		im.unpredict(b, w*px, spp)
 	}
-	return b, nil
+	return s.fit(b, w, h, px), nil
 }
 
 // stripRows reads h rows from row y of uncompressed plane p, all of them
@@ -160,12 +173,23 @@ func (im *Image) stripRows(y, p, rowLen, h int) ([]byte, error) {
 	if err := readFull(im.f.r, b, int64(off+skip)); err != nil {
 		return nil, err
 	}
+	im.turnBits(b)
 	return b, nil
+}
+
+// turnBits undoes fill order 2, which does not concern pictures of their own.
+func (im *Image) turnBits(b []byte) {
+	if !im.reversed || im.coded() {
+		return
+	}
+	for i, v := range b {
+		b[i] = bits.Reverse8(v)
+	}
 }
 
 // maxRatio bounds how much each scheme can expand its input: no honest
 // segment is refused, and a short hostile one cannot ask for much memory.
-var maxRatio = map[uint64]int{compPackBits: 128, compLZW: 4096, compDeflate: 1100, compDeflateO: 1100}
+var maxRatio = map[uint64]int{compPackBits: 128, compLZW: 4096, compDeflate: 1100, compDeflateO: 1100, compZstd: 1 << 16, compLZMA: 1 << 14}
 
 // inflate undoes the compression of b, which stands for want bytes.
 func (im *Image) inflate(b []byte, want int) ([]byte, error) {
@@ -177,6 +201,9 @@ func (im *Image) inflate(b []byte, want int) ([]byte, error) {
 	}
 	if im.comp == compPackBits {
 		return unpackBits(b, want)
+	}
+	if f := generalCodecs[im.comp]; f != nil {
+		return f(b, want)
 	}
 	var r io.ReadCloser
 	if im.comp == compLZW {
@@ -190,7 +217,11 @@ func (im *Image) inflate(b []byte, want int) ([]byte, error) {
 	}
 	defer r.Close()
 	out := make([]byte, want)
-	if _, err := io.ReadFull(r, out); err != nil {
+	n, err := io.ReadFull(r, out)
+	if errors.Is(err, io.ErrUnexpectedEOF) && n > 0 && im.comp != compLZW && im.Tiled {
+		return out[:n], nil // the caller knows whether it is enough
+	}
+	if err != nil {
 		var fe flate.CorruptInputError
 		if errors.As(err, &fe) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, fmt.Errorf("data ends or breaks before %d bytes: %w", want, ErrCorrupt)

@@ -4,17 +4,18 @@
 // It is a reader for large pyramids: directories are listed without touching
 // the pixels, and each tile or strip is decoded on its own, so that the
 // memory used does not depend on the size of the picture. Both byte orders,
-// tiles and strips, uncompressed, PackBits, LZW, Deflate, JPEG and JPEG 2000
-// data are read; anything else is refused with an error that names it.
+// tiles and strips, uncompressed, PackBits, LZW, Deflate, LZMA, Zstandard,
+// JPEG, JPEG 2000 and WebP data are read; anything else is refused with an error that names it.
 //
 //	f, err := tiff.Open("slide.svs")
 //	im, err := f.Dirs()[0].Image()
 //	seg, err := im.Segment(0, 0) // RGBA, one tile
 //
 // Memory. Opening a file holds at most 1 MiB plus eight times the length of
-// the file, whatever its tags claim; a segment may have at most 1<<26 pixels
-// (1<<24 for JPEG 2000) and is decoded only if its compressed length makes
-// that many pixels possible.
+// the file, and at most Limits.Bytes, whatever its tags claim; a segment may
+// have at most Limits.Pixels pixels, a sixteenth of them for JPEG 2000, whose
+// decoder takes more than a hundred bytes for each, and is decoded only if its
+// compressed length makes that many pixels possible.
 package tiff
 
 import (
@@ -46,11 +47,28 @@ const (
 	slack      = 1 << 20 // bytes of tag values any file may hold
 )
 
+// Limits bound what one file makes the reader hold. Zero is the default.
+type Limits struct {
+	Pixels int64 // of one tile or strip; 0: 1<<26
+	Bytes  int64 // of the values of tags, texts among them; 0: 1<<28
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Pixels <= 0 {
+		l.Pixels = 1 << 26
+	}
+	if l.Bytes <= 0 {
+		l.Bytes = 1 << 28
+	}
+	return l
+}
+
 // File is an open TIFF. It is safe for use by many goroutines.
 type File struct {
 	r      io.ReaderAt
 	closer io.Closer
 	size   int64
+	limits Limits
 	order  binary.ByteOrder
 	big    bool
 	dirs   []*Dir
@@ -70,7 +88,10 @@ func (f *File) warn(format string, args ...any) {
 
 // Open opens the file at path and lists its directories. The error wraps
 // ErrNotTIFF if it is not a TIFF at all.
-func Open(path string) (*File, error) {
+func Open(path string) (*File, error) { return OpenWithin(path, Limits{}) }
+
+// OpenWithin is Open within limits.
+func OpenWithin(path string, l Limits) (*File, error) {
 	h, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("tiff: open: %w", err)
@@ -80,7 +101,7 @@ func Open(path string) (*File, error) {
 		h.Close()
 		return nil, fmt.Errorf("tiff: open %s: %w", path, err)
 	}
-	f, err := New(h, st.Size())
+	f, err := NewWithin(h, st.Size(), l)
 	if err != nil {
 		h.Close()
 		return nil, err
@@ -90,8 +111,12 @@ func Open(path string) (*File, error) {
 }
 
 // New lists the directories of the TIFF held by r, which has size bytes.
-func New(r io.ReaderAt, size int64) (*File, error) {
-	f := &File{r: r, size: size, budget: slack + 8*size}
+func New(r io.ReaderAt, size int64) (*File, error) { return NewWithin(r, size, Limits{}) }
+
+// NewWithin is New within limits.
+func NewWithin(r io.ReaderAt, size int64, l Limits) (*File, error) {
+	l = l.withDefaults()
+	f := &File{r: r, size: size, limits: l, budget: min(slack+8*size, l.Bytes)}
 	first, err := f.header()
 	if err != nil {
 		return nil, fmt.Errorf("tiff: read header: %w", err)
@@ -102,6 +127,10 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 			return nil, fmt.Errorf("tiff: read directory %d: more than %d directories: %w", len(f.dirs), maxDirs, ErrCorrupt)
 		}
 		d, next, err := f.readDir(off, len(f.dirs), seen)
+		if err != nil && len(f.dirs) > 0 && errors.Is(err, ErrCorrupt) {
+			f.warn("directory %d cannot be read (%v): it and pages after it are missing", len(f.dirs), err)
+			break
+		}
 		if err != nil {
 			return nil, fmt.Errorf("tiff: read directory %d: %w", len(f.dirs), err)
 		}
@@ -114,6 +143,11 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 	for _, d := range f.dirs {
 		if err := f.readSubs(d, seen); err != nil {
 			return nil, fmt.Errorf("tiff: read directory %d: SubIFDs: %w", d.Index, err)
+		}
+	}
+	for _, d := range f.dirs {
+		for _, o := range append([]*Dir{d}, d.Sub...) {
+			o.look()
 		}
 	}
 	return f, nil
@@ -198,7 +232,7 @@ func (f *File) charge(n int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.budget < n {
-		return fmt.Errorf("tag values overlap: more than eight times the file: %w", ErrCorrupt)
+		return fmt.Errorf("tag values of more than eight times the file or the limit of %d bytes (MaxBytes): %w", f.limits.Bytes, ErrCorrupt)
 	}
 	f.budget -= n
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam/internal/tiff"
+	"github.com/slidesam/sam/internal/tiff/tifftest"
 )
 
 // whole decodes all of a page to RGBA.
@@ -67,13 +68,13 @@ func TestFixtures(t *testing.T) {
 
 func TestOrders(t *testing.T) {
 	const w, h = 37, 29
-	src := gradient(w, h, 3)
+	src := tifftest.Gradient(w, h, 3)
 	for _, big := range []bool{false, true} {
 		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
 			t.Run(fmt.Sprintf("%v/big=%v", order, big), func(t *testing.T) {
-				b := builder{order, big}
-				second := tiled(gradient(18, 14, 3), 18, 14, 3, 16, 16)
-				f, err := parse(b.file(tiled(src, w, h, 3, 16, 16), second))
+				b := tifftest.Builder{Order: order, Big: big}
+				second := tifftest.Tiled(tifftest.Gradient(18, 14, 3), 18, 14, 3, 16, 16)
+				f, err := parse(b.File(tifftest.Tiled(src, w, h, 3, 16, 16), second))
 				require.NoError(t, err)
 				assert.Equal(t, big, f.Big())
 				require.Len(t, f.Dirs(), 2)
@@ -91,31 +92,31 @@ func TestOrders(t *testing.T) {
 
 func TestSamples(t *testing.T) {
 	const w, h = 20, 18
-	b := builder{binary.BigEndian, false}
-	gray, rgb := gradient(w, h, 1), gradient(w, h, 3)
-	planes := tiled(gray, w, h, 1, 16, 16)
-	planes.fields[tiff.SamplesPerPixel], planes.fields[tiff.Photometric], planes.fields[tiff.PlanarConfig] = short(3), short(2), short(2)
-	planes.fields[tiff.BitsPerSample] = short(8, 8, 8)
-	planes.segs = nil
+	b := tifftest.Builder{Order: binary.BigEndian, Big: false}
+	gray, rgb := tifftest.Gradient(w, h, 1), tifftest.Gradient(w, h, 3)
+	planes := tifftest.Tiled(gray, w, h, 1, 16, 16)
+	planes.Fields[tiff.SamplesPerPixel], planes.Fields[tiff.Photometric], planes.Fields[tiff.PlanarConfig] = tifftest.Short(3), tifftest.Short(2), tifftest.Short(2)
+	planes.Fields[tiff.BitsPerSample] = tifftest.Short(8, 8, 8)
+	planes.Segs = nil
 	for c := range 3 {
 		one := make([]byte, w*h)
 		for i := range one {
 			one[i] = rgb[3*i+c]
 		}
-		planes.segs = append(planes.segs, tiled(one, w, h, 1, 16, 16).segs...)
+		planes.Segs = append(planes.Segs, tifftest.Tiled(one, w, h, 1, 16, 16).Segs...)
 	}
-	inverse := tiled(gray, w, h, 1, 16, 16)
-	inverse.fields[tiff.Photometric] = short(0)
-	palette := tiled(gray, w, h, 1, 16, 16)
-	palette.fields[tiff.Photometric] = short(3)
+	inverse := tifftest.Tiled(gray, w, h, 1, 16, 16)
+	inverse.Fields[tiff.Photometric] = tifftest.Short(0)
+	palette := tifftest.Tiled(gray, w, h, 1, 16, 16)
+	palette.Fields[tiff.Photometric] = tifftest.Short(3)
 	cmap := make([]uint64, 768)
 	for i := range 256 {
 		cmap[i], cmap[256+i], cmap[512+i] = uint64(255-i)<<8|7, uint64(i)<<8, 0x2a00
 	}
-	palette.fields[tiff.ColorMap] = field{3, cmap}
+	palette.Fields[tiff.ColorMap] = tifftest.Short(cmap...)
 	for _, tt := range []struct {
 		name string
-		p    page
+		p    tifftest.Page
 		want func(i int) []byte
 	}{
 		{"planes", planes, func(i int) []byte { return []byte{rgb[3*i], rgb[3*i+1], rgb[3*i+2], 255} }},
@@ -123,7 +124,7 @@ func TestSamples(t *testing.T) {
 		{"palette", palette, func(i int) []byte { return []byte{255 - gray[i], gray[i], 0x2a, 255} }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f, err := parse(b.file(tt.p))
+			f, err := parse(b.File(tt.p))
 			require.NoError(t, err)
 			im, err := f.Dirs()[0].Image()
 			require.NoError(t, err)
@@ -137,47 +138,47 @@ func TestSamples(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	set := func(tag tiff.Tag, f field) page {
-		p := tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16)
-		p.fields[tag] = f
+	set := func(tag tiff.Tag, f tifftest.Field) tifftest.Page {
+		p := tifftest.Tiled(tifftest.Gradient(20, 18, 3), 20, 18, 3, 16, 16)
+		p.Fields[tag] = f
 		return p
 	}
-	drop := func(i int) page {
-		p := tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16)
-		p.segs[i] = nil
+	drop := func(i int) tifftest.Page {
+		p := tifftest.Tiled(tifftest.Gradient(20, 18, 3), 20, 18, 3, 16, 16)
+		p.Segs[i] = nil
 		return p
 	}
-	shortTile := func(n int) page {
-		p := tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16)
-		p.segs[1] = p.segs[1][:n]
+	shortTile := func(n int) tifftest.Page {
+		p := tifftest.Tiled(tifftest.Gradient(20, 18, 3), 20, 18, 3, 16, 16)
+		p.Segs[1] = p.Segs[1][:n]
 		return p
 	}
 	for _, tt := range []struct {
 		name string
-		p    page
+		p    tifftest.Page
 		err  error
 		text string
 	}{
-		{"compression", set(tiff.Compression, short(50001)), tiff.ErrUnsupported, "WebP"},
-		{"bits", set(tiff.BitsPerSample, short(12, 12, 12)), tiff.ErrUnsupported, "12 bits"},
-		{"unequal bits", set(tiff.BitsPerSample, short(8, 8, 16)), tiff.ErrUnsupported, "[8 8 16]"},
-		{"float", set(tiff.SampleFormat, short(3, 3, 3)), tiff.ErrUnsupported, "floating-point"},
-		{"cmyk", set(tiff.Photometric, short(5)), tiff.ErrUnsupported, "photometric interpretation 5"},
-		{"ycbcr", set(tiff.Photometric, short(6)), tiff.ErrUnsupported, "YCbCr"},
-		{"width 0", set(tiff.ImageWidth, short(0)), tiff.ErrCorrupt, "size 0"},
-		{"tile 0", set(tiff.TileWidth, short(0)), tiff.ErrCorrupt, "tile size 0"},
-		{"too few tiles", set(tiff.ImageLength, short(400)), tiff.ErrCorrupt, "offsets"},
-		{"huge tile", set(tiff.TileWidth, field{4, []uint64{1 << 29}}), tiff.ErrUnsupported, "pixels"},
-		{"predictor 3", func() page {
-			p := set(tiff.Predictor, short(3))
-			p.fields[tiff.Compression] = short(5)
+		{"compression", set(tiff.Compression, tifftest.Short(50002)), tiff.ErrUnsupported, "JPEG XL"},
+		{"bits", set(tiff.BitsPerSample, tifftest.Short(12, 12, 12)), tiff.ErrUnsupported, "12 bits"},
+		{"unequal bits", set(tiff.BitsPerSample, tifftest.Short(8, 8, 16)), tiff.ErrUnsupported, "[8 8 16]"},
+		{"float", set(tiff.SampleFormat, tifftest.Short(3, 3, 3)), tiff.ErrUnsupported, "floating-point"},
+		{"cmyk", set(tiff.Photometric, tifftest.Short(5)), tiff.ErrUnsupported, "photometric interpretation 5"},
+		{"ycbcr", set(tiff.Photometric, tifftest.Short(6)), tiff.ErrUnsupported, "YCbCr"},
+		{"width 0", set(tiff.ImageWidth, tifftest.Short(0)), tiff.ErrCorrupt, "size 0"},
+		{"tile 0", set(tiff.TileWidth, tifftest.Short(0)), tiff.ErrCorrupt, "tile size 0"},
+		{"too few tiles", set(tiff.ImageLength, tifftest.Short(400)), tiff.ErrCorrupt, "offsets"},
+		{"huge tile", set(tiff.TileWidth, tifftest.Long(1<<29)), tiff.ErrUnsupported, "pixels"},
+		{"predictor 3", func() tifftest.Page {
+			p := set(tiff.Predictor, tifftest.Short(3))
+			p.Fields[tiff.Compression] = tifftest.Short(5)
 			return p
 		}(), tiff.ErrUnsupported, "floating-point predictor"},
 		{"missing tile", drop(2), tiff.ErrMissing, "segment (0, 1)"},
 		{"short tile", shortTile(700), tiff.ErrCorrupt, "700 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f, err := parse(builder{binary.LittleEndian, true}.file(tt.p))
+			f, err := parse(tifftest.Builder{Order: binary.LittleEndian, Big: true}.File(tt.p))
 			require.NoError(t, err)
 			im, err := f.Dirs()[0].Image()
 			if err == nil {
@@ -190,7 +191,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestStructure(t *testing.T) {
-	good := builder{binary.LittleEndian, false}.file(tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16))
+	good := tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(tifftest.Tiled(tifftest.Gradient(20, 18, 3), 20, 18, 3, 16, 16))
 	loop := bytes.Clone(good)
 	copy(loop[len(loop)-4:], loop[4:8]) // the next directory is the first
 	beyond := bytes.Clone(good)
@@ -215,7 +216,7 @@ func TestStructure(t *testing.T) {
 
 // TestLeniency reads what libtiff reads too, with a warning.
 func TestLeniency(t *testing.T) {
-	good := builder{binary.LittleEndian, false}.file(tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16))
+	good := tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(tifftest.Tiled(tifftest.Gradient(20, 18, 3), 20, 18, 3, 16, 16))
 	loop, past := bytes.Clone(good), bytes.Clone(good)
 	copy(loop[len(loop)-4:], loop[4:8]) // the next directory is the first
 	binary.LittleEndian.PutUint32(past[len(past)-4:], uint32(len(past)+100))
@@ -226,20 +227,20 @@ func TestLeniency(t *testing.T) {
 		require.Len(t, f.Warnings(), 1)
 		assert.Contains(t, f.Warnings()[0], name)
 	}
-	p := tiled(gradient(20, 18, 3), 20, 18, 3, 16, 16)
-	p.fields[tiff.FillOrder] = short(0)
-	f, err := parse(builder{binary.LittleEndian, false}.file(p))
+	p := tifftest.Tiled(tifftest.Gradient(20, 18, 3), 20, 18, 3, 16, 16)
+	p.Fields[tiff.FillOrder] = tifftest.Short(0)
+	f, err := parse(tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(p))
 	require.NoError(t, err)
 	_, err = f.Dirs()[0].Image()
 	require.NoError(t, err)
 }
 
 func TestJPEG2000(t *testing.T) {
-	p := tiled(gradient(64, 64, 3), 64, 64, 3, 64, 64)
-	p.fields[tiff.Compression] = short(33005)
-	tile := j2kTile(64, 64)
-	p.segs = [][]byte{tile}
-	f, err := parse(builder{binary.LittleEndian, false}.file(p))
+	p := tifftest.Tiled(tifftest.Gradient(64, 64, 3), 64, 64, 3, 64, 64)
+	p.Fields[tiff.Compression] = tifftest.Short(33005)
+	tile := tifftest.J2KTile(64, 64)
+	p.Segs = [][]byte{tile}
+	f, err := parse(tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(p))
 	require.NoError(t, err)
 	im, err := f.Dirs()[0].Image()
 	require.NoError(t, err)
@@ -260,8 +261,8 @@ func TestJPEG2000(t *testing.T) {
 		if bytes.Equal(bad, tile) {
 			bad[tt.at] ^= 1
 		}
-		p.segs = [][]byte{bad}
-		f, err := parse(builder{binary.LittleEndian, false}.file(p))
+		p.Segs = [][]byte{bad}
+		f, err := parse(tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(p))
 		require.NoError(t, err)
 		im, err := f.Dirs()[0].Image()
 		require.NoError(t, err)

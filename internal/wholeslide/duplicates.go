@@ -1,8 +1,10 @@
 package wholeslide
 
 import (
+	"errors"
 	"sort"
 
+	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/spatial"
 )
 
@@ -17,7 +19,10 @@ const (
 
 // judge decides which objects stay. Those that are free meet no object still
 // to come.
-func (s *seamMerger) judge(w []found, free []bool) []verdict {
+//
+// Disjoint objects also lose the pixels that a better one has which stays, and
+// wait for it while that is open.
+func (s *seamMerger) judge(w []found, free []bool) ([]verdict, error) {
 	verdicts, doubt := make([]verdict, len(w)), make([]bool, len(w))
 	order := make([]int, len(w))
 	for i := range order {
@@ -28,6 +33,7 @@ func (s *seamMerger) judge(w []found, free []bool) []verdict {
 	for i := range w {
 		boxes.Add(i, w[i].Mask.Bounds())
 	}
+	var errs []error
 	for _, i := range order {
 		if verdicts[i] == replaced {
 			continue
@@ -36,17 +42,54 @@ func (s *seamMerger) judge(w []found, free []bool) []verdict {
 			verdicts[i] = stays
 		}
 		boxes.Near(w[i].Mask.Bounds(), func(j int) bool {
+			better := w[i].IoUPred > w[j].IoUPred || w[i].IoUPred == w[j].IoUPred && i < j
+			if i == j || !better || verdicts[j] == replaced || !w[i].Mask.Bounds().Overlaps(w[j].Mask.Bounds()) {
+				return true
+			}
+			replaces := s.replaces(&w[i], &w[j])
+			touches := replaces || s.plan.Disjoint && w[i].Mask.Intersection(w[j].Mask) > 0
 			switch {
-			case j == i || !w[i].Mask.Bounds().Overlaps(w[j].Mask.Bounds()) || verdicts[j] == replaced || w[j].IoUPred > w[i].IoUPred || w[j].IoUPred == w[i].IoUPred && j < i || !s.replaces(&w[i], &w[j]):
-			case verdicts[i] == stays:
+			case !touches:
+			case verdicts[i] != stays:
+				doubt[j] = true
+			case replaces:
 				verdicts[j] = replaced
 			default:
-				doubt[j] = true
+				errs = append(errs, w[j].lose(w[i].Mask))
 			}
 			return true
 		})
 	}
-	return verdicts
+	return verdicts, errors.Join(errs...)
+}
+
+// lose takes the pixels of another object from what is left of f.
+func (f *found) lose(pixels *mask.Mask) error {
+	left, err := f.shown().Subtract(pixels)
+	f.left = left
+	return err
+}
+
+// shown is the object's mask without the pixels that it lost.
+func (f *found) shown() *mask.Mask {
+	if f.left != nil {
+		return f.left
+	}
+	return f.Mask
+}
+
+// trim makes what is left of the object its mask: the largest part, since what
+// is cut off is no nucleus. It reports whether that is large enough.
+func (f *found) trim(least int) (bool, error) {
+	if f.left == nil {
+		return true, nil
+	}
+	m, _, err := f.left.DropIslands(f.left.Area() + 1)
+	if err != nil {
+		return false, err
+	}
+	f.Mask, f.left = m, nil
+	return m.Area() >= max(least, 1), nil
 }
 
 // replaces reports whether a, which is no worse, is the same object as b, or

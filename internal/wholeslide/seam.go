@@ -3,6 +3,8 @@ package wholeslide
 import (
 	"image"
 	"sort"
+
+	"github.com/slidesam/sam/internal/mask"
 )
 
 // node is an object that a tile saw, among those that may be one.
@@ -51,6 +53,8 @@ type found struct {
 	tile, index int
 	tiles       int  // that saw it
 	whole       bool // one of them saw all of it
+
+	left *mask.Mask // what better objects left of it; nil: all
 }
 
 // seamMerger joins the objects of neighbouring tiles. Tiles come row by row;
@@ -256,13 +260,23 @@ func (s *seamMerger) flush(top int, held []image.Rectangle) error {
 			free[i] = free[i] && !h.Overlaps(b)
 		}
 	}
-	verdicts := s.judge(w, free)
+	verdicts, err := s.judge(w, free)
+	if err != nil {
+		return err
+	}
 	var keep []found
 	for i, o := range w {
 		switch verdicts[i] {
 		case undecided:
 			keep = append(keep, o)
 		case stays:
+			ok, err := o.trim(s.plan.MinArea)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
 			if err := s.emit(o); err != nil {
 				return err
 			}

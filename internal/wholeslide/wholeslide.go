@@ -59,7 +59,8 @@ type Scale struct {
 	Finder           json.RawMessage
 	MinArea, MaxArea int // in pixels of the scale; MaxArea 0: no bound
 	// Disjoint says that objects do not overlap: of two of which one lies in
-	// the other by more than half, the one of higher predicted IoU stays.
+	// the other by more than half, the one of higher predicted IoU stays; else
+	// that one keeps the pixels of both, and of the other its largest part.
 	Disjoint bool
 	Class    string
 }

@@ -29,7 +29,7 @@ func (s *Slide) openAperio() error {
 	for _, p := range levelsOf(top, pages) {
 		s.addLevel(tiffRaster{p.im}, p.im.W, p.im.H)
 	}
-	if d := top.dir.Text(tiff.ImageDescription); strings.HasPrefix(d, "Aperio") {
+	if d := plainText(top.dir.Text(tiff.ImageDescription)); strings.HasPrefix(d, "Aperio") {
 		s.meta.Description = d
 	}
 	p := aperioProperties(s.meta.Description)

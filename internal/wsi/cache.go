@@ -2,6 +2,7 @@ package wsi
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"sync"
 
@@ -43,9 +44,16 @@ func newTileCache(limit int64) *tileCache {
 
 var errDecoderDied = errors.New("the decoder did not return")
 
-// get returns the tile from the cache or through load. Errors are not kept.
-// The tile is shared: callers must not write to it.
+// get is getWithin for a tile that is not slow.
 func (c *tileCache) get(k tileKey, load func() (*tiff.Segment, error)) (*tiff.Segment, error) {
+	return c.getWithin(context.Background(), k, 0, load)
+}
+
+// getWithin returns the tile from the cache or through load. Errors are not
+// kept. The tile is shared: callers must not write to it. If ctx ends, it
+// returns at once; a load that is slow, of size bytes, goes on by itself and is
+// kept.
+func (c *tileCache) getWithin(ctx context.Context, k tileKey, size int64, load func() (*tiff.Segment, error)) (*tiff.Segment, error) {
 	c.mu.Lock()
 	if e, ok := c.byKey[k]; ok {
 		c.order.MoveToFront(e)
@@ -55,12 +63,35 @@ func (c *tileCache) get(k tileKey, load func() (*tiff.Segment, error)) (*tiff.Se
 	}
 	if p, ok := c.busy[k]; ok {
 		c.mu.Unlock()
-		<-p.done
-		return p.seg, p.err
+		return p.wait(ctx)
 	}
 	p := &pending{done: make(chan struct{}), err: errDecoderDied}
 	c.busy[k] = p
+	slow := size > slowTile
+	if slow {
+		c.room(size)
+	}
 	c.mu.Unlock()
+	if slow {
+		go c.load(k, p, load)
+		return p.wait(ctx)
+	}
+	c.load(k, p, load)
+	return p.seg, p.err
+}
+
+// wait returns the tile when it is there, or the end of ctx.
+func (p *pending) wait(ctx context.Context) (*tiff.Segment, error) {
+	select {
+	case <-p.done:
+		return p.seg, p.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// load fills p and the cache.
+func (c *tileCache) load(k tileKey, p *pending, load func() (*tiff.Segment, error)) {
 	defer func() {
 		c.mu.Lock()
 		delete(c.busy, k)
@@ -71,16 +102,29 @@ func (c *tileCache) get(k tileKey, load func() (*tiff.Segment, error)) (*tiff.Se
 		close(p.done)
 	}()
 	p.seg, p.err = load()
-	return p.seg, p.err
 }
 
-// put adds a tile and drops the oldest ones over the limit. A tile larger than
-// the whole cache is kept alone until the next one comes: a file of one large
-// tile is decoded once and not for each region.
+// slowTile is the length of a tile that may take so long that nobody who gives
+// up waits for it.
+const slowTile = 4 << 20
+
+// largeTiles is the most bytes of tiles that are kept for their size.
+const largeTiles = 256 << 20
+
+// put adds a tile and drops the oldest ones over the limit. Of tiles that are
+// large for the cache up to four stay, of up to 256 MiB in all, and the last one
+// in any case: regions touch four at most, and none is decoded for each anew.
 func (c *tileCache) put(k tileKey, seg *tiff.Segment) {
 	n := int64(len(seg.Pix))
+	c.room(n)
 	c.byKey[k] = c.order.PushFront(&cached{k, seg})
-	for c.used += n; c.used > c.limit && c.order.Len() > 1; {
+	c.used += n
+}
+
+// room drops the oldest tiles until one of n bytes may come. It is called
+// before a large tile is decoded too, which takes twice its bytes.
+func (c *tileCache) room(n int64) {
+	for limit := max(c.limit, min(4*n, largeTiles)); c.used+n > limit && c.order.Len() > 0; {
 		e := c.order.Back()
 		old := e.Value.(*cached)
 		c.order.Remove(e)

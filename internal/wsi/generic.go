@@ -45,8 +45,11 @@ func (s *Slide) openGeneric() error {
 	gray := top.im.Gray()
 	switch {
 	case isJ && j.channels > 1 && gray:
-		if j.channels != 3 || !j.composite || j.slices*j.frames > 1 || len(same) < 3 {
-			return fmt.Errorf("ImageJ stack of %d channels, %d slices, %d frames: only one picture of red, green and blue is read: save it as RGB Color: %w", j.channels, j.slices, j.frames, ErrFormat)
+		if j.channels != 3 || !j.composite || len(same) < 3 {
+			return refuse("ImageJ stack of %d channels, composite %v, in %d pages: only a composite of red, green and blue is read: save it as RGB Color", j.channels, j.composite, len(same))
+		}
+		if j.slices*j.frames > 1 {
+			s.warn("stack of %d slices and %d frames: only the first is read", j.slices, j.frames)
 		}
 		if err := s.addPlanes(same[:3]); err != nil {
 			return err
@@ -55,7 +58,7 @@ func (s *Slide) openGeneric() error {
 	case isJ && j.slices*j.frames > 1:
 		s.warn("stack of %d slices and %d frames: only the first is read", j.slices, j.frames)
 	case len(same) == 3 && gray && !isJ:
-		return fmt.Errorf("three gray pages of one size, channels perhaps: the file does not say; save it as RGB: %w", ErrFormat)
+		return refuse("three gray pages of one size, channels perhaps: the file does not say; save it as RGB")
 	case len(same) > 1:
 		s.warn("%d pages of one size: only the first is read", len(same))
 	}

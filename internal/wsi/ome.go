@@ -3,6 +3,7 @@ package wsi
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/slidesam/sam/internal/tiff"
@@ -55,7 +56,7 @@ type omeTiffData struct {
 
 // omeUnits turns the units that the schema allows and that slides use into
 // micrometres.
-var omeUnits = map[string]float64{"": 1, "µm": 1, "μm": 1, "um": 1, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6}
+var omeUnits = map[string]float64{"": 1, "µm": 1, "μm": 1, "um": 1, "Âµm": 1, "Î¼m": 1, "micron": 1, "micrometer": 1, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6}
 
 // omePlanes is an image of the XML and the pages of it that are in this file.
 type omePlanes struct {
@@ -68,7 +69,6 @@ type omePlanes struct {
 // those names are associated, and so is what is no slide by its name.
 func (s *Slide) openOME() error {
 	s.meta.Format = "ome-tiff"
-	s.meta.Description = plainText(s.meta.Description)
 	var x omeXML
 	if err := newXML(s.meta.Description).Decode(&x); err != nil {
 		return fmt.Errorf("OME-XML: %w: %w", err, tiff.ErrCorrupt)
@@ -115,10 +115,9 @@ func (s *Slide) openOME() error {
 // omeSlide returns the image that is the slide.
 func omeSlide(all []omePlanes) (omePlanes, bool) {
 	best, found := omePlanes{}, false
-	pixels := func(p omePlanes) int { return p.pages[0].im.W * p.pages[0].im.H }
 	for _, named := range []bool{false, true} { // one with an associated picture's name only if there is no other
 		for _, p := range all {
-			if (omeAssociated(p.Name) != "") == named && (!found || pixels(p) > pixels(best)) {
+			if (omeAssociated(p.Name) != "") == named && (!found || p.larger(best)) {
 				best, found = p, true
 			}
 		}
@@ -127,6 +126,15 @@ func omeSlide(all []omePlanes) (omePlanes, bool) {
 		}
 	}
 	return best, false
+}
+
+// larger is page.larger for images; three planes are one in colour.
+func (p omePlanes) larger(q omePlanes) bool {
+	if len(p.pages) != len(q.pages) {
+		a, b := p.pages[0].im, q.pages[0].im
+		return len(p.pages) > 1 && a.W*a.H*colourShare >= b.W*b.H || a.W*a.H > b.W*b.H*colourShare
+	}
+	return p.pages[0].larger(q.pages[0])
 }
 
 // addOME adds the levels of the slide.
@@ -168,10 +176,11 @@ func (s *Slide) omePages(x omeXML, im omeImage) (omePlanes, error) {
 		}
 	}
 	if len(at) == 0 && elsewhere != "" {
-		return out, fmt.Errorf("OME-TIFF of several files: image %q lies in %s: open that file: %w", im.Name, elsewhere, ErrFormat)
+		return out, refuse("OME-TIFF of several files: image %q lies in %s: open that file", im.Name, elsewhere)
 	}
 	ifd := 0
 	if len(at) > 0 {
+		slices.SortStableFunc(at, func(a, b omeTiffData) int { return a.FirstC - b.FirstC })
 		ifd = at[0].IFD
 	}
 	first, err := s.omePage(ifd)
@@ -217,7 +226,7 @@ func omeColours(im omeImage) error {
 		ok = ok && (n == "" || i < 3 && (n == "rgb"[i:i+1] || n == []string{"red", "green", "blue"}[i]))
 	}
 	if !ok {
-		return fmt.Errorf("OME-TIFF of %d channels %q in pages of their own: only red, green and blue are read; export it as brightfield RGB: %w", im.Pixels.SizeC, names, ErrFormat)
+		return refuse("OME-TIFF of %d channels %q in pages of their own: only red, green and blue are read; export it as brightfield RGB", im.Pixels.SizeC, names)
 	}
 	return nil
 }

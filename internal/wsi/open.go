@@ -20,13 +20,26 @@ import (
 //
 // Built with the tag openslide, on Linux and macOS, it asks the OpenSlide
 // library for what is not read here.
+//
+// An address such as https://host/a.svs is read if RegisterRemote was called
+// for its scheme.
 func Open(path string, o Options) (*Slide, error) {
+	if r, err := remoteOf(path); r != nil || err != nil {
+		var s *Slide
+		if err == nil {
+			s, err = openRemote(r, path, o)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("wsi: open address: %w", err)
+		}
+		return s, nil
+	}
 	head, err := readHead(path)
 	if err != nil {
 		return nil, fmt.Errorf("wsi: open: %w", err)
 	}
 	s, err := open(path, head, o)
-	if errors.Is(err, ErrFormat) {
+	if refused := (refusal{}); errors.Is(err, ErrFormat) && !errors.As(err, &refused) {
 		s, err = viaOpenSlide(path, o, err)
 	}
 	if err != nil {
@@ -43,6 +56,8 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 	var err error
 	s := &Slide{path: path, opt: o, cache: newTileCache(o.CacheBytes), assoc: map[string]func() (image.Image, error){}}
 	switch {
+	case head == nil || strings.EqualFold(filepath.Ext(path), ".mrxs") || len(head) >= 132 && string(head[128:132]) == "DICM":
+		err = s.openFiles(path)
 	case bytes.HasPrefix(head, []byte("\x89PNG\r\n\x1a\n")):
 		err = s.openPicture(path, "png", png.DecodeConfig, png.Decode)
 	case bytes.HasPrefix(head, []byte("\xff\xd8\xff")):
@@ -82,6 +97,18 @@ func readHead(path string) ([]byte, error) {
 	return b[:n], nil
 }
 
+// refusal is the error for a file of a known format whose picture cannot be
+// told. The OpenSlide library is not asked about it: it would show the first
+// of several channels as gray.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// refuse returns a refusal that wraps ErrFormat.
+func refuse(format string, args ...any) error {
+	return refusal{fmt.Errorf(format+": %w", append(args, ErrFormat)...)}
+}
+
 // foreignFormat is a slide format that is recognised and not read.
 type foreignFormat struct {
 	name, how string
@@ -102,20 +129,17 @@ const (
 
 // byExt names formats by the file's extension where the first bytes do not.
 var byExt = map[string]foreignFormat{
-	".mrxs": {"3DHISTECH MIRAX (MRXS)", viaVips, true}, ".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
-	".ndpi": {"Hamamatsu NDPI", viaVips, true}, ".ndpis": {"Hamamatsu NDPI set", viaVips, false}, ".scn": {"Leica SCN", viaVips, true},
-	".bif": {"Ventana BIF", viaVips, true}, ".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
+	".vms": {"Hamamatsu VMS", viaVips, true}, ".vmu": {"Hamamatsu VMU", viaVips, true},
+	".ndpis":   {"Hamamatsu NDPI set", viaVips, false},
+	".svslide": {"Sakura SVSLIDE", viaVips, true}, ".czi": {"Zeiss CZI", viaBF, true}, ".vsi": {"Olympus VSI", viaBF, false},
 	".lif": {"Leica LIF", viaBF, false}, ".nd2": {"Nikon ND2", viaBF, false}, ".isyntax": {"Philips iSyntax", "isyntax2raw and raw2ometiff (glencoesoftware)", false},
-	".dcm": {"DICOM", viaVips, true}, ".zvi": {"Zeiss ZVI", viaBF, false}, ".zarr": {"OME-Zarr", "raw2ometiff IN OUT.ome.tiff (glencoesoftware)", false},
+	".zvi": {"Zeiss ZVI", viaBF, false},
 }
 
 // foreign recognises formats that are not read; nil for the others. TIFF
 // based ones whose tags tell are found in openTIFF.
 func foreign(path string, head []byte) error {
 	switch {
-	case len(head) >= 132 && string(head[128:132]) == "DICM":
-		f := byExt[".dcm"]
-		return &f
 	case bytes.HasPrefix(head, []byte("ZISRAWFILE")):
 		f := byExt[".czi"]
 		return &f
@@ -134,40 +158,47 @@ func foreign(path string, head []byte) error {
 
 // openTIFF opens a TIFF by the first format that claims it.
 func (s *Slide) openTIFF(path string) error {
-	f, err := tiff.Open(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err == nil {
+		err = s.openReader(f, st.Size())
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	s.close = f.Close
+	return nil
+}
+
+// openReader opens a slide of one file of size bytes.
+func (s *Slide) openReader(r io.ReaderAt, size int64) error {
+	if known, err := s.openNDPI(r, size); known {
+		return err
+	}
+	f, err := tiff.NewWithin(r, size, tiff.Limits{Pixels: s.opt.MaxPixels, Bytes: s.opt.MaxBytes})
 	if err != nil {
 		return err
 	}
 	s.file = f
-	if err := s.readTIFF(); err != nil {
-		f.Close()
-		return err
-	}
-	return nil
+	return s.readTIFF()
 }
 
 func (s *Slide) readTIFF() error {
 	d := s.file.Dirs()[0]
-	s.meta.Description = d.Text(tiff.ImageDescription)
+	s.meta.Description = plainText(d.Text(tiff.ImageDescription))
 	for _, o := range s.file.Dirs() { // a thumbnail or a mask may come first
 		if strings.HasPrefix(o.Text(tiff.ImageDescription), "Aperio") && !strings.Contains(s.meta.Description, "<") {
-			s.meta.Description = o.Text(tiff.ImageDescription)
+			s.meta.Description = plainText(o.Text(tiff.ImageDescription))
 			break
 		}
 	}
 	software := d.Text(tiff.Software)
 	desc := s.meta.Description
-	switch {
-	case d.Has(tiff.NDPIFormat):
-		f := byExt[".ndpi"]
-		return &f
-	case strings.Contains(desc, "<scn"):
-		f := byExt[".scn"]
-		return &f
-	case strings.Contains(d.Text(tiff.XMP), "<iScan"):
-		f := byExt[".bif"]
-		return &f
-	case strings.HasPrefix(software, "MedScan"):
+	if strings.HasPrefix(software, "MedScan") {
 		return &foreignFormat{"Trestle TIFF", viaVips, true}
 	}
 	icc, err := d.Bytes(tiff.ICCProfile)
@@ -176,6 +207,12 @@ func (s *Slide) readTIFF() error {
 	}
 	s.meta.ICC = icc
 	switch {
+	case strings.Contains(desc, "<scn"):
+		return s.openSCN()
+	case strings.Contains(d.Text(tiff.XMP), "<iScan"):
+		return s.openBIF()
+	case isQPI(plainText(desc)):
+		return s.openQPTIFF()
 	case strings.HasPrefix(desc, "Aperio"):
 		return s.openAperio()
 	case strings.HasPrefix(software, "Philips") && strings.Contains(desc, "<DataObject"):

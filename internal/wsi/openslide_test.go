@@ -132,7 +132,7 @@ func ndpi(t *testing.T, levels []*image.RGBA, lens float32) []byte {
 	return out
 }
 
-// TestOpenSlideReads opens a format that only the library reads.
+// TestOpenSlideReads opens an NDPI through the library.
 func TestOpenSlideReads(t *testing.T) {
 	var levels []*image.RGBA
 	for _, side := range []int{640, 160} {
@@ -147,7 +147,7 @@ func TestOpenSlideReads(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.ndpi")
 	b := ndpi(t, levels, 40)
 	require.NoError(t, os.WriteFile(path, b, 0o600))
-	s, err := wsi.Open(path, wsi.Options{})
+	s, err := wsi.OpenWithLibrary(path, wsi.Options{})
 	require.NoError(t, err)
 	assert.Equal(t, "hamamatsu", s.Meta().Format)
 	assert.Equal(t, 40.0, s.Meta().Objective)
@@ -182,7 +182,7 @@ func TestOpenSlideReads(t *testing.T) {
 	require.NoError(t, s.Close(), "twice")
 	assert.ErrorIs(t, s.ReadRegion(ctx, 1, image.Point{}, image.NewRGBA(image.Rect(0, 0, 9, 9))), os.ErrClosed)
 
-	other, err := wsi.Open(path, wsi.Options{MPP: 0.5})
+	other, err := wsi.OpenWithLibrary(path, wsi.Options{MPP: 0.5})
 	require.NoError(t, err)
 	assert.Equal(t, 0.5, other.Meta().MPPX)
 	require.NoError(t, other.Close())
@@ -204,7 +204,7 @@ func TestOpenSlideErrors(t *testing.T) {
 	copy(b[at:], "????????")
 	path = filepath.Join(dir, "b.ndpi")
 	require.NoError(t, os.WriteFile(path, b, 0o600))
-	_, err = wsi.Open(path, wsi.Options{})
+	_, err = wsi.OpenWithLibrary(path, wsi.Options{})
 	require.ErrorIs(t, err, wsi.ErrFormat)
 	assert.ErrorContains(t, err, "OpenSlide: ")
 
@@ -289,4 +289,19 @@ func TestOpenSlideOthersErrors(t *testing.T) {
 
 func TestARGB(t *testing.T) {
 	assert.Equal(t, []byte{0x20, 0x30, 0x40, 0x80, 1, 2, 3, 255}, wsi.FromARGB([]uint32{0x80203040, 0xff010203}))
+}
+
+// TestReportedBounds: coordinates count from the corner of the scanned part,
+// as in QuPath.
+func TestReportedBounds(t *testing.T) {
+	s := report(t, "04_leica_bounds.scn")
+	l := s.Levels()
+	assert.Equal(t, image.Pt(1024, 768), image.Pt(l[0].W, l[0].H))
+	pic := region(t, s)
+	for _, at := range []image.Point{{0, 0}, {1023, 0}, {0, 767}, {1023, 767}} {
+		assert.Equal(t, uint8(255), pic.RGBAAt(at.X, at.Y).A, "scanned at %v", at)
+	}
+	coarse := image.NewRGBA(image.Rect(0, 0, l[1].W, l[1].H))
+	require.NoError(t, s.ReadRegion(ctx, 1, image.Point{}, coarse))
+	assert.Equal(t, uint8(255), coarse.RGBAAt(l[1].W-1, l[1].H-1).A)
 }

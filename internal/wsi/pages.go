@@ -56,13 +56,30 @@ func pagesOf(dirs []*tiff.Dir) ([]page, error) {
 	return out, first
 }
 
-// largest returns the page of most pixels, of equal ones the first, and of
-// pages in colour one of those, if it is not much smaller: a label may have
-// more pixels than a thumbnail, but a slide has more than both.
+// colourShare is how much smaller a page in colour may be than the largest
+// gray one to be the slide: gray pages beside it are masks of it then, and it
+// is a thumbnail of them otherwise.
+const colourShare = 4
+
+// larger reports whether p is rather the slide than q: of pages in colour, or
+// of gray ones, that of more pixels; of both kinds that in colour, unless it is
+// much smaller.
+func (p page) larger(q page) bool {
+	a, b := int64(p.im.W)*int64(p.im.H), int64(q.im.W)*int64(q.im.H)
+	switch pg, qg := p.im.Gray(), q.im.Gray(); {
+	case !pg && qg:
+		return a*colourShare >= b
+	case pg && !qg:
+		return a > b*colourShare
+	}
+	return a > b
+}
+
+// largest returns the page that is the slide, of equal ones the first.
 func largest(ps []page) page {
 	best := ps[0]
 	for _, p := range ps[1:] {
-		if p.im.W*p.im.H > best.im.W*best.im.H {
+		if p.larger(best) {
 			best = p
 		}
 	}
@@ -120,7 +137,7 @@ func newPlanes(ps []page) (planes, error) {
 		out[c] = ps[c].im
 		a, b := ps[0].im, ps[c].im
 		if a.W != b.W || a.H != b.H || a.SegW != b.SegW || a.SegH != b.SegH || !b.Gray() {
-			return out, fmt.Errorf("channels of %d x %d and %d x %d, or not gray: %w", a.W, a.H, b.W, b.H, ErrFormat)
+			return out, refuse("channels of %d x %d and %d x %d, or not gray", a.W, a.H, b.W, b.H)
 		}
 	}
 	return out, nil

@@ -60,6 +60,11 @@ type philipsXML struct {
 	pictures map[string][]byte
 }
 
+const (
+	philipsSequence = "PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE"
+	maxDepth        = 256 // of elements inside one another
+)
+
 var philipsPictures = map[string]string{"MACROIMAGE": "macro", "LABELIMAGE": "label"}
 
 // parsePhilips walks over the nested DataObjects. The pixel spacings of the
@@ -70,15 +75,17 @@ func parsePhilips(desc string) (philipsXML, error) {
 	var single [][2]float64
 	var names []string // of the open Attribute elements
 	var kind string    // of the last scanned image
-	var data string
+	var data strings.Builder
+	inside := 0 // open pixel data representations
 	dec := newXML(desc)
 	flush := func() {
-		if n := philipsPictures[kind]; n != "" && data != "" {
-			if b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(data), "")); err == nil {
+		if n := philipsPictures[kind]; n != "" && data.Len() > 0 {
+			if b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(data.String()), "")); err == nil {
 				out.pictures[n] = b
 			}
 		}
-		kind, data = "", ""
+		kind = ""
+		data.Reset()
 	}
 	for {
 		tok, err := dec.Token()
@@ -99,9 +106,18 @@ func parsePhilips(desc string) (philipsXML, error) {
 					flush()
 				}
 			}
+			if len(names) >= maxDepth {
+				return out, fmt.Errorf("XML of Philips: more than %d elements inside one another: %w", maxDepth, tiff.ErrCorrupt)
+			}
+			if name == philipsSequence {
+				inside++
+			}
 			names = append(names, name)
 		case xml.EndElement:
 			if len(names) > 0 {
+				if names[len(names)-1] == philipsSequence {
+					inside--
+				}
 				names = names[:len(names)-1]
 			}
 		case xml.CharData:
@@ -115,7 +131,7 @@ func parsePhilips(desc string) (philipsXML, error) {
 				if !ok {
 					continue
 				}
-				if strings.Contains(strings.Join(names, "/"), "PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE") {
+				if inside > 0 {
 					out.spacings = append(out.spacings, v)
 				} else {
 					single = append(single, v)
@@ -123,7 +139,7 @@ func parsePhilips(desc string) (philipsXML, error) {
 			case "PIM_DP_IMAGE_TYPE":
 				kind = text
 			case "PIM_DP_IMAGE_DATA":
-				data += text
+				data.WriteString(text)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // maxPicture is the most pixels a PNG or JPEG may have unless the options say
 // otherwise: such files are decoded whole.
-const maxPicture = 1 << 28
+const maxPicture = 1 << 26
 
 // openPicture opens a picture as a slide of one level, one tile.
 func (s *Slide) openPicture(path, format string, config func(io.Reader) (image.Config, error), decode func(io.Reader) (image.Image, error)) error {
@@ -31,7 +31,7 @@ func (s *Slide) openPicture(path, format string, config func(io.Reader) (image.C
 		limit = s.opt.MaxPixels
 	}
 	if c.Width <= 0 || c.Height <= 0 || int64(c.Width) > limit/int64(c.Height) {
-		return fmt.Errorf("picture of %d x %d, over the limit of %d pixels: save it as a tiled TIFF, or raise MaxPixels (-max-pixels)", c.Width, c.Height, limit)
+		return fmt.Errorf("picture of %d x %d, over the limit of %d pixels: save it as a tiled TIFF, or raise MaxPixels", c.Width, c.Height, limit)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err

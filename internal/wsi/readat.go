@@ -84,11 +84,24 @@ func (s *Slide) resample(ctx context.Context, level int, fx, fy float64, origin 
 	if r.Empty() {
 		return nil
 	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wsi: read at: %w", err)
+	}
 	l := s.levels[level]
-	x, y := newTaps(r.Min.X, r.Max.X, fx, l.W), newTaps(r.Min.Y, r.Max.Y, fy, l.H)
-	if int64(x.hi-x.lo)*int64(y.hi-y.lo) > maxSource && (r.Dx() > 1 || r.Dy() > 1) {
+	x0, _ := sourceRange(r.Min.X, fx, l.W)
+	y0, _ := sourceRange(r.Min.Y, fy, l.H)
+	w, h := sourceLen(r.Min.X, r.Max.X, fx, l.W), sourceLen(r.Min.Y, r.Max.Y, fy, l.H)
+	if s.blank(level, image.Rect(x0, y0, x0+w, y0+h)) {
+		for y := r.Min.Y; y < r.Max.Y; y++ {
+			clear(dst.Pix[dst.PixOffset(dst.Rect.Min.X+r.Min.X-origin.X, dst.Rect.Min.Y+y-origin.Y):][:4*r.Dx()])
+		}
+		return nil
+	}
+	if large := int64(w)*int64(h) > maxSource; large && r.Dx() == 1 && r.Dy() == 1 {
+		return s.reduce(ctx, level, fx, fy, origin, r.Min, dst)
+	} else if large {
 		a, b := r, r
-		if r.Dy() == 1 || r.Dx() > 1 && x.hi-x.lo >= y.hi-y.lo {
+		if r.Dy() == 1 || r.Dx() > 1 && w >= h {
 			a.Max.X = r.Min.X + r.Dx()/2
 			b.Min.X = a.Max.X
 		} else {
@@ -100,6 +113,7 @@ func (s *Slide) resample(ctx context.Context, level int, fx, fy float64, origin 
 		}
 		return s.resample(ctx, level, fx, fy, origin, b, dst)
 	}
+	x, y := newTaps(r.Min.X, r.Max.X, fx, l.W), newTaps(r.Min.Y, r.Max.Y, fy, l.H)
 	src := image.NewRGBA(image.Rect(0, 0, x.hi-x.lo, y.hi-y.lo))
 	if err := s.ReadRegion(ctx, level, image.Pt(x.lo, y.lo), src); err != nil {
 		return err
@@ -135,6 +149,58 @@ func (s *Slide) resample(ctx context.Context, level int, fx, fy float64, origin 
 	return nil
 }
 
+// reduce writes one pixel that stands for more of the level than is held at
+// once, read in blocks.
+func (s *Slide) reduce(ctx context.Context, level int, fx, fy float64, origin, at image.Point, dst *image.RGBA) error {
+	l := s.levels[level]
+	tx, ty := newTaps(at.X, at.X+1, fx, l.W).list[0], newTaps(at.Y, at.Y+1, fy, l.H).list[0]
+	bw := min(len(tx.w), maxSource)
+	bh := min(len(ty.w), max(1, maxSource/bw))
+	src := image.NewRGBA(image.Rect(0, 0, bw, bh))
+	var acc [4]float64
+	for y := 0; y < len(ty.w); y += bh {
+		for x := 0; x < len(tx.w); x += bw {
+			clear(src.Pix)
+			if err := s.ReadRegion(ctx, level, image.Pt(tx.from+x, ty.from+y), src); err != nil {
+				return err
+			}
+			for j, wy := range ty.w[y:min(y+bh, len(ty.w))] {
+				var row [4]float64
+				for i, wx := range tx.w[x:min(x+bw, len(tx.w))] {
+					p := src.Pix[j*src.Stride+4*i:]
+					for c := range row {
+						row[c] += float64(wx) * float64(p[c])
+					}
+				}
+				for c, v := range row {
+					acc[c] += float64(wy) * v
+				}
+			}
+		}
+	}
+	out := dst.Pix[dst.PixOffset(dst.Rect.Min.X+at.X-origin.X, dst.Rect.Min.Y+at.Y-origin.Y):]
+	for c, v := range acc {
+		out[c] = byte(min(max(v+0.5, 0), 255))
+	}
+	return nil
+}
+
+// sourceRange returns the source that output pixel i covers on an axis of n
+// source pixels.
+func sourceRange(i int, f float64, n int) (lo, hi int) {
+	support := max(f, 1)
+	c := (float64(i) + 0.5) * f
+	lo = min(max(int(c-support+0.5), 0), n-1)
+	return lo, max(min(int(c+support+0.5), n), lo+1)
+}
+
+// sourceLen returns the length of the source of output pixels a to b-1.
+func sourceLen(a, b int, f float64, n int) int {
+	lo, _ := sourceRange(a, f, n)
+	_, hi := sourceRange(b-1, f, n)
+	return hi - lo
+}
+
 // tap is the source range and the weights of one output pixel.
 type tap struct {
 	from int
@@ -153,8 +219,7 @@ func newTaps(a, b int, f float64, n int) taps {
 	t := taps{list: make([]tap, b-a), lo: n, hi: 0}
 	for i := a; i < b; i++ {
 		c := (float64(i) + 0.5) * f
-		lo := min(max(int(c-support+0.5), 0), n-1)
-		hi := max(min(int(c+support+0.5), n), lo+1)
+		lo, hi := sourceRange(i, f, n)
 		w := make([]float32, hi-lo)
 		sum := 0.0
 		v := make([]float64, hi-lo)
@@ -175,6 +240,10 @@ func newTaps(a, b int, f float64, n int) taps {
 	return t
 }
 
+// maxThumbnail is the most pixels that are read for a thumbnail: minutes of
+// work for a slide without a coarse level.
+const maxThumbnail = 1 << 36
+
 // Thumbnail returns the whole slide with its longer side at most side
 // pixels, reduced from the coarsest level that is at least as large. It reads
 // that level once, in pieces.
@@ -192,6 +261,9 @@ func (s *Slide) Thumbnail(ctx context.Context, side int) (*image.RGBA, error) {
 		}
 	}
 	l := s.levels[level]
+	if int64(l.W)*int64(l.H) > maxThumbnail {
+		return nil, fmt.Errorf("wsi: thumbnail: coarsest level of %d x %d, over the limit of %d pixels: the slide lacks reduced levels; write it as a pyramid", l.W, l.H, int64(maxThumbnail))
+	}
 	dst := image.NewRGBA(image.Rect(0, 0, w, h))
 	err := s.resample(ctx, level, float64(l.W)/float64(w), float64(l.H)/float64(h), image.Point{}, dst.Rect, dst)
 	if err != nil {

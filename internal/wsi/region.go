@@ -46,6 +46,27 @@ func (s *Slide) ReadRegion(ctx context.Context, level int, origin image.Point, d
 	return nil
 }
 
+// blank reports whether the format left all tiles of a rectangle out because
+// nothing is there.
+func (s *Slide) blank(level int, r image.Rectangle) bool {
+	if !s.sparse {
+		return false
+	}
+	im, ok := s.rasts[level].(tiffRaster)
+	if !ok {
+		return false
+	}
+	cols, rows, tw, th := im.grid()
+	for row := r.Min.Y / th; row < min((r.Max.Y-1)/th+1, rows); row++ {
+		for col := r.Min.X / tw; col < min((r.Max.X-1)/tw+1, cols); col++ {
+			if !im.Missing(col, row) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // blit copies the part of seg, which lies at pos of the level, that falls
 // into want; origin is the level's point at dst's corner.
 func blit(dst *image.RGBA, origin image.Point, seg *tiff.Segment, pos image.Point, want image.Rectangle) {
@@ -62,7 +83,8 @@ func blit(dst *image.RGBA, origin image.Point, seg *tiff.Segment, pos image.Poin
 
 // tile returns a decoded tile, nil for one that is skipped.
 func (s *Slide) tile(ctx context.Context, level, col, row int) (*tiff.Segment, error) {
-	seg, err := s.cache.get(tileKey{level, col, row}, func() (*tiff.Segment, error) {
+	_, _, tw, th := s.rasts[level].grid()
+	seg, err := s.cache.getWithin(ctx, tileKey{level, col, row}, 4*int64(tw)*int64(th), func() (*tiff.Segment, error) {
 		seg, err := s.rasts[level].tile(col, row)
 		if errors.Is(err, tiff.ErrMissing) && !s.sparse && level > 0 {
 			return s.fromFiner(context.WithoutCancel(ctx), level, col, row) // others may wait for it
@@ -75,7 +97,9 @@ func (s *Slide) tile(ctx context.Context, level, col, row int) (*tiff.Segment, e
 	if s.sparse && errors.Is(err, tiff.ErrMissing) {
 		return nil, nil
 	}
-	_, _, tw, th := s.rasts[level].grid()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	l := s.levels[level]
 	te := &TileError{Level: level, Col: col, Row: row, Err: err,
 		Rect: image.Rect(col*tw, row*th, (col+1)*tw, (row+1)*th).Intersect(image.Rect(0, 0, l.W, l.H))}

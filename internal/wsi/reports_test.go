@@ -15,7 +15,7 @@ import (
 )
 
 // report opens a file that was made after a public bug report. They lie in the
-// folder of SAM_TESTREPORTS, or in reports/slides beside that of SAM_TESTDATA.
+// folder slides of SAM_TESTREPORTS, or of reports beside that of SAM_TESTDATA.
 func report(t *testing.T, name string) *wsi.Slide {
 	t.Helper()
 	s, err := wsi.Open(reportPath(t, name), wsi.Options{})
@@ -27,10 +27,11 @@ func report(t *testing.T, name string) *wsi.Slide {
 func reportPath(t *testing.T, name string) string {
 	dir := os.Getenv("SAM_TESTREPORTS")
 	if data := os.Getenv("SAM_TESTDATA"); dir == "" && data != "" {
-		dir = filepath.Join(data, "..", "reports", "slides")
+		dir = filepath.Join(data, "..", "reports")
 	}
-	if _, err := os.Stat(dir); err != nil || dir == "" {
-		t.Skip("set SAM_TESTREPORTS to the files of public bug reports")
+	dir = filepath.Join(dir, "slides")
+	if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+		t.Skip("set SAM_TESTREPORTS to the folder of public bug reports")
 	}
 	return filepath.Join(dir, name)
 }

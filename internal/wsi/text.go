@@ -36,6 +36,9 @@ func plainText(s string) string {
 }
 
 func fromUTF16(s string, o binary.ByteOrder) string {
+	if len(s)%2 == 1 { // the closing zero bytes of the field took one along
+		s += "\x00"
+	}
 	units := make([]uint16, len(s)/2)
 	for i := range units {
 		units[i] = o.Uint16([]byte(s[2*i : 2*i+2]))
@@ -50,10 +53,13 @@ func newXML(s string) *xml.Decoder {
 	return d
 }
 
-// decimal parses a positive number, written with a point or a comma; 0 if it
-// is none.
+// decimal parses a positive number, written with a point or a comma, with a
+// sign of magnification or micrometres behind it or none; 0 if it is none.
 func decimal(s string) float64 {
 	s = strings.TrimSpace(s)
+	for _, unit := range []string{"x", "X", "µm", "μm", "um"} {
+		s = strings.TrimSpace(strings.TrimSuffix(s, unit))
+	}
 	if strings.Count(s, ",") == 1 && !strings.Contains(s, ".") {
 		s = strings.Replace(s, ",", ".", 1)
 	}

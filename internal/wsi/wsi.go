@@ -2,9 +2,12 @@
 // the scanner wrote about them, the associated pictures, and pixels of any
 // rectangle of any level through a bounded cache of decoded tiles.
 //
-// It knows Aperio SVS, OME-TIFF, Philips TIFF and generic pyramids over
-// package tiff, and PNG and JPEG pictures as slides of one level. Formats it
+// It knows Aperio SVS, OME-TIFF, Philips TIFF, Leica SCN, Ventana BIF, QPTIFF
+// and generic pyramids over package tiff, DICOM, NDPI, MIRAX and OME-Zarr over packages
+// of their own, and PNG and JPEG pictures as slides of one level. Formats it
 // recognises but does not read give an error that names a way to convert.
+// Slides of several files are read through an fs.FS that ends at their
+// folder, be it on this machine or, after RegisterRemote, on a server.
 //
 //	s, err := wsi.Open("slide.svs", wsi.Options{})
 //	dst := image.NewRGBA(image.Rect(0, 0, 1024, 1024))
@@ -36,7 +39,7 @@ type Level struct {
 
 // Meta is what the file says about the slide. Zero means unknown.
 type Meta struct {
-	Format      string  // "aperio", "ome-tiff", "philips", "tiff", "png", "jpeg"
+	Format      string  // "aperio", "dicom", "leica", "mirax", "ndpi", "ome-tiff", "ome-zarr", "philips", "qptiff", "tiff", "ventana", "png", "jpeg"
 	MPPX, MPPY  float64 // micrometres per pixel of level 0
 	Objective   float64 // magnification of the objective
 	Description string  // the file's own text, as it stands
@@ -61,7 +64,8 @@ func (e *TileError) Unwrap() error { return e.Err }
 
 // Options changes how a slide is read. The zero value is the default.
 type Options struct {
-	// CacheBytes bounds the decoded tiles that are kept; 0 means 64 MiB.
+	// CacheBytes bounds the decoded tiles that are kept; 0 means 64 MiB. Of
+	// tiles that are large for it up to four stay, of at most 256 MiB.
 	CacheBytes int64
 	// SkipBadTiles leaves tiles that are missing or corrupt transparent
 	// and goes on; the default is to return a *TileError.
@@ -71,9 +75,14 @@ type Options struct {
 	OnBadTile func(*TileError)
 	// MPP overrides the file's micrometres per pixel of level 0.
 	MPP float64
-	// MaxPixels bounds a PNG or JPEG, which is decoded whole; 0 means 1<<28,
-	// which takes 1 GiB.
+	// MaxPixels bounds the pixels that are decoded at once: one tile or strip
+	// of a TIFF, a sixteenth of that for JPEG 2000, or all of a PNG or JPEG. 0
+	// means 1<<26, 8192 x 8192, which takes up to 1.5 GiB. It is looked
+	// at before anything is allocated.
 	MaxPixels int64
+	// MaxBytes bounds the metadata of a TIFF, which are tags, texts and lists
+	// of tiles; 0 means 1<<28.
+	MaxBytes int64
 }
 
 // Slide is an open slide. It is safe for use by many goroutines.

@@ -105,15 +105,13 @@ func TestBadFiles(t *testing.T) {
 
 func TestForeign(t *testing.T) {
 	dir := t.TempDir()
-	dicom := append(make([]byte, 128), "DICM"...)
 	for _, tt := range []struct {
 		file string
 		b    []byte
 		want string
 		how  string
 	}{
-		{"a.ndpi", []byte("II*\x00"), "NDPI", "OpenSlide"}, {"a.mrxs", []byte("\xff\xd8"), "MRXS", "OpenSlide"}, {"noext", dicom, "DICOM", "OpenSlide"}, {"a.dcm", nil, "DICOM", "OpenSlide"},
-		{"b", []byte("ZISRAWFILE"), "CZI", "OpenSlide"}, {"a.vsi", []byte("II*\x00"), "VSI", "bfconvert"}, {"a.SCN", []byte("II+\x00"), "SCN", "OpenSlide"},
+		{"b", []byte("ZISRAWFILE"), "CZI", "OpenSlide"}, {"a.vsi", []byte("II*\x00"), "VSI", "bfconvert"},
 		{"a.isyntax", []byte("<"), "iSyntax", "isyntax2raw"},
 	} {
 		t.Run(tt.want+" "+tt.file, func(t *testing.T) {

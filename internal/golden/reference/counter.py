@@ -50,12 +50,14 @@ def scale_offset(name, shape):
         return math.sqrt(3), 0
     if "rel_pos_" in name:
         return 0.25, 0
+    if "attention_biases" in name:
+        return 0.5, 0
     if name.endswith("pos_embed"):
         return 0.5, 0
     if any(s in name for s in ("point_embeddings.", "not_a_point_embed", "no_mask_embed", "iou_token", "mask_tokens")):
         return 1, 0
     if len(shape) == 1:
-        return (0.2, 1) if name.endswith(".weight") else (0.1, 0)
+        return (0.2, 1) if name.endswith((".weight", ".running_var")) else (0.1, 0)
     if "output_upscaling.0.weight" in name or "output_upscaling.3.weight" in name:
         return math.sqrt(3 / shape[0]), 0
     return math.sqrt(3 / math.prod(shape[1:])), 0

@@ -3,8 +3,8 @@
 
     python make.py --segment-anything PATH [--out ../testdata] WHAT...
 
-WHAT is any of: counter resample interpolate rle small full (or one model at a
-time: full_b full_l full_h).
+WHAT is any of: counter resample interpolate rle small gradients encoder steps
+full (or one model at a time: full_b full_l full_h).
 PATH is a clone of github.com/facebookresearch/segment-anything at dca509f;
 leave it out if that package is installed.
 """
@@ -28,6 +28,12 @@ JOBS = {
     "full_l": "models.full_l",
     "full_h": "models.full_h",
     "everything": "everything.generate",
+    "instance": "instance.every",
+    "instance_full": "instance.full",
+    "mobile": "mobile.full",
+    "gradients": "gradients.gradients",
+    "encoder": "gradients.encoder",
+    "steps": "gradients.steps",
     "hf": "hf.small",
     "hf_full": "hf.full",
 }

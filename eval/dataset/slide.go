@@ -1,0 +1,176 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"slices"
+
+	"github.com/paulmach/orb"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
+)
+
+// SlideOptions say how fields are cut out of an annotated slide. MPP is the
+// scale at which they are read, 0 for the slide's own.
+type SlideOptions struct {
+	QuPathOptions
+	Side int // pixels of a field's side; 0: 1024
+}
+
+// QuPathSlide opens the annotated parts of one slide: its QuPath export
+// (GeoJSON, coordinates in pixels of the finest level) decides which fields are
+// read. Each object is whole on one field; objects that lie close share one.
+//
+// It returns an error that wraps ErrLayout if nothing is annotated, an object
+// lies outside the slide, or one is larger than a field.
+func QuPathSlide(name, slide, annotations string, o SlideOptions) (*Set, error) {
+	if o.Side == 0 {
+		o.Side = 1024
+	}
+	s := &Set{name: name, classes: slices.Clone(o.Classes)}
+	b, err := readJSON(annotations)
+	if err != nil {
+		return nil, s.wrap(err)
+	}
+	list, err := parseQuPath(b, o.QuPathOptions)
+	if err != nil {
+		return nil, s.wrap(fmt.Errorf("%w: %s: %w", ErrFormat, annotations, err))
+	}
+	open, err := sam.OpenSlide(slide)
+	if err != nil {
+		return nil, s.wrap(err)
+	}
+	defer open.Close()
+	scale, mpp := 1.0, 0.0
+	if own, _ := open.MPP(); own > 0 {
+		if mpp = own; o.MPP > 0 {
+			scale, mpp = own/o.MPP, o.MPP
+		}
+	} else if o.MPP > 0 {
+		return nil, s.wrap(fmt.Errorf("%w: %s does not say its scale, so that %g micrometres per pixel cannot be read", ErrLayout, slide, o.MPP))
+	}
+	size := open.Size()
+	whole := orb.Bound{Max: orb.Point{float64(size.W), float64(size.H)}}
+	for i := range list {
+		if l := &list[i]; !whole.Contains(l.area.Bound().Min) || !whole.Contains(l.area.Bound().Max) {
+			return nil, s.wrap(fmt.Errorf("%w: %s of %s lies outside the slide of %v pixels", ErrLayout, l.id, annotations, size))
+		}
+		list[i].area = scaled(list[i].area, scale)
+	}
+	fields, err := fieldsOf(list, o.Side)
+	if err != nil {
+		return nil, s.wrap(fmt.Errorf("%w: %s: %w", ErrLayout, annotations, err))
+	}
+	for _, f := range fields {
+		id := fmt.Sprintf("%s (%d, %d)", stem(slide), f.at.Min.X, f.at.Min.Y)
+		s.add(eval.Item{ID: id, Group: stem(slide)}, func(ctx context.Context) (*eval.Picture, error) {
+			return readField(ctx, slide, f, mpp, scale, o)
+		})
+	}
+	return s.finish(annotations, "annotations with an area")
+}
+
+// slideField is a part of a slide and the objects that are whole on it.
+type slideField struct {
+	at   image.Rectangle // at the scale of the field
+	list []outline
+}
+
+// fieldsOf puts objects on fields: from the top, each field is laid round the
+// first object that is left and those beside it.
+func fieldsOf(list []outline, side int) ([]slideField, error) {
+	left := slices.Clone(list)
+	slices.SortStableFunc(left, func(a, b outline) int {
+		p, q := a.area.Bound().Min, b.area.Bound().Min
+		if p[1] != q[1] {
+			return int(p[1]) - int(q[1])
+		}
+		return int(p[0]) - int(q[0])
+	})
+	within := func(at image.Rectangle, l outline) bool {
+		b := l.area.Bound()
+		return b.Min[0] >= float64(at.Min.X) && b.Min[1] >= float64(at.Min.Y) && b.Max[0] <= float64(at.Max.X) && b.Max[1] <= float64(at.Max.Y)
+	}
+	var out []slideField
+	for len(left) > 0 {
+		b := left[0].area.Bound()
+		if b.Max[0]-b.Min[0] > float64(side) || b.Max[1]-b.Min[1] > float64(side) {
+			return nil, fmt.Errorf("%s is larger than a field of %d pixels: read the slide at a coarser scale", left[0].id, side)
+		}
+		at := round(b.Center(), side)
+		for _, l := range left {
+			if within(at, l) {
+				b = b.Union(l.area.Bound())
+			}
+		}
+		f := slideField{at: round(b.Center(), side)}
+		var rest []outline
+		for _, l := range left {
+			if within(f.at, l) {
+				f.list = append(f.list, l)
+			} else {
+				rest = append(rest, l)
+			}
+		}
+		if len(rest) == len(left) { // rounding left the first one out
+			f.at, f.list, rest = at, left[:1], left[1:]
+		}
+		out, left = append(out, f), rest
+	}
+	return out, nil
+}
+
+// round is the field round a place, which stays within the upper left bounds.
+func round(c orb.Point, side int) image.Rectangle {
+	x, y := max(0, int(c[0])-side/2), max(0, int(c[1])-side/2)
+	return image.Rect(x, y, x+side, y+side)
+}
+
+func readField(ctx context.Context, path string, f slideField, mpp, scale float64, o SlideOptions) (*eval.Picture, error) {
+	s, err := sam.OpenSlide(path)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	size := s.Size()
+	at := f.at.Intersect(image.Rect(0, 0, int(float64(size.W)*scale), int(float64(size.H)*scale)))
+	var img image.Image
+	if scale == 1 {
+		img, err = s.ReadRegion(ctx, 0, at)
+	} else {
+		img, err = s.ReadAt(ctx, mpp, at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := make([]outline, len(f.list))
+	p := &eval.Picture{Image: img, MPP: mpp}
+	if o.Classes != nil {
+		p.Class = map[int32]int{}
+	}
+	for i, l := range f.list {
+		list[i] = outline{l.id, l.group, moved(l.area, -float64(at.Min.X), -float64(at.Min.Y))}
+		if o.Classes != nil {
+			p.Class[int32(i+1)] = slices.Index(o.Classes, l.group)
+		}
+	}
+	b := img.Bounds()
+	p.Truth, err = paintAll(b.Dy(), b.Dx(), list)
+	return p, err
+}
+
+// moved returns the area at another place.
+func moved(area orb.MultiPolygon, dx, dy float64) orb.MultiPolygon {
+	out := scaled(area, 1)
+	for _, p := range out {
+		for _, r := range p {
+			for k := range r {
+				r[k][0] += dx
+				r[k][1] += dy
+			}
+		}
+	}
+	return out
+}

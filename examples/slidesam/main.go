@@ -1,0 +1,45 @@
+// Command slidesam is Segment Anything for digital pathology in one program: a
+// server with a viewer in the browser that QuPath's SAM extension can use too,
+// and the commands that work through pictures, slides and data sets.
+//
+//	go run ./examples/slidesam serve
+//	go run ./examples/slidesam help
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/slidesam/sam/examples/slidesam/benchmark"
+	"github.com/slidesam/sam/examples/slidesam/convert"
+	"github.com/slidesam/sam/examples/slidesam/graph"
+	"github.com/slidesam/sam/examples/slidesam/segment"
+	"github.com/slidesam/sam/examples/slidesam/slide"
+	"github.com/slidesam/sam/examples/slidesam/zeroshot"
+	"github.com/slidesam/sam/internal/cli"
+)
+
+func commands() []cli.Command {
+	return []cli.Command{
+		segment.Command(), slide.Command(), serveCommand(), zeroshot.Command(), convert.Command(), graph.Command(), benchmark.Command(),
+	}
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return cli.Main(ctx, os.Args, version(), commands(), cli.Streams())
+}
+
+// version is that of the module the program was built from.
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
+		return b.Main.Version
+	}
+	return "devel"
+}

@@ -1,0 +1,356 @@
+package slide
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"errors"
+	"flag"
+	"fmt"
+	"image"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/cli"
+	"github.com/slidesam/sam/internal/regular"
+)
+
+// job is what the flags ask for.
+type job struct {
+	cli.Model
+	slide, sheet, out string
+	slideMPP          float64
+	scales            []scale
+	tile, halo        int
+	region            image.Rectangle
+	points, layers    int
+	iou, stability    float64
+	all, merge, json  bool
+	local             bool
+	skipBad           bool
+	shard, shards     int
+	synthetic         int
+
+	// As they were given.
+	textRegion, textShard, textMPP, textPrompts, textMinArea, textMaxArea, textClass string
+
+	decoder string
+	finder  *sam.SlideFinder // of -prompts ais and apg, once the model is loaded
+}
+
+// scale is one of the resolutions to look at.
+type scale struct {
+	mpp              float64 // 0: the slide's own
+	prompts          string
+	minArea, maxArea int
+	class            string
+}
+
+func (j *job) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("slide", flag.ContinueOnError)
+	fs.StringVar(&j.slide, "slide", "", "slide or picture `file`; default: a synthetic slide")
+	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out")
+	j.Register(fs)
+	fs.StringVar(&j.decoder, "decoder", "", "the model's instance decoder, if it is a `file` of its own; for -prompts ais and apg")
+	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
+	fs.StringVar(&j.textMPP, "mpp", "0", "resolutions to work at, micrometres per pixel, as `0.5` or 0.5,2; 0: the slide's own,\n"+
+		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")
+	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
+	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
+	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
+	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
+	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all;\n"+
+		"ais: none, objects by the model's instance decoder (micro-sam, patho-sam); apg: points by that decoder")
+	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
+	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
+	fs.StringVar(&j.textMinArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too;\n0: for nuclei 8 square micrometres, else none")
+	fs.StringVar(&j.textMaxArea, "max-area", "0", "most `pixels` of an object; 0: no bound")
+	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6; below 0: none")
+	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
+	fs.BoolVar(&j.local, "local", true, "keep of each mask only the pieces that its point is on")
+	j.RegisterMirror(fs)
+	fs.BoolVar(&j.all, "all", false, "look at glass too")
+	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
+	fs.StringVar(&j.textShard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")
+	fs.BoolVar(&j.merge, "merge", false, "join the shards")
+	fs.BoolVar(&j.json, "json", false, "log as JSON")
+	fs.IntVar(&j.synthetic, "synthetic", demoSide, "side of the synthetic slide in pixels of 0.25 micrometres")
+	fs.StringVar(&j.textClass, "class", "", "`class` of the objects for QuPath")
+	return fs
+}
+
+func parse(args []string, env func(string) string, stderr io.Writer) (*job, error) {
+	j := &job{}
+	fs := j.flags()
+	fs.SetOutput(stderr)
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case fs.NArg() > 0:
+		return nil, fmt.Errorf("unknown argument %q: slides are given with -slide", fs.Arg(0))
+	case j.slide != "" && j.sheet != "":
+		return nil, errors.New("both -slide and -sheet are given, want one")
+	case j.iou > 1.5 || j.stability > 1:
+		return nil, fmt.Errorf("-iou %g, -stability %g: no mask has so much; want at most 1.5 and 1", j.iou, j.stability)
+	case j.points < 1:
+		return nil, fmt.Errorf("-points %d, want 1 or more", j.points)
+	case j.synthetic < 256 || j.synthetic > 1<<20:
+		return nil, fmt.Errorf("-synthetic %d, want 256 to %d", j.synthetic, 1<<20)
+	}
+	var err error
+	if j.scales, err = parseScales(j.textMPP, j.textPrompts, j.textMinArea, j.textMaxArea, j.textClass); err != nil {
+		return nil, err
+	}
+	if err := j.checkInstances(); err != nil {
+		return nil, err
+	}
+	if j.region, err = parseRegion(j.textRegion); err != nil {
+		return nil, err
+	}
+	j.shard, j.shards, err = parseShard(j.textShard, env)
+	if err == nil && j.merge && j.shards > 1 {
+		err = errors.New("-merge joins all shards: leave -shard out")
+	}
+	return j, err
+}
+
+// instances reports whether objects come from an instance decoder.
+func (j *job) instances() bool { return j.scales[0].prompts == "ais" || j.scales[0].prompts == "apg" }
+
+// checkInstances checks the flags that go with -prompts ais and apg.
+func (j *job) checkInstances() error {
+	for _, s := range j.scales[1:] {
+		if (s.prompts == "ais" || s.prompts == "apg" || j.instances()) && s.prompts != j.scales[0].prompts {
+			return errors.New("-prompts: ais and apg are for all scales or none")
+		}
+	}
+	switch {
+	case j.instances() && j.Bundled():
+		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", j.scales[0].prompts)
+	case j.instances() && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
+		return fmt.Errorf("-prompts %s runs on the CPU: leave -device out", j.scales[0].prompts)
+	case j.instances() && j.Mirror:
+		return fmt.Errorf("-mirror does not go with -prompts %s", j.scales[0].prompts)
+	case !j.instances() && j.decoder != "":
+		return errors.New("-decoder goes with -prompts ais or apg")
+	}
+	return nil
+}
+
+// parseScales reads the lists of the scales' flags.
+func parseScales(mpp, prompts, minArea, maxArea, class string) ([]scale, error) {
+	out := make([]scale, len(strings.Split(mpp, ",")))
+	for _, f := range []struct {
+		name, list string
+		set        func(s *scale, v string) error
+	}{
+		{"mpp", mpp, func(s *scale, v string) (err error) {
+			if s.mpp, err = strconv.ParseFloat(v, 64); err == nil && !(s.mpp >= 0) {
+				err = errors.New("want 0 or more")
+			}
+			return err
+		}},
+		{"prompts", prompts, func(s *scale, v string) error {
+			if s.prompts = v; v != "nuclei" && v != "grid" && v != "ais" && v != "apg" {
+				return errors.New("want nuclei, grid, ais or apg")
+			}
+			return nil
+		}},
+		{"min-area", minArea, func(s *scale, v string) (err error) { s.minArea, err = parseArea(v); return err }},
+		{"max-area", maxArea, func(s *scale, v string) (err error) { s.maxArea, err = parseArea(v); return err }},
+		{"class", class, func(s *scale, v string) error { s.class = v; return nil }},
+	} {
+		vs := strings.Split(f.list, ",")
+		if len(vs) != 1 && len(vs) != len(out) {
+			return nil, fmt.Errorf("-%s %q for %d scales, want one value or one for each", f.name, f.list, len(out))
+		}
+		for i := range out {
+			if err := f.set(&out[i], strings.TrimSpace(vs[i%len(vs)])); err != nil {
+				return nil, fmt.Errorf("-%s %q: %w", f.name, f.list, err)
+			}
+		}
+	}
+	return out, nil
+}
+
+func parseArea(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err == nil && n < 0 {
+		err = errors.New("want 0 or more")
+	}
+	return n, err
+}
+
+func parseRegion(s string) (image.Rectangle, error) {
+	if s == "" {
+		return image.Rectangle{}, nil
+	}
+	var v [4]int
+	f := strings.Split(s, ",")
+	for i := range v {
+		if len(f) != 4 {
+			return image.Rectangle{}, fmt.Errorf("-region %q, want x,y,w,h", s)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(f[i]))
+		if err != nil || n < 0 || n > 1<<30 {
+			return image.Rectangle{}, fmt.Errorf("-region %q, want x,y,w,h", s)
+		}
+		v[i] = n
+	}
+	if v[2] == 0 || v[3] == 0 {
+		return image.Rectangle{}, fmt.Errorf("-region %q is empty", s)
+	}
+	return image.Rect(v[0], v[1], v[0]+v[2], v[1]+v[3]), nil
+}
+
+// arrays are the variables of array jobs: index, its first value, number.
+var arrays = []struct{ index, first, count string }{
+	{"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"},
+	{"SGE_TASK_ID", "SGE_TASK_FIRST", "SGE_TASK_LAST"},
+	{"AWS_BATCH_JOB_ARRAY_INDEX", "", "AWS_BATCH_JOB_ARRAY_SIZE"},
+	{"CLOUD_RUN_TASK_INDEX", "", "CLOUD_RUN_TASK_COUNT"},
+}
+
+func parseShard(s string, env func(string) string) (i, n int, err error) {
+	switch s {
+	case "":
+		return 0, 0, nil
+	case "auto":
+		for _, a := range arrays {
+			if env(a.index) == "" || env(a.index) == "undefined" {
+				continue
+			}
+			first := 0
+			if v := env(a.first); a.first != "" && v != "" {
+				if first, err = strconv.Atoi(v); err != nil {
+					return 0, 0, fmt.Errorf("%s is %q", a.first, v)
+				}
+			}
+			i, e1 := strconv.Atoi(env(a.index))
+			n, e2 := strconv.Atoi(env(a.count))
+			if a.index == "SGE_TASK_ID" { // the last one, not their number
+				n -= first - 1
+			}
+			i -= first
+			if e1 != nil || e2 != nil || i < 0 || i >= n {
+				return 0, 0, fmt.Errorf("%s is %q, %s is %q: not a part of an array job from 1 step to the next", a.index, env(a.index), a.count, env(a.count))
+			}
+			return i, n, nil
+		}
+		return 0, 0, errors.New("-shard auto: no variable of an array job is set (Slurm, Grid Engine, AWS Batch, Cloud Run); give -shard i/n")
+	}
+	a, b, ok := strings.Cut(s, "/")
+	i, e1 := strconv.Atoi(a)
+	n, e2 := strconv.Atoi(b)
+	if !ok || e1 != nil || e2 != nil || n < 1 || i < 0 || i >= n {
+		return 0, 0, fmt.Errorf("-shard %q, want i/n with i from 0 to n-1", s)
+	}
+	return i, n, nil
+}
+
+// bundledMPP is the resolution at which the bundled model sees nuclei best.
+const bundledMPP = 0.25
+
+// leastNucleus is the area in square micrometres that no nucleus is below,
+// nor a part of one worth keeping; a lymphocyte's is about 30.
+const leastNucleus = 8
+
+// options are the flags as sam wants them, for slide s.
+func (j *job) options(s *sam.Slide) sam.SegmentOptions {
+	o := sam.SegmentOptions{
+		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Shard: j.shard, Shards: j.shards,
+	}
+	for _, sc := range j.scales {
+		c := sam.SegmentScale{
+			MPP: sc.mpp, MinArea: sc.minArea, MaxArea: sc.maxArea, Class: sc.class,
+			Everything: sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: sc.minArea, Local: j.local},
+		}
+		if own, _ := s.MPP(); j.Bundled() && sc.mpp == 0 && own > 0 {
+			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
+		}
+		switch sc.prompts {
+		case "ais", "apg":
+			c.Everything, c.Disjoint = sam.EverythingOptions{}, true
+		case "nuclei":
+			// One mask a point: nuclei have no parts to choose from, and do
+			// not overlap.
+			c.Find, c.FindName = sam.FindNuclei, "nuclei"
+			c.Everything.SingleMask, c.Everything.BoxNMSThresh, c.Disjoint = true, 0.5, true
+			if own, _ := s.MPP(); c.MinArea == 0 {
+				mpp := cmp.Or(c.MPP, own, 0.5) // as FindNuclei assumes
+				c.MinArea = int(leastNucleus / (mpp * mpp))
+				c.Everything.MinMaskRegionArea = c.MinArea
+			}
+		default:
+			c.Everything.PointsPerSide, c.Everything.CropNLayers = j.points, j.layers
+		}
+		o.Scales = append(o.Scales, c)
+	}
+	return o
+}
+
+// sample is one line of a sheet.
+type sample struct{ slide, out string }
+
+// maxSheet is the longest sheet that is read, in bytes.
+const maxSheet = 64 << 20
+
+// readSheet reads a CSV file with a header, as spreadsheets write it: with a
+// byte order mark or without, between commas, semicolons or tabs. Slides are found beside the sheet
+// if their paths are relative; out defaults to the slide's name in dir.
+func readSheet(path, dir string) ([]sample, error) {
+	b, err := regular.ReadFile(path, maxSheet)
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	head, _, _ := bytes.Cut(b, []byte("\n"))
+	r := csv.NewReader(bytes.NewReader(b))
+	for _, sep := range ";\t" {
+		if !bytes.ContainsRune(head, ',') && bytes.ContainsRune(head, sep) {
+			r.Comma = sep
+		}
+	}
+	rows, err := r.ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(rows) < 2 {
+		return nil, fmt.Errorf("%s: no slides: want a header with a column slide, and a line for each", path)
+	}
+	slide, out := -1, -1
+	for i, h := range rows[0] {
+		switch strings.ToLower(strings.TrimSpace(h)) {
+		case "slide":
+			slide = i
+		case "out":
+			out = i
+		}
+	}
+	if slide < 0 {
+		return nil, fmt.Errorf("%s: no column slide in %v", path, rows[0])
+	}
+	var all []sample
+	seen := map[string]int{}
+	for n, r := range rows[1:] {
+		s := sample{slide: r[slide]}
+		if !filepath.IsAbs(s.slide) && !strings.Contains(s.slide, "://") {
+			s.slide = filepath.Join(filepath.Dir(path), s.slide)
+		}
+		base := filepath.Base(s.slide)
+		s.out = filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base)))
+		if out >= 0 && r[out] != "" {
+			s.out = r[out]
+		}
+		if k, dup := seen[s.out]; dup {
+			return nil, fmt.Errorf("%s: lines %d and %d write to %s: give them different names in a column out", path, k+2, n+2, s.out)
+		}
+		seen[s.out] = n
+		all = append(all, s)
+	}
+	return all, nil
+}

@@ -1,0 +1,169 @@
+// Package slide is the command that segments whole slides: reads them tile by tile, finds their
+// objects and writes what QuPath opens.
+package slide
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/cli"
+	_ "github.com/slidesam/sam/remote" // slides of web servers and buckets
+)
+
+// Command is slide.
+func Command() cli.Command {
+	return cli.Command{
+		Name: "slide", Usage: "whole slides: objects of one or several scales as GeoJSON, CSV, label pyramids and a page to look at; resumes, shards",
+		Flags: func() *flag.FlagSet { return new(job).flags() },
+		Run: func(ctx context.Context, args []string, stdio cli.IO) error {
+			return run(ctx, args, stdio.Env, stdio.Stdout, stdio.Stderr)
+		},
+	}
+}
+
+func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) error {
+	j, err := parse(args, env, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err != nil {
+		return &cli.UsageError{Err: err}
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if j.json {
+		log = slog.New(slog.NewJSONHandler(stderr, nil))
+	}
+	m, err := j.load()
+	if err != nil {
+		return err
+	}
+	device := sam.CPU // of instance decoders
+	if m != nil {
+		device = m.Device().String()
+	}
+	log.Info("model loaded", "device", device)
+	if j.slide == "" && j.sheet == "" {
+		return demo(ctx, m, j, log, stdout)
+	}
+	work := []sample{{j.slide, j.out}}
+	if j.sheet != "" {
+		if work, err = readSheet(j.sheet, j.out); err != nil {
+			return err
+		}
+	}
+	var failed []error
+	for _, w := range work {
+		err := one(ctx, m, j, w, log, stdout)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // the other slides go on
+			log.Error("slide failed", "slide", w.slide, "error", err.Error())
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// load loads the model, or for an instance decoder the finder in its place.
+func (j *job) load() (*sam.Model, error) {
+	if !j.instances() {
+		return j.Load()
+	}
+	files := []string{j.Path}
+	if j.decoder != "" {
+		files = append(files, j.decoder)
+	}
+	in, err := sam.LoadInstances(files...)
+	if err != nil {
+		return nil, err
+	}
+	f := in.Finder(sam.InstanceOptions{}, j.scales[0].prompts == "apg")
+	j.finder = &f
+	return nil, nil
+}
+
+// remarks says what became of the prompts, and what a reader of the results
+// should know.
+func remarks(s *sam.Slide, res *sam.SegmentResult) []string {
+	out := []string{res.Describe() + "."}
+	if h := res.Hint(); h != "" {
+		out = append(out, "Hint: "+h+".")
+	}
+	if n := len(res.Missing); n > 0 {
+		out = append(out, fmt.Sprintf("Left out: %d tiles of the slide that could not be read, where nothing was looked for; %s names them. The first: %s.", n, sam.SummaryFile, res.Missing[0]))
+	}
+	for _, w := range s.Warnings() {
+		out = append(out, "Warning: "+w+".")
+	}
+	return out
+}
+
+// one does one slide.
+func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, stdout io.Writer) error {
+	o := sam.SlideOptions{MPP: j.slideMPP}
+	if j.skipBad {
+		o.SkipBadTiles = true
+		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "slide", w.slide, "error", e.Error()) }
+	}
+	s, err := sam.OpenSlideWith(w.slide, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for _, text := range s.Warnings() {
+		log.Warn("slide is odd", "slide", w.slide, "warning", text)
+	}
+	size := s.Size()
+	mpp, _ := s.MPP()
+	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", size.W, "height", size.H, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())
+	res, err := segment(ctx, m, s, w.out, j, log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.slide, err)
+	}
+	if !res.Merged {
+		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
+		return nil
+	}
+	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: remarks(s, res)}); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)
+	for _, r := range remarks(s, res) {
+		fmt.Fprintf(stdout, "%s: %s\n", w.slide, r)
+	}
+	if n := len(res.Missing); n > 0 {
+		return fmt.Errorf("%s: %w: %d of its tiles, first %s", w.slide, cli.ErrPartial, n, res.Missing[0])
+	}
+	return nil
+}
+
+// segment runs or merges one slide with a line of log now and then.
+func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job, log *slog.Logger) (*sam.SegmentResult, error) {
+	o := j.options(s)
+	last := time.Now()
+	o.Progress = func(p sam.SegmentProgress) {
+		if p.Done < p.Total && time.Since(last) < 5*time.Second {
+			return
+		}
+		last = time.Now()
+		log.Info("tiles", "done", p.Done, "total", p.Total, "resumed", p.Resumed, "objects", p.Objects,
+			"elapsed", p.Elapsed.Round(time.Second).String(), "left", p.Left.Round(time.Second).String())
+	}
+	switch {
+	case j.finder != nil && j.merge:
+		return sam.MergeSlide(ctx, s, out, *j.finder, o)
+	case j.finder != nil:
+		return sam.SegmentSlide(ctx, s, out, *j.finder, o)
+	case j.merge:
+		return m.MergeSlide(ctx, s, out, o)
+	}
+	return m.SegmentSlide(ctx, s, out, o)
+}

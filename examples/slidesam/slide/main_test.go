@@ -1,0 +1,281 @@
+package slide
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/cli"
+	"github.com/slidesam/sam/internal/draw"
+	"github.com/slidesam/sam/internal/synth"
+	"github.com/slidesam/sam/maskdec/instance"
+	"github.com/slidesam/sam/weights"
+	"github.com/slidesam/sam/weights/bundled"
+)
+
+func noEnv(string) string { return "" }
+
+// TestDemo runs the demonstration on a corner of its slide, twice: the second
+// time finds everything done and writes the same.
+func TestDemo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	args := []string{"-out", dir, "-region", "0,0,240,200", "-mpp", "0.5", "-iou", "-1", "-stability", "-1", "-json", "-all"}
+	var first []byte
+	for i := range 2 {
+		var out, log bytes.Buffer
+		require.NoError(t, run(context.Background(), args, noEnv, &out, &log))
+		assert.Contains(t, out.String(), "nuclei:")
+		for _, n := range []string{sam.GeoJSONFile, sam.CSVFile, sam.LabelsFile, sam.OverlayFile, pageFile} {
+			st, err := os.Stat(filepath.Join(dir, n))
+			require.NoError(t, err)
+			assert.NotZero(t, st.Size(), n)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, sam.GeoJSONFile))
+		require.NoError(t, err)
+		assert.True(t, json.Valid(b))
+		if i == 0 {
+			first = b
+		} else {
+			assert.Equal(t, first, b)
+		}
+		line, _, _ := strings.Cut(log.String(), "\n")
+		assert.True(t, json.Valid([]byte(line)), "log: %s", line)
+	}
+}
+
+// TestCloseUp draws the field with the most objects of a finished run.
+func TestCloseUp(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	j, err := parse(strings.Fields("-region 640,640,240,200 -iou -1 -stability -1 -all"), noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	m, err := j.Load()
+	require.NoError(t, err)
+	slide := image.NewRGBA(image.Rect(0, 0, 3200, 3000))
+	for i := range slide.Pix {
+		slide.Pix[i] = 240
+	}
+	field, _ := synth.New(5, synth.Options{Solid: true}).Region(9000, 9000, 240, 200, 0.25)
+	for y := range 200 {
+		copy(slide.Pix[slide.PixOffset(640, 640+y):], field.Pix[field.PixOffset(0, y):][:4*240])
+	}
+	for i := 3; i < len(slide.Pix); i += 4 {
+		slide.Pix[i] = 255
+	}
+	s := sam.SlideFromImage(slide, 0.25)
+	res, err := segment(ctx, m, s, dir, j, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)))
+	require.NoError(t, err)
+	require.Positive(t, res.Objects)
+	require.NoError(t, writePage(ctx, dir, page{Title: "a", Slide: s, Result: res}))
+	b, err := os.ReadFile(filepath.Join(dir, pageFile))
+	require.NoError(t, err)
+	for _, want := range []string{"200 µm", "50 µm", "The field with the most objects, at x = 0, y = 0, 900 × 900 pixels."} {
+		assert.True(t, strings.Contains(string(b), want), want)
+	}
+
+	f, err := os.Open(filepath.Join(dir, closeUpFile))
+	require.NoError(t, err)
+	defer f.Close()
+	pic, err := png.Decode(f)
+	require.NoError(t, err)
+	require.Equal(t, image.Rect(0, 0, closeUpSide, closeUpSide), pic.Bounds())
+	inside, outside := 0, 0
+	where := image.Rect(640, 640, 880, 840) // the region
+	for y := range closeUpSide {
+		for x := range closeUpSide {
+			if color.NRGBAModel.Convert(pic.At(x, y)) == draw.Color(0) {
+				if image.Pt(x, y).In(where.Inset(-60)) {
+					inside++
+				} else {
+					outside++
+				}
+			}
+		}
+	}
+	assert.Greater(t, inside, 100)
+	assert.Zero(t, outside)
+}
+
+func TestScaleBar(t *testing.T) {
+	for _, tt := range []struct {
+		um    float64
+		want  string
+		share float64
+	}{{256, "50 µm", 100 * 50. / 256}, {1024, "200 µm", 100 * 200. / 1024}, {25_000, "5 mm", 20}, {0, "", 0}} {
+		s, share := scaleBar(tt.um)
+		assert.Equal(t, tt.want, s)
+		assert.InDelta(t, tt.share, share, 1e-9)
+	}
+}
+
+func TestSheet(t *testing.T) {
+	dir := t.TempDir()
+	pic, _ := synth.New(5, synth.Options{Solid: true}).Region(9000, 9000, 72, 60, 0.5)
+	for _, n := range []string{"a.png", "b.png"} {
+		f, err := os.Create(filepath.Join(dir, n))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(f, pic))
+		require.NoError(t, f.Close())
+	}
+	sheet := filepath.Join(dir, "slides.csv")
+	require.NoError(t, os.WriteFile(sheet, []byte("slide,out\na.png,\nmissing.png,\nb.png,"+filepath.Join(dir, "other")+"\n"), 0o600))
+	var out, log bytes.Buffer
+	args := []string{"-sheet", sheet, "-out", filepath.Join(dir, "res"), "-slide-mpp", "0.5", "-iou", "-1", "-stability", "-1", "-all"}
+	err := run(context.Background(), args, noEnv, &out, &log)
+	require.ErrorIs(t, err, os.ErrNotExist, "one slide is missing, the others are done")
+	assert.FileExists(t, filepath.Join(dir, "res", "a", pageFile))
+	assert.FileExists(t, filepath.Join(dir, "other", sam.GeoJSONFile))
+	assert.Equal(t, 2, strings.Count(out.String(), "objects in"))
+}
+
+func TestFlags(t *testing.T) {
+	for _, tt := range []struct {
+		args, want string
+	}{
+		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei, grid, ais or apg"},
+		{"-prompts ais", "needs -model"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
+		{"-mpp 0.5,2 -prompts ais,grid -model a", "for all scales or none"}, {"-mpp 0.5,2 -prompts grid,apg -model a", "for all scales or none"},
+		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
+		{"-min-area -1", "want 0 or more"}, {"-shard auto", "no variable"},
+	} {
+		_, err := parse(strings.Fields(tt.args), noEnv, &bytes.Buffer{})
+		assert.ErrorContains(t, err, tt.want, tt.args)
+		var usage *cli.UsageError
+		assert.ErrorAs(t, run(context.Background(), strings.Fields(tt.args), noEnv, &bytes.Buffer{}, &bytes.Buffer{}), &usage)
+	}
+	_, err := parse([]string{"-h"}, noEnv, &bytes.Buffer{})
+	assert.ErrorIs(t, err, flag.ErrHelp)
+	j, err := parse(strings.Fields("-region 1,2,3,4 -shard 1/4"), noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	assert.Equal(t, image.Rect(1, 2, 4, 6), j.region)
+	assert.Equal(t, []int{1, 4}, []int{j.shard, j.shards})
+	assert.Equal(t, []scale{{prompts: "nuclei"}}, j.scales)
+	plain, err := j.Load()
+	require.NoError(t, err)
+	j, err = parse([]string{"-mirror"}, noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	m, err := j.Load()
+	require.NoError(t, err)
+	assert.Equal(t, plain.Mirrored().Fingerprint(), m.Fingerprint())
+	assert.NotEqual(t, plain.Fingerprint(), m.Fingerprint())
+	j, err = parse(strings.Fields("-mpp 0.5,2 -prompts nuclei,grid -min-area 0,50 -max-area 900,0 -class nucleus,gland"), noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	assert.Equal(t, []scale{{0.5, "nuclei", 0, 900, "nucleus"}, {2, "grid", 50, 0, "gland"}}, j.scales)
+	o := j.options(sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.25))
+	require.Len(t, o.Scales, 2)
+	assert.NotNil(t, o.Scales[0].Find)
+	assert.Equal(t, []int{32, 50}, []int{o.Scales[0].MinArea, o.Scales[1].MinArea}, "8 square micrometres, as given")
+	assert.Nil(t, o.Scales[1].Find)
+}
+
+func TestArrayJobs(t *testing.T) {
+	for _, tt := range []struct {
+		env  map[string]string
+		i, n int
+		bad  bool
+	}{
+		{map[string]string{"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}, 2, 4, false},
+		{map[string]string{"SGE_TASK_ID": "3", "SGE_TASK_FIRST": "1", "SGE_TASK_LAST": "6"}, 2, 6, false},
+		{map[string]string{"SGE_TASK_ID": "undefined", "AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "3"}, 0, 3, false},
+		{map[string]string{"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "4"}, 0, 0, true},
+	} {
+		i, n, err := parseShard("auto", func(k string) string { return tt.env[k] })
+		if tt.bad {
+			assert.Error(t, err)
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, []int{tt.i, tt.n}, []int{i, n})
+	}
+}
+
+// TestReadOutlines draws the objects of one scale, in its own pixels.
+func TestReadOutlines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), sam.GeoJSONFile)
+	feature := func(mpp, x0, y0, x1, y1 float64) string {
+		return fmt.Sprintf(`{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[%g,%g],[%g,%g],[%g,%g],[%g,%g],[%g,%g]]]},`+
+			`"properties":{"measurements":{%q:%g}}}`, x0, y0, x1, y0, x1, y1, x0, y1, x0, y0, sam.MeasureScale, mpp)
+	}
+	require.NoError(t, os.WriteFile(path, []byte(`{"type":"FeatureCollection","features":[`+
+		feature(0.5, 2, 0, 6, 4)+","+feature(1, 0, 0, 8, 8)+","+feature(0.5, 0, 4, 2, 6)+`]}`), 0o600))
+	l, err := readOutlines(path, 4, 3, 0.5, 0.5)
+	require.NoError(t, err)
+	assert.Equal(t, []int32{
+		0, 1, 1, 0,
+		0, 1, 1, 0,
+		3, 0, 0, 0,
+	}, l.Pix)
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	_, err = readOutlines(path, 4, 3, 0.5, 0.5)
+	assert.ErrorContains(t, err, path)
+}
+
+// TestSheets reads sheets as spreadsheets write them.
+func TestSheets(t *testing.T) {
+	for name, text := range map[string]string{
+		"plain": "slide,out\na.svs,x\nb.svs,\n", "mark": "\xef\xbb\xbfslide,out\r\na.svs,x\r\nb.svs,\r\n",
+		"semicolons": "\xef\xbb\xbfslide;out\r\na.svs;x\r\nb.svs;\r\n", "tabs": "slide\tout\na.svs\tx\nb.svs\t\n",
+		"quoted": "\xef\xbb\xbf\"slide\",\"out\"\n\"a.svs\",\"x\"\n\"b.svs\",\"\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := filepath.Join(t.TempDir(), "sheet.csv")
+			require.NoError(t, os.WriteFile(p, []byte(text), 0o600))
+			got, err := readSheet(p, "out")
+			require.NoError(t, err)
+			dir := filepath.Dir(p)
+			assert.Equal(t, []sample{{filepath.Join(dir, "a.svs"), "x"}, {filepath.Join(dir, "b.svs"), filepath.Join("out", "b")}}, got)
+		})
+	}
+}
+
+// TestInstances runs both ways of an instance decoder, of random weights beside
+// the bundled model, on a corner of the synthetic slide.
+func TestInstances(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes seconds")
+	}
+	ck, err := bundled.Checkpoint()
+	require.NoError(t, err)
+	defer ck.Close()
+	m, err := sam.Bundled()
+	require.NoError(t, err)
+	e := m.Config().Encoder
+	c := instance.Config{Grid: e.Grid(), Embed: e.Out, Features: [4]int{16, 8, 4, 2}, Out: 3}
+	all := map[string]weights.TensorData{}
+	add := func(prefix string, from *weights.Checkpoint) {
+		for _, name := range from.Names() {
+			x, err := from.Tensor(name)
+			require.NoError(t, err)
+			v, err := x.Float32s()
+			require.NoError(t, err)
+			all[prefix+name] = weights.TensorData{Shape: x.Shape, Data: v}
+		}
+	}
+	add("model_state.sam.", ck)
+	add("decoder_state.", weights.Random(instance.Specs(c), 3))
+	path := filepath.Join(t.TempDir(), "both.safetensors")
+	require.NoError(t, weights.FromTensors(all).Save(t.Context(), path, weights.ConvertOptions{}))
+	for _, prompts := range []string{"ais", "apg"} {
+		dir := t.TempDir()
+		var out bytes.Buffer
+		args := strings.Fields("-region 0,0,240,200 -mpp 0.5 -all -synthetic 512 -prompts " + prompts)
+		require.NoError(t, run(t.Context(), append(args, "-model", path, "-out", dir), noEnv, &out, &bytes.Buffer{}))
+		st, err := os.Stat(filepath.Join(dir, sam.GeoJSONFile))
+		require.NoError(t, err)
+		assert.NotZero(t, st.Size())
+		assert.Contains(t, out.String(), "objects in 1 tiles")
+	}
+}

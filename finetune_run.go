@@ -1,0 +1,302 @@
+package sam
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/resample"
+	"github.com/slidesam/sam/internal/train"
+	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/weights"
+)
+
+// fineTuning is a fine-tuning on its way.
+type fineTuning struct {
+	o        FineTuneOptions
+	from     *weights.Checkpoint
+	session  *train.Run
+	head     graph.Program // the encoder up to the adapters; nil without LoRA
+	learn    []train.View
+	measure  []train.View
+	heldBack [][]int
+	id       string
+	progress FineTuneProgress
+}
+
+// maxHeldBack is how many objects measure at most: more cost time at every
+// measurement.
+const maxHeldBack = 48
+
+func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []TrainingField, o FineTuneOptions) (*fineTuning, error) {
+	o, err := o.full()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFields(fields); err != nil {
+		return nil, err
+	}
+	m, err := fromCheckpoint(from)
+	if err != nil {
+		return nil, err
+	}
+	t := &fineTuning{o: o, from: from, heldBack: holdBack(fields, o)}
+	var adapters *train.Adapters
+	if o.LoRA > 0 {
+		enc, ok := m.encoder.(*vit.Encoder)
+		if !ok {
+			return nil, fmt.Errorf("low-rank adapters of an encoder %q: only those of %q have them", m.encoder.Name(), "vit")
+		}
+		if adapters, err = train.NewAdapters(enc, min(o.LoRABlocks, enc.Config().Depth), o.LoRA, o.Seed); err != nil {
+			return nil, err
+		}
+		if t.head, err = adapters.Head(); err != nil {
+			return nil, err
+		}
+	}
+	id := sha256.New()
+	id.Write(m.fingerprint[:])
+	o.Progress, o.State = nil, ""
+	fmt.Fprintf(id, "%+v", o)
+	t.progress = FineTuneProgress{Embeddings: t.o.Turns * len(fields), Steps: o.Steps}
+	for i, f := range fields {
+		if err := t.embed(ctx, m, f, t.heldBack[i]); err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.name(i), err)
+		}
+	}
+	for _, v := range append(t.learn, t.measure...) {
+		_ = binary.Write(id, binary.LittleEndian, v.Embedding) // a hash never fails
+		for _, x := range v.Targets {
+			_ = binary.Write(id, binary.LittleEndian, x.Box[:])
+			_ = binary.Write(id, binary.LittleEndian, x.Share)
+			_ = binary.Write(id, binary.LittleEndian, x.Window.Share)
+		}
+	}
+	t.id = hex.EncodeToString(id.Sum(nil))
+	e, err := train.NewEngine(train.Networks{Prompt: m.prompt, Decoder: m.decoder}, o.Loss.loss(), adapters)
+	if err != nil {
+		return nil, err
+	}
+	r := train.DefaultRecipe()
+	r.Corrections = o.Corrections
+	t.session = train.NewRun(train.Plan{
+		Seed: o.Seed, Objects: o.Objects, Recipe: r, Loss: o.Loss.loss(), AdamW: train.AdamWOptions{Rate: o.Rate},
+		Rates: train.Schedule{Warmup: min(10, o.Steps/5), Steps: o.Steps, Floor: 0.05}, Clip: 1,
+		Stopper: train.Stopper{Patience: o.Patience},
+	}, e)
+	if t.o.State != "" {
+		err := t.session.Resume(t.o.State, t.id)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (f TrainingField) name(i int) string {
+	if f.Name == "" {
+		return fmt.Sprint(i)
+	}
+	return f.Name
+}
+
+// checkFields returns an error that wraps ErrAnnotations if nothing can be
+// learned from an object.
+func checkFields(fields []TrainingField) error {
+	n := 0
+	for i, f := range fields {
+		if f.Image == nil {
+			return fmt.Errorf("%w: field %s has no picture", ErrAnnotations, f.name(i))
+		}
+		b := f.Image.Bounds()
+		size := Size{H: b.Dy(), W: b.Dx()}
+		for j, m := range f.Objects {
+			switch {
+			case m.Area() == 0:
+				return fmt.Errorf("%w: field %s: object %d is empty: it may lie outside the picture", ErrAnnotations, f.name(i), j)
+			case m.Size() != size:
+				return fmt.Errorf("%w: field %s: object %d is for a picture of %v, not %v", ErrAnnotations, f.name(i), j, m.Size(), size)
+			case m.Area() == size.H*size.W:
+				return fmt.Errorf("%w: field %s: object %d fills the picture: there is nothing to tell it from", ErrAnnotations, f.name(i), j)
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		return fmt.Errorf("%w: no object on %d fields", ErrAnnotations, len(fields))
+	}
+	return nil
+}
+
+// holdBack picks the objects that only measure: the share asked for, but none
+// if that leaves fewer than four to learn from.
+func holdBack(fields []TrainingField, o FineTuneOptions) [][]int {
+	type object struct{ field, i int }
+	var all []object
+	for i, f := range fields {
+		for j := range f.Objects {
+			all = append(all, object{i, j})
+		}
+	}
+	rng := rand.New(rand.NewPCG(o.Seed, 0xba5e))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	n := min(int(math.Round(o.HeldBack*float64(len(all)))), maxHeldBack)
+	out := make([][]int, len(fields))
+	if len(all)-n < 4 {
+		return out
+	}
+	for _, x := range all[:n] {
+		out[x.field] = append(out[x.field], x.i)
+	}
+	return out
+}
+
+// embed adds the views of a field.
+func (t *fineTuning) embed(ctx context.Context, m *Model, f TrainingField, held []int) error {
+	if len(f.Objects) == 0 {
+		t.progress.Embedded += t.o.Turns
+		return nil
+	}
+	src, err := picture.New(f.Image)
+	if err != nil {
+		return err
+	}
+	only := map[int]bool{}
+	for _, i := range held {
+		only[i] = true
+	}
+	rgb := src.RGB()
+	for k := range t.o.Turns {
+		turned := train.Turn(k).Picture(rgb)
+		features, err := t.features(ctx, m, turned)
+		if err != nil {
+			return err
+		}
+		learn, measure := train.View{Embedding: features}, train.View{Embedding: features}
+		side, cells := m.encoder.ImageSize(), m.cfg.Decoder.MaskSize()
+		frame := train.Frame{
+			Turn: train.Turn(k), Picture: mask.Size(rgb.Size), Input: mask.Size(inputSize(Size(turned.Size), side)),
+			Cell: float64(side) / float64(cells), Side: cells,
+		}
+		targets := make([]*train.Target, len(f.Objects))
+		kernel.Parallel(len(targets), func(i int) { targets[i] = frame.Target(f.Objects[i].pixels()) })
+		for i, x := range targets {
+			if only[i] {
+				measure.Targets = append(measure.Targets, x)
+			} else {
+				learn.Targets = append(learn.Targets, x)
+			}
+		}
+		if len(learn.Targets) > 0 {
+			t.learn = append(t.learn, learn)
+		}
+		if k == 0 && len(measure.Targets) > 0 {
+			t.measure = append(t.measure, measure)
+		}
+		t.progress.Embedded++
+		t.report()
+	}
+	return nil
+}
+
+// features are a picture's embedding or, with adapters, what they read.
+func (t *fineTuning) features(ctx context.Context, m *Model, p resample.RGB) ([]float32, error) {
+	if t.head == nil {
+		e, err := m.embed(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		return e.views[0].data, nil
+	}
+	side := m.encoder.ImageSize()
+	input := inputSize(Size(p.Size), side)
+	pix, err := resample.Bilinear(nil, p, resample.Size(input))
+	if err != nil {
+		return nil, err
+	}
+	m.colours.normalise(t.head.Input(vit.Picture), pix, input, side, mirror{}, m.canvas(input).pixels)
+	if err := t.head.Run(ctx); err != nil {
+		return nil, err
+	}
+	return slices.Clone(t.head.Output(0)), nil
+}
+
+func (t *fineTuning) report() {
+	if t.o.Progress != nil {
+		t.o.Progress(t.progress)
+	}
+}
+
+func (t *fineTuning) run(ctx context.Context) error {
+	for {
+		n := t.session.Steps()
+		if (n%t.o.Every == 0 || n == t.o.Steps) && t.measured() < n {
+			s, err := t.session.Validate(ctx, t.measure)
+			if err != nil {
+				return t.cut(ctx, err)
+			}
+			t.progress.Score = FineTuneScore(s)
+			if err := t.save(); err != nil {
+				return err
+			}
+		}
+		if n >= t.o.Steps || t.session.Stopped() {
+			return nil
+		}
+		s, err := t.session.Step(ctx, t.learn)
+		if err != nil {
+			return t.cut(ctx, err)
+		}
+		t.progress.Step, t.progress.Last = t.session.Steps(), FineTuneStep(s)
+		t.report()
+	}
+}
+
+// measured is the step of the last measurement, or -1.
+func (t *fineTuning) measured() int {
+	if n := len(t.session.Scores); n > 0 {
+		return t.session.Scores[n-1].Step
+	}
+	return -1
+}
+
+func (t *fineTuning) save() error {
+	if t.o.State == "" {
+		return nil
+	}
+	return t.session.Save(t.o.State, t.id)
+}
+
+// cut is the error of a step that was not finished.
+func (t *fineTuning) cut(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (t *fineTuning) result() (*FineTuned, error) {
+	out := &FineTuned{HeldBack: t.heldBack, Stopped: t.session.Stopped(), from: t.from}
+	for _, s := range t.session.Curve {
+		out.Steps = append(out.Steps, FineTuneStep(s))
+	}
+	for _, s := range t.session.Scores {
+		out.Scores = append(out.Scores, FineTuneScore(s))
+	}
+	best := t.session.Best()
+	out.adapters = best.Adapters()
+	var err error
+	out.tensors, err = best.Tensors()
+	return out, err
+}

@@ -1,0 +1,126 @@
+package sam
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/slidesam/sam/internal/encoder"
+	"github.com/slidesam/sam/internal/instance"
+	"github.com/slidesam/sam/weights"
+)
+
+// InstanceModel finds all objects of a picture without a prompt: Segment
+// Anything's image encoder with the instance decoder of micro-sam and
+// patho-sam behind it, or with patho-sam's semantic decoder, which tells the
+// class of each pixel. It is immutable and safe for any number of goroutines.
+//
+// The decoder needs some 1.1 GB of working memory at the published shape,
+// which is kept for the next picture; goroutines take turns.
+type InstanceModel struct {
+	model       *Model // its decoder is nil if the file has an encoder alone
+	fingerprint [16]byte
+	decoder     *instance.Network
+}
+
+// LoadInstances reads an instance model: from one file that holds a model and
+// its instance decoder, as micro-sam writes them, or the encoder and the
+// decoder of a training; or from two, a model's file and its decoder's.
+//
+//	m, err := sam.LoadInstances("vit_b_histopathology.pt", "vit_b_histopathology_decoder.pt")
+//
+// Errors are those of [Load].
+func LoadInstances(paths ...string) (*InstanceModel, error) {
+	if len(paths) != 1 && len(paths) != 2 {
+		return nil, fmt.Errorf("sam: load instances: %d files, want one or two", len(paths))
+	}
+	m, err := loadInstances(paths)
+	if err != nil {
+		return nil, fmt.Errorf("sam: load instances %s: %w", strings.Join(paths, ", "), err)
+	}
+	return m, nil
+}
+
+func loadInstances(paths []string) (*InstanceModel, error) {
+	dec, err := weights.OpenDecoder(paths[len(paths)-1])
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	isEncoder := func(name string) bool { return strings.HasPrefix(name, "image_encoder.") }
+	var model *Model
+	if encoder := dec.Only(isEncoder); len(paths) == 1 && len(encoder.Names()) > 0 {
+		model, err = newEncoder(encoder)
+	} else {
+		model, err = load(paths[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newInstanceModel(model, dec.Only(func(name string) bool { return !isEncoder(name) }))
+}
+
+// newEncoder returns a model that can embed pictures and no more.
+func newEncoder(ck *weights.Checkpoint) (*Model, error) {
+	shape, err := encoder.ShapeOf(ck)
+	if err != nil {
+		return nil, err
+	}
+	p := &struct {
+		Encoder any `weight:"image_encoder"`
+	}{encoder.NewParams(shape)}
+	if err := weights.Bind(ck, p); err != nil {
+		return nil, err
+	}
+	m := &Model{cfg: Config{Encoder: shape.ViT, TinyViT: shape.Tiny}}
+	if m.origin, err = ck.Fingerprint(); err != nil {
+		return nil, err
+	}
+	if m.encoder, err = encoder.New(shape, p.Encoder); err != nil {
+		return nil, err
+	}
+	m.startEncoder()
+	n := m.encoderGraph()
+	if err := m.backend.Prepare(n.b, n.options, n.outputs...); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.name, err)
+	}
+	if err := m.encoder.Weights().Detach(); err != nil {
+		return nil, err
+	}
+	m.makePools()
+	return m, nil
+}
+
+func newInstanceModel(model *Model, ck *weights.Checkpoint) (*InstanceModel, error) {
+	c := model.cfg.Encoder
+	m := &InstanceModel{model: model}
+	print, err := ck.Fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(append(print[:], model.fingerprint[:]...))
+	m.fingerprint = [16]byte(sum[:])
+	m.decoder, err = instance.NewNetwork(model.backend, ck, c.Grid(), c.Out)
+	return m, err
+}
+
+// ErrNoPrompts is returned for what needs a prompt encoder and a mask decoder,
+// by an instance model that was loaded from a training of the encoder alone.
+var ErrNoPrompts = errors.New("no prompt encoder and no mask decoder in the file")
+
+// Model returns the model whose encoder m uses, for prompts on the same
+// pictures. It returns [ErrNoPrompts] if the file that m came from has none.
+func (m *InstanceModel) Model() (*Model, error) {
+	if m.model.decoder == nil {
+		return nil, fmt.Errorf("sam: model of instances: %w", ErrNoPrompts)
+	}
+	return m.model, nil
+}
+
+// Maps is the number of the decoder's maps: 3 for instances, or the number of
+// classes.
+func (m *InstanceModel) Maps() int { return m.decoder.Maps() }
+
+// Fingerprint tells instance models apart: it is a hash of all weights.
+func (m *InstanceModel) Fingerprint() [16]byte { return m.fingerprint }

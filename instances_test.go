@@ -1,0 +1,203 @@
+package sam_test
+
+import (
+	"context"
+	"image"
+	"maps"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/maskdec/instance"
+	"github.com/slidesam/sam/weights"
+)
+
+// tinyDecoder fits the tiny model.
+func tinyDecoder() instance.Config {
+	return instance.Config{Grid: 16, Embed: 32, Features: [4]int{32, 16, 8, 4}, Out: 3}
+}
+
+// tensors returns random weights under a prefix, those whose names rename
+// gives an empty one left out.
+func tensors(t *testing.T, specs []weights.Spec, seed uint64, rename func(string) string) map[string]weights.TensorData {
+	t.Helper()
+	ck := weights.Random(specs, seed)
+	out := map[string]weights.TensorData{}
+	for _, s := range specs {
+		if name := rename(s.Name); name != "" {
+			x, err := ck.Tensor(s.Name)
+			require.NoError(t, err)
+			v, err := x.Float32s()
+			require.NoError(t, err)
+			out[name] = weights.TensorData{Shape: s.Shape, Data: v}
+		}
+	}
+	return out
+}
+
+func under(prefix string) func(string) string {
+	return func(name string) string { return prefix + name }
+}
+
+func saved(t *testing.T, all ...map[string]weights.TensorData) string {
+	t.Helper()
+	m := map[string]weights.TensorData{}
+	for _, a := range all {
+		maps.Copy(m, a)
+	}
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	require.NoError(t, weights.FromTensors(m).Save(t.Context(), path, weights.ConvertOptions{}))
+	return path
+}
+
+// tinyInstances is the tiny model with a random decoder, from one file.
+func tinyInstances(t *testing.T, c instance.Config) *sam.InstanceModel {
+	t.Helper()
+	m, err := sam.LoadInstances(saved(t,
+		tensors(t, sam.Specs(tiny()), 4, under("model_state.sam.")), tensors(t, instance.Specs(c), 5, under("decoder_state."))))
+	require.NoError(t, err)
+	return m
+}
+
+// TestLoadInstances loads the same weights from each kind of file.
+func TestLoadInstances(t *testing.T) {
+	one := tinyInstances(t, tinyDecoder())
+	model := saved(t, tensors(t, sam.Specs(tiny()), 4, under("")))
+	dec := saved(t, tensors(t, instance.Specs(tinyDecoder()), 5, under("")))
+	two, err := sam.LoadInstances(model, dec)
+	require.NoError(t, err)
+	training, err := sam.LoadInstances(saved(t,
+		tensors(t, sam.Specs(tiny()), 4, func(n string) string {
+			if rest, ok := cut(n, "image_encoder."); ok {
+				return "model_state.encoder." + rest
+			}
+			return ""
+		}), tensors(t, instance.Specs(tinyDecoder()), 5, under("model_state."))))
+	require.NoError(t, err)
+	want, err := one.Predict(t.Context(), picture(), sam.InstanceOptions{})
+	require.NoError(t, err)
+	for _, m := range []*sam.InstanceModel{two, training} {
+		got, err := m.Predict(t.Context(), picture(), sam.InstanceOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+	assert.Equal(t, one.Fingerprint(), two.Fingerprint())
+	_, err = two.Model()
+	require.NoError(t, err)
+	_, err = training.Model()
+	require.ErrorIs(t, err, sam.ErrNoPrompts)
+
+	_, err = sam.LoadInstances(model)
+	assert.ErrorContains(t, err, "no instance decoder")
+	_, err = sam.LoadInstances()
+	assert.ErrorContains(t, err, "0 files, want one or two")
+	wide := tinyDecoder()
+	wide.Embed = 64
+	_, err = sam.LoadInstances(model, saved(t, tensors(t, instance.Specs(wide), 5, under(""))))
+	assert.ErrorContains(t, err, "decoder for embeddings of 64 channels, the model's have 32")
+}
+
+func cut(s, prefix string) (string, bool) {
+	if len(s) > len(prefix) && s[:len(prefix)] == prefix {
+		return s[len(prefix):], true
+	}
+	return s, false
+}
+
+func TestInstances(t *testing.T) {
+	m := tinyInstances(t, tinyDecoder())
+	// Random maps lie around a half.
+	o := sam.InstanceOptions{ForegroundThreshold: 0.45, CentreThreshold: 0.6, BoundaryThreshold: 0.6}
+	all, err := m.Segment(t.Context(), picture(), o)
+	require.NoError(t, err)
+	require.Greater(t, len(all), 2)
+	var union *sam.Mask
+	for _, r := range all {
+		assert.True(t, r.Mask.At(int(r.Point.X), int(r.Point.Y)))
+		assert.Equal(t, sam.Size{H: 90, W: 150}, r.Mask.Size())
+		assert.GreaterOrEqual(t, r.IoUPred, float32(0.4))
+		if union == nil {
+			union = r.Mask
+			continue
+		}
+		require.Zero(t, union.Intersection(r.Mask))
+		union, err = union.Union(r.Mask)
+		require.NoError(t, err)
+	}
+	running, err := m.Predict(t.Context(), picture(), sam.InstanceOptions{RunningStats: true})
+	require.NoError(t, err)
+	batch, err := m.Predict(t.Context(), picture(), sam.InstanceOptions{})
+	require.NoError(t, err)
+	assert.NotEqual(t, running.Foreground, batch.Foreground)
+
+	_, err = m.Segment(t.Context(), picture(), sam.InstanceOptions{MinSize: -1})
+	assert.ErrorContains(t, err, "sam: segment instances: instance: least size")
+	_, err = m.Segment(t.Context(), nil, o)
+	assert.ErrorContains(t, err, "no picture given")
+	_, _, err = m.Classes(t.Context(), picture(), o)
+	assert.ErrorContains(t, err, "a decoder of 3 maps, not of classes")
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = m.Segment(cancelled, picture(), o)
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestClasses(t *testing.T) {
+	c := tinyDecoder()
+	c.Out = 6
+	m := tinyInstances(t, c)
+	classes, size, err := m.Classes(t.Context(), picture(), sam.InstanceOptions{RunningStats: true})
+	require.NoError(t, err)
+	assert.Equal(t, sam.Size{H: 90, W: 150}, size)
+	seen := map[uint8]bool{}
+	for _, k := range classes {
+		seen[k] = true
+	}
+	assert.Greater(t, len(seen), 1)
+	_, err = m.Segment(t.Context(), picture(), sam.InstanceOptions{})
+	assert.ErrorContains(t, err, "a decoder of 6 classes")
+}
+
+// TestSegmentPrompted: objects do not overlap, are large enough, and are what
+// the model says at a point of a seed.
+func TestSegmentPrompted(t *testing.T) {
+	m := tinyInstances(t, tinyDecoder())
+	o := sam.InstanceOptions{ForegroundThreshold: 0.45, CentreThreshold: 0.6, BoundaryThreshold: 0.6, MinSize: 9}
+	all, err := m.SegmentPrompted(t.Context(), picture(), o)
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	total := 0
+	seen, err := sam.NewMask(sam.Size{H: 90, W: 150}, func(int, int) bool { return false })
+	require.NoError(t, err)
+	for _, r := range all {
+		assert.GreaterOrEqual(t, r.Mask.Area(), 9)
+		assert.GreaterOrEqual(t, r.Prompt, 0)
+		total += r.Mask.Area()
+		seen, err = seen.Union(r.Mask)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, total, seen.Area(), "overlap")
+	again, err := m.SegmentPrompted(t.Context(), picture(), o)
+	require.NoError(t, err)
+	assert.Equal(t, all, again)
+	none, err := m.SegmentPrompted(t.Context(), picture(), sam.InstanceOptions{ForegroundThreshold: 1.5})
+	require.NoError(t, err)
+	assert.Empty(t, none)
+}
+
+// TestInstancesOnSlide runs both ways over a slide in tiles.
+func TestInstancesOnSlide(t *testing.T) {
+	m := tinyInstances(t, tinyDecoder())
+	s, err := sam.NewSlide(truthPyramid{}, 0.5)
+	require.NoError(t, err)
+	for _, prompted := range []bool{false, true} {
+		f := m.Finder(sam.InstanceOptions{ForegroundThreshold: 0.45, CentreThreshold: 0.6, BoundaryThreshold: 0.6, MinSize: 9}, prompted)
+		r, err := sam.SegmentSlide(t.Context(), s, t.TempDir(), f, sam.SegmentOptions{Tile: 128, Halo: 16, AllTiles: true, Disjoint: true, Region: image.Rect(0, 0, 200, 120)})
+		require.NoError(t, err)
+		assert.True(t, r.Merged)
+		assert.Positive(t, r.Objects)
+	}
+}

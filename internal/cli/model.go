@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"cmp"
+	"flag"
+
+	"github.com/slidesam/sam"
+)
+
+// Model is the flags that choose a model.
+type Model struct {
+	Path   string // empty: the bundled model
+	Device string // as sam.Model.On names it; empty: the processor
+	Mirror bool
+}
+
+// Register adds -model and -device.
+func (m *Model) Register(fs *flag.FlagSet) {
+	fs.StringVar(&m.Path, "model", "", "checkpoint `file`; default: the bundled model")
+	fs.StringVar(&m.Device, "device", sam.Auto, "compute on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one")
+}
+
+// RegisterMirror adds -mirror.
+func (m *Model) RegisterMirror(fs *flag.FlagSet) {
+	fs.BoolVar(&m.Mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
+}
+
+// Bundled reports whether the model is the bundled one.
+func (m *Model) Bundled() bool { return m.Path == "" }
+
+// Load loads the model.
+func (m *Model) Load() (*sam.Model, error) {
+	load := sam.Bundled
+	if !m.Bundled() {
+		load = func() (*sam.Model, error) { return sam.Load(m.Path) }
+	}
+	model, err := load()
+	if err != nil {
+		return nil, err
+	}
+	if model, err = model.On(cmp.Or(m.Device, sam.CPU), sam.FP32); err != nil || !m.Mirror {
+		return model, err
+	}
+	return model.Mirrored(), nil
+}

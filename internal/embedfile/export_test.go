@@ -1,7 +1,0 @@
-package embedfile
-
-// The conversions, for tests.
-var (
-	HalfBits  = halfBits
-	HalfValue = halfValue
-)

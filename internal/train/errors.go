@@ -1,0 +1,7 @@
+package train
+
+import "errors"
+
+// ErrDiverged is returned when a loss or a gradient is not a number: the
+// learning rate is too high, or the weights were spoiled before.
+var ErrDiverged = errors.New("the loss is not a number: lower the learning rate")

@@ -1,0 +1,170 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	G "gorgonia.org/gorgonia"
+
+	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/layer"
+	"github.com/slidesam/sam/internal/op"
+	"github.com/slidesam/sam/weights"
+)
+
+// eps is the epsilon of every norm: torch's default.
+const eps = 1e-5
+
+// Stats says with which mean and variance the decoder's batch norms work.
+type Stats uint8
+
+const (
+	// BatchStats are those of the picture in hand. micro-sam and patho-sam never
+	// call eval() on the decoder, so this is what their instances come from,
+	// with a batch of one picture.
+	BatchStats Stats = iota
+	// RunningStats are those that were gathered in training, and do not depend
+	// on the picture.
+	RunningStats
+)
+
+// Decoder is the instance decoder: its shape and its weights. It is immutable
+// and safe for any number of goroutines.
+type Decoder struct {
+	cfg      Config
+	weights  layer.Set
+	deconv   [Levels]deconv
+	base     block
+	blocks   [Levels - 1]block
+	samplers [Levels - 1]sampler
+	up       sampler
+	head     block
+	out      layer.Linear
+}
+
+type deconv struct {
+	sampler        sampler
+	conv           layer.Linear
+	gamma, beta    *graph.Weight
+	mean, variance *graph.Weight
+}
+
+type sampler struct {
+	layer.Linear
+	transposed bool
+}
+
+type block struct{ first, second layer.Linear }
+
+// New returns a decoder of the bound weights, which are read when a backend
+// prepares its graph. It returns an error that wraps [weights.ErrMissing] if a
+// layer that enlarges maps lacks the weights that c asks for.
+func New(c Config, p *Params) (*Decoder, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	d := &Decoder{cfg: c}
+	s := &d.weights
+	conv := func(p *ConvParams) layer.Linear { return s.Linear(&p.W, &p.B) }
+	var missing []error
+	sample := func(p *SamplerParams) sampler {
+		at := p.Bilinear
+		if c.Transposed {
+			at = p.Transposed
+		}
+		for _, w := range []*weights.Param{&at.W, &at.B} {
+			if !w.Present() {
+				missing = append(missing, fmt.Errorf("instance: bind %s: %w", w.Name(), weights.ErrMissing))
+			}
+		}
+		return sampler{conv(at), c.Transposed}
+	}
+	pair := func(p *BlockParams) block { return block{conv(&p.First), conv(&p.Second)} }
+	for i, p := range []*DeconvParams{&p.Deconv1, &p.Deconv2, &p.Deconv3, &p.Deconv4} {
+		n := &p.Norm
+		d.deconv[i] = deconv{
+			sampler: sample(&p.Sampler), conv: conv(&p.Conv),
+			gamma: s.Weight(&n.W), beta: s.Weight(&n.B), mean: s.Weight(&n.Mean), variance: s.Weight(&n.Variance),
+		}
+	}
+	d.base, d.head, d.up, d.out = pair(&p.Base), pair(&p.Head), sample(&p.Up), conv(&p.Out)
+	for i := range Levels - 1 {
+		d.samplers[i], d.blocks[i] = sample(&p.Samplers[i]), pair(&p.Blocks[i].Block)
+	}
+	if err := errors.Join(missing...); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Config is the decoder's shape.
+func (d *Decoder) Config() Config { return d.cfg }
+
+// Weights are the decoder's weights.
+func (d *Decoder) Weights() *layer.Set { return &d.weights }
+
+// Build adds the decoder of the embedding z [Grid*Grid, Embed] to b and returns
+// its maps between 0 and 1, [Side*Side, Out].
+//
+// Its stages are "z9", "z6", "z3", "z0", the levels on the embedding's side,
+// and "logits", the maps before the sigmoid.
+func (d *Decoder) Build(b *graph.Builder, z *G.Node, s Stats) *G.Node {
+	m := maps{b, s}
+	side := d.cfg.Grid
+	var levels [Levels]*G.Node
+	at := z
+	for i := range levels {
+		at = b.Stage("z"+strconv.Itoa(9-3*i), m.deconv(&d.deconv[i], at, side<<i))
+		levels[i] = at
+	}
+	x := m.block(&d.base, z, side)
+	for i := range d.blocks {
+		x = m.sample(&d.samplers[i], x, side<<i)
+		x = m.block(&d.blocks[i], b.Apply(op.Skip{}, x, levels[i]), side<<(i+1))
+	}
+	x = m.sample(&d.up, x, side<<(Levels-1))
+	x = m.block(&d.head, b.Apply(op.Skip{Whole: true}, x, levels[Levels-1]), side<<Levels)
+	return b.Apply(op.Sigmoid{}, b.Stage("logits", d.out.Apply(b, x)))
+}
+
+// maps is the graph while it grows.
+type maps struct {
+	b     *graph.Builder
+	stats Stats
+}
+
+// sample doubles the sides of x, [side*side, C].
+func (m maps) sample(s *sampler, x *G.Node, side int) *G.Node {
+	if s.transposed {
+		return m.b.Apply(op.Upscale2x2{Batch: 1, H: side, W: side}, x, m.b.Weight(s.W), m.b.Weight(s.B))
+	}
+	// Upstream enlarges first. A product over the channels and a mean over
+	// pixels, whose shares sum up to 1, can be had in either order; this one
+	// has a fourth of the products.
+	return m.b.Apply(op.Bilinear2x{H: side, W: side}, s.Apply(m.b, x))
+}
+
+func (m maps) conv(l layer.Linear, x *G.Node, side int) *G.Node {
+	return l.Conv(m.b, op.Conv{Batch: 1, H: side, W: side, Stride: 1, Pad: 1}, x)
+}
+
+// deconv doubles the sides of x, [side*side, C].
+func (m maps) deconv(d *deconv, x *G.Node, side int) *G.Node {
+	b := m.b
+	x = m.conv(d.conv, m.sample(&d.sampler, x, side), 2*side)
+	if m.stats == RunningStats {
+		x = b.Apply(op.BatchNorm{Eps: eps}, x, b.Weight(d.gamma), b.Weight(d.beta), b.Weight(d.mean), b.Weight(d.variance))
+	} else {
+		x = b.Apply(op.ChannelNorm{Eps: eps}, x, b.Weight(d.gamma), b.Weight(d.beta))
+	}
+	return b.Apply(op.ReLU{}, x)
+}
+
+// block adds two convolutions with their norms, which stand before them.
+func (m maps) block(k *block, x *G.Node, side int) *G.Node {
+	for _, l := range []layer.Linear{k.first, k.second} {
+		x = m.b.Apply(op.ReLU{}, m.conv(l, m.b.Apply(op.ChannelNorm{Eps: eps}, x), side))
+	}
+	return x
+}
