@@ -10,19 +10,19 @@ import (
 
 // read calls use with the values of all params, which use must not keep.
 func read(use func(values [][]float32), params ...*weights.Param) error {
-	var all [][]float32
-	for _, p := range params {
-		v, err := p.Float32s()
-		if err != nil {
-			return err
-		}
-		all = append(all, v)
+	if len(params) == 0 {
+		use(nil)
+		return nil
 	}
-	use(all)
-	for _, p := range params {
-		p.Release()
+	last := len(params) - 1
+	var inner error
+	err := params[last].Use(func(v []float32) {
+		inner = read(func(values [][]float32) { use(append(values, v)) }, params[:last]...)
+	})
+	if err != nil {
+		return err
 	}
-	return nil
+	return inner
 }
 
 // folded is a convolution with its batch norm folded into weight and bias, in
