@@ -1,16 +1,16 @@
 package weights
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/slidesam/sam/internal/atomicfile"
 )
 
 // ConvertOptions say how a checkpoint is written. The zero value writes float32
@@ -42,12 +42,12 @@ func Convert(ctx context.Context, src, dst string, o ConvertOptions) error {
 	if err != nil {
 		return err
 	}
-	part, err := writePart(ctx, c, dst, o)
+	f, err := c.write(ctx, dst, o)
 	// Some systems do not let a file be replaced while it is mapped.
 	if cerr := c.Close(); err == nil {
 		err = cerr
 	}
-	if err = commit(part, dst, err); err != nil {
+	if err = commit(f, err); err != nil {
 		return fmt.Errorf("weights: convert %s to %s: %w", src, dst, err)
 	}
 	return nil
@@ -55,8 +55,8 @@ func Convert(ctx context.Context, src, dst string, o ConvertOptions) error {
 
 // Save writes a checkpoint, of a file or in memory, as Convert does.
 func (c *Checkpoint) Save(ctx context.Context, dst string, o ConvertOptions) error {
-	part, err := writePart(ctx, c, dst, o)
-	if err = commit(part, dst, err); err != nil {
+	f, err := c.write(ctx, dst, o)
+	if err = commit(f, err); err != nil {
 		return fmt.Errorf("weights: save %s: %w", dst, err)
 	}
 	return nil
@@ -76,48 +76,33 @@ func writerFor(dst string) (func(io.Writer, *encoder) error, error) {
 	}
 }
 
-// writePart writes a checkpoint into a new file beside dst, whose name it
-// returns, also with an error.
-func writePart(ctx context.Context, c *Checkpoint, dst string, o ConvertOptions) (part string, err error) {
+// write writes a checkpoint to a file that is not yet in its place. The file is
+// nil if it could not be begun.
+func (c *Checkpoint) write(ctx context.Context, dst string, o ConvertOptions) (*atomicfile.File, error) {
 	write, err := writerFor(dst)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	e, err := newEncoder(ctx, c, o)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	part = fmt.Sprintf("%s.%08x.part", dst, rand.Uint32())
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := atomicfile.Create(dst)
 	if err != nil {
-		return "", pathless(err)
+		return nil, err
 	}
-	w := bufio.NewWriterSize(f, chunk)
-	err = write(w, e)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return part, pathless(err)
+	return f, write(f, e)
 }
 
-// commit renames a finished part to dst, or removes it.
-func commit(part, dst string, err error) error {
-	if part == "" {
-		return err
-	}
-	if err == nil {
-		err = os.Rename(part, dst)
+// commit puts a file in its place, or drops it if err is not nil.
+func commit(f *atomicfile.File, err error) error {
+	if f == nil {
+		return pathless(err)
 	}
 	if err != nil {
-		_ = os.Remove(part)
+		return pathless(errors.Join(err, f.Close()))
 	}
-	return pathless(err)
+	return pathless(f.Commit())
 }
 
 // pathless removes the temporary file's name from an error.

@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/spatial"
 )
 
 // Constants of Nuclei, in micrometres and optical density. They are
@@ -129,23 +130,17 @@ func isPeak(v []float32, w, h, x, y int) bool {
 func thin(peaks []int, v []float32, w int, d float64) []int {
 	order := append([]int(nil), peaks...)
 	sort.SliceStable(order, func(a, b int) bool { return v[order[a]] > v[order[b]] })
-	cell := max(1, int(d))
-	grid := map[image.Point][]int{}
+	reach := int(math.Ceil(d))
+	kept := spatial.NewIndex(max(1, int(d)))
 	keep := []int{}
 	for _, p := range order {
 		x, y := p%w, p/w
-		near := false
-		for cy := y/cell - 1; cy <= y/cell+1 && !near; cy++ {
-			for cx := x/cell - 1; cx <= x/cell+1 && !near; cx++ {
-				for _, q := range grid[image.Pt(cx, cy)] {
-					dx, dy := float64(q%w-x), float64(q/w-y)
-					near = near || dx*dx+dy*dy < d*d
-				}
-			}
-		}
-		if !near {
-			at := image.Pt(x/cell, y/cell)
-			grid[at] = append(grid[at], p)
+		alone := kept.Near(image.Rect(x-reach, y-reach, x+reach+1, y+reach+1), func(q int) bool {
+			dx, dy := float64(q%w-x), float64(q/w-y)
+			return dx*dx+dy*dy >= d*d
+		})
+		if alone {
+			kept.Add(p, image.Rect(x, y, x+1, y+1))
 			keep = append(keep, p)
 		}
 	}
@@ -189,21 +184,13 @@ func gaussian(v []float32, w, h int, sigma float64) []float32 {
 
 // boxMean returns the means over squares of side 2n+1, cut off at the edge.
 func boxMean(v []float32, w, h, n int) []float32 {
-	sums := make([]float64, (w+1)*(h+1))
-	for y := range h {
-		row := 0.0
-		for x := range w {
-			row += float64(v[y*w+x])
-			sums[(y+1)*(w+1)+x+1] = sums[y*(w+1)+x+1] + row
-		}
-	}
+	table := newSums(w, h, func(x, y int) float64 { return float64(v[y*w+x]) })
 	out := make([]float32, len(v))
 	kernel.Parallel(h, func(y int) {
 		y0, y1 := max(y-n, 0), min(y+n+1, h)
 		for x := range w {
 			x0, x1 := max(x-n, 0), min(x+n+1, w)
-			s := sums[y1*(w+1)+x1] - sums[y0*(w+1)+x1] - sums[y1*(w+1)+x0] + sums[y0*(w+1)+x0]
-			out[y*w+x] = float32(s / float64((y1-y0)*(x1-x0)))
+			out[y*w+x] = float32(table.in(x0, y0, x1, y1) / float64((y1-y0)*(x1-x0)))
 		}
 	})
 	return out
