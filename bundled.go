@@ -19,6 +19,5 @@ func Bundled() (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sam: bundled model: %w", err)
 	}
-	m.defaults = bundledDefaults
 	return m, nil
 }

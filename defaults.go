@@ -19,8 +19,14 @@ var publishedDefaults = Defaults{PredIoUThresh: 0.88, StabilityScoreThresh: 0.95
 // micrometres per pixel.
 var bundledDefaults = Defaults{MPP: 0.25, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4}
 
+// bundledFingerprint is that of the bundled model: its weights in another file,
+// converted for instance, are the same model.
+const bundledFingerprint = "306f67d11e2f38fd3c2b6c0fa3fc2a1e"
+
 // Defaults returns what zero values of options mean for the model: the
-// original's for checkpoints, its own for the bundled model.
+// original's for checkpoints, its own for the bundled model, whatever file its
+// weights come from. A model that was fine-tuned from it and saved is another
+// model: give the thresholds.
 func (m *Model) Defaults() Defaults { return m.defaults }
 
 // fill puts the thresholds into options that leave them open.

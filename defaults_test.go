@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/weights"
+	"github.com/slidesam/sam/weights/bundled"
 )
 
 func TestDefaults(t *testing.T) {
@@ -18,6 +20,16 @@ func TestDefaults(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, sam.Defaults{MPP: 0.25, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4}, b.Defaults())
 	assert.Equal(t, b.Defaults(), b.Mirrored().Defaults())
+
+	// A file of the same weights is the same model.
+	ck, err := bundled.Checkpoint()
+	require.NoError(t, err)
+	defer ck.Close()
+	path := filepath.Join(t.TempDir(), "copy.safetensors")
+	require.NoError(t, ck.Save(t.Context(), path, weights.ConvertOptions{}))
+	m, err := sam.Load(path)
+	require.NoError(t, err)
+	assert.Equal(t, b.Defaults(), m.Defaults())
 }
 
 // TestDefaultsFindNuclei: with the bundled model zero options find what is

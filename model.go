@@ -98,7 +98,14 @@ func fromCheckpoint(ck *weights.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newModel(cfg, ck)
+	m, err := newModel(cfg, ck)
+	if err != nil {
+		return nil, err
+	}
+	if fmt.Sprintf("%x", m.fingerprint) == bundledFingerprint {
+		m.defaults = bundledDefaults
+	}
+	return m, nil
 }
 
 func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {

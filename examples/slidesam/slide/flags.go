@@ -94,7 +94,9 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 		return nil, fmt.Errorf("unknown argument %q: slides are given with -slide", fs.Arg(0))
 	case j.slide != "" && j.sheet != "":
 		return nil, errors.New("both -slide and -sheet are given, want one")
-	case j.iou > 1.5 || j.stability > 1:
+	case !(j.slideMPP >= 0 && j.slideMPP <= 1000):
+		return nil, fmt.Errorf("-slide-mpp %g, want micrometres per pixel, more than 0 and at most 1000", j.slideMPP)
+	case !(j.iou <= 1.5) || !(j.stability <= 1): // NaN too
 		return nil, fmt.Errorf("-iou %g, -stability %g: no mask has so much; want at most 1.5 and 1", j.iou, j.stability)
 	case j.points < 1:
 		return nil, fmt.Errorf("-points %d, want 1 or more", j.points)

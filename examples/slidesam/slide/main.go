@@ -97,6 +97,9 @@ func remarks(s *sam.Slide, res *sam.SegmentResult) []string {
 	if h := res.Hint(); h != "" {
 		out = append(out, "Hint: "+h+".")
 	}
+	if mpp, _ := s.MPP(); mpp == 0 {
+		out = append(out, "Warning: the slide does not say its resolution, and was searched as it is: if outlines look wrong, give -slide-mpp.")
+	}
 	if n := len(res.Missing); n > 0 {
 		out = append(out, fmt.Sprintf("Left out: %d tiles of the slide that could not be read, where nothing was looked for; %s names them. The first: %s.", n, sam.SummaryFile, res.Missing[0]))
 	}
