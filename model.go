@@ -11,6 +11,7 @@ import (
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/weights"
+	"github.com/slidesam/sam/weights/bundled"
 )
 
 // Model is a Segment Anything model: three networks and their weights. It is
@@ -77,6 +78,22 @@ func load(path string) (*Model, error) {
 		return nil, err
 	}
 	return m, ck.Unchanged()
+}
+
+// Bundled returns the small pathology model inside the binary. It runs
+// through the same code as every other checkpoint; its card is
+// weights/bundled/README.md. It is for nuclei in H&E, see [Model.Defaults].
+func Bundled() (*Model, error) {
+	ck, err := bundled.Checkpoint()
+	if err != nil {
+		return nil, fmt.Errorf("sam: bundled model: %w", err)
+	}
+	defer ck.Close()
+	m, err := fromCheckpoint(ck)
+	if err != nil {
+		return nil, fmt.Errorf("sam: bundled model: %w", err)
+	}
+	return m, nil
 }
 
 // NewRandom returns a model of any shape with weights from a counter-based
