@@ -3,8 +3,14 @@ package sam_test
 import (
 	"fmt"
 	"image"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/golden"
 )
 
 func ExampleNewMask() {
@@ -77,4 +83,18 @@ func ExampleMask_Place() {
 	slide, err := tile.Place(sam.Size{H: 1000, W: 1000}, image.Pt(512, 256))
 	fmt.Println(slide.Bounds(), slide.Area(), err)
 	// Output: (513,256)-(514,260) 4 <nil>
+}
+
+// A threshold that is no number would give masks that mean nothing.
+func TestPredictRefusesThreshold(t *testing.T) {
+	model, err := golden.LoadModel("small_a")
+	require.NoError(t, err)
+	m, err := sam.NewRandom(configOf(model.Config), 1)
+	require.NoError(t, err)
+	e, err := m.Embed(t.Context(), image.NewGray(image.Rect(0, 0, 60, 40)))
+	require.NoError(t, err)
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		_, err := m.Predict(t.Context(), e, sam.Prompt{}, sam.PredictOptions{MaskThreshold: float32(v)})
+		assert.ErrorContains(t, err, "want a finite number", "%v", v)
+	}
 }

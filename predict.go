@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
@@ -89,6 +90,9 @@ func (m *Model) PredictBatch(ctx context.Context, e *Embedding, ps []Prompt, o P
 
 // predict decodes prompts, which fit the picture.
 func (m *Model) predict(ctx context.Context, e *Embedding, ps []Prompt, enc []encoded, o PredictOptions) ([]*Prediction, error) {
+	if math.IsNaN(float64(o.MaskThreshold)) || math.IsInf(float64(o.MaskThreshold), 0) {
+		return nil, fmt.Errorf("mask threshold %v, want a finite number", o.MaskThreshold)
+	}
 	post, err := m.upscaler(e)
 	if err != nil {
 		return nil, err
