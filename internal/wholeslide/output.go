@@ -127,7 +127,7 @@ func newOutput(ctx context.Context, s *wsi.Slide, dir string, p *Plan, res *Resu
 		}
 		o.labels = append(o.labels, newLabelWriter(f, q))
 	}
-	if o.over, err = newOverlay(ctx, s); err != nil {
+	if o.over, err = newOverlay(ctx, s, p); err != nil {
 		o.close()
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package wholeslide
 
 import (
 	"context"
+	"image/color"
 	"image/png"
 	"io"
 
@@ -20,7 +21,7 @@ type overlay struct {
 	fx, fy float64 // its pixels per level-0 pixel
 }
 
-func newOverlay(ctx context.Context, s *wsi.Slide) (*overlay, error) {
+func newOverlay(ctx context.Context, s *wsi.Slide, p *Plan) (*overlay, error) {
 	pic, err := s.Thumbnail(ctx, overlaySide)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,13 @@ func newOverlay(ctx context.Context, s *wsi.Slide) (*overlay, error) {
 		return nil, err
 	}
 	l := s.Levels()[0]
-	return &overlay{c, float64(pic.Rect.Dx()) / float64(l.W), float64(pic.Rect.Dy()) / float64(l.H)}, nil
+	o := &overlay{c, float64(pic.Rect.Dx()) / float64(l.W), float64(pic.Rect.Dy()) / float64(l.H)}
+	if q := p.scales[0]; q.area.Dx() < q.size.W || q.area.Dy() < q.size.H {
+		// What lies outside was not searched.
+		x0, y0, x1, y1 := q.level0(q.area)
+		c.Box(x0*o.fx, y0*o.fy, x1*o.fx, y1*o.fy, color.NRGBA{255, 255, 255, 255}, 2)
+	}
+	return o, nil
 }
 
 // add draws the outlines of an object in the k-th colour.

@@ -25,8 +25,10 @@ const closeUpFile = "closeup.png"
 const closeUpSide = 900
 
 // closeUp draws the field of the slide with the most objects and returns its
-// place on level 0. Neither the table nor the outlines are held in memory.
-func closeUp(ctx context.Context, s *sam.Slide, dir string, res *sam.SegmentResult) (image.Rectangle, error) {
+// place on level 0. What lies outside the region, if that is not empty, was not
+// searched and is not shown. Neither the table nor the outlines are held in
+// memory.
+func closeUp(ctx context.Context, s *sam.Slide, dir string, res *sam.SegmentResult, region image.Rectangle) (image.Rectangle, error) {
 	size := s.Size()
 	w, h := size.W, size.H
 	mpp, own := res.Scales[len(res.Scales)-1].MPP, 0.0
@@ -40,6 +42,9 @@ func closeUp(ctx context.Context, s *sam.Slide, dir string, res *sam.SegmentResu
 		return field, err
 	}
 	field = field.Sub(image.Pt(max(field.Max.X-w, 0), max(field.Max.Y-h, 0))).Intersect(image.Rect(0, 0, w, h))
+	if in := field.Intersect(region); !in.Empty() {
+		field = in
+	}
 	pic, err := readField(ctx, s, field, mpp, f)
 	if err != nil {
 		return field, err

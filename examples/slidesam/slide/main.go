@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"image"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -92,8 +93,11 @@ func (j *job) load() (*sam.Model, error) {
 
 // remarks says what became of the prompts, and what a reader of the results
 // should know.
-func remarks(s *sam.Slide, res *sam.SegmentResult) []string {
+func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle) []string {
 	out := []string{res.Describe() + "."}
+	if !region.Empty() {
+		out = append(out, fmt.Sprintf("Only the region %d,%d,%d,%d was searched.", region.Min.X, region.Min.Y, region.Dx(), region.Dy()))
+	}
 	if h := res.Hint(); h != "" {
 		out = append(out, "Hint: "+h+".")
 	}
@@ -135,11 +139,11 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
 		return nil
 	}
-	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: remarks(s, res)}); err != nil {
+	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: remarks(s, res, j.region), Region: j.region}); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)
-	for _, r := range remarks(s, res) {
+	for _, r := range remarks(s, res, j.region) {
 		fmt.Fprintf(stdout, "%s: %s\n", w.slide, r)
 	}
 	if n := len(res.Missing); n > 0 {

@@ -28,6 +28,7 @@ type page struct {
 	Slide  *sam.Slide
 	Result *sam.SegmentResult
 	Notes  []string
+	Region image.Rectangle // that was searched, on level 0; zero: all
 }
 
 // scaleRow is a line of the page's table.
@@ -139,7 +140,7 @@ func figuresOf(ctx context.Context, dir string, p page, w int, mpp float64) ([]f
 	if p.Result.Objects == 0 || float64(size.X) > 0.7*fine {
 		return out, nil
 	}
-	field, err := closeUp(ctx, p.Slide, dir, p.Result)
+	field, err := closeUp(ctx, p.Slide, dir, p.Result, p.Region)
 	if err != nil {
 		return nil, err
 	}
