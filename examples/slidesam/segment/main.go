@@ -117,10 +117,10 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "picture %v; on %v: load %v, embed %v, %d prompts %v\n\n", e.PictureSize(), m.Device(), loaded.Sub(start).Round(time.Millisecond),
 		embedded.Sub(loaded).Round(time.Millisecond), len(objects), done.Sub(embedded).Round(time.Millisecond))
 	tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "prompt\tpredicted IoU\tarea (px)\tbounds\tmask\t")
+	fmt.Fprintln(tw, "prompt\tpredicted IoU\tarea (px)\tbounds\tmask\tnote\t")
 	for i, o := range objects {
 		b := o.mask.Bounds()
-		fmt.Fprintf(tw, "%s\t%.3f\t%d\t%d,%d-%d,%d\t%s\t\n", o.name, o.iou, o.mask.Area(), b.Min.X, b.Min.Y, b.Max.X, b.Max.Y, maskName(i))
+		fmt.Fprintf(tw, "%s\t%.3f\t%d\t%d,%d-%d,%d\t%s\t%s\t\n", o.name, o.iou, o.mask.Area(), b.Min.X, b.Min.Y, b.Max.X, b.Max.Y, maskName(i), remark(o))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -128,6 +128,23 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "\n%s: the picture with masks and prompts\n%s: outlines for QuPath\n%s: one mask for each prompt\n",
 		filepath.Join(j.out, "overlay.png"), filepath.Join(j.out, "masks.geojson"), filepath.Join(j.out, "mask_*.png"))
 	return nil
+}
+
+// remark says what is odd about a mask; it is empty if nothing is.
+func remark(o object) string {
+	size := o.mask.Size()
+	switch area := o.mask.Area(); {
+	case area == 0:
+		return "empty: nothing was found"
+	case area > size.H*size.W*19/20:
+		return "nearly the whole picture: nothing was told apart"
+	}
+	for _, p := range o.prompt.Points {
+		if on := o.mask.At(min(int(p.X), size.W-1), min(int(p.Y), size.H-1)); on != (p.Label == sam.Foreground) {
+			return fmt.Sprintf("the point %g,%g is on the wrong side", p.X, p.Y)
+		}
+	}
+	return ""
 }
 
 func (j job) open(stdout io.Writer) (image.Image, error) {
