@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -69,6 +70,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			_ = bar.Set64(done) // a terminal that is gone is no reason to stop
 		}
 		defer func() { _ = bar.Finish() }()
+	}
+	if a, err := os.Stat(src); err == nil {
+		if b, err := os.Stat(dst); err == nil && os.SameFile(a, b) {
+			return cli.Usagef("%s and %s are one file: give the new one another name", src, dst)
+		}
 	}
 	if err := weights.Convert(ctx, src, dst, o); err != nil {
 		return err
