@@ -70,18 +70,38 @@ func (q *jobs) poke() {
 }
 
 // update changes a job and tells all who follow it.
-func (q *jobs) update(id string, f func(*job)) job {
+func (q *jobs) update(id string, f func(*job)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := q.index(id); i >= 0 {
+		f(q.all[i])
+		q.tell()
+	}
+}
+
+// settle changes a job unless f refuses, and writes what it is then. The lock
+// is held meanwhile, so that no older state is written over a newer one.
+func (q *jobs) settle(id string, f func(*job) error) (job, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.index(id)
 	if i < 0 {
-		return job{}
+		return job{}, errNoJob()
 	}
-	f(q.all[i])
+	if err := f(q.all[i]); err != nil {
+		return job{}, err
+	}
+	q.tell()
+	return *q.all[i], q.save(*q.all[i])
+}
+
+// tell wakes all who follow a job. The lock is held.
+func (q *jobs) tell() {
 	close(q.changed)
 	q.changed = make(chan struct{})
-	return *q.all[i]
 }
+
+func errNoJob() error { return refuse(http.StatusNotFound, "no such job") }
 
 func (q *jobs) index(id string) int {
 	return slices.IndexFunc(q.all, func(j *job) bool { return j.ID == id })
@@ -93,7 +113,7 @@ func (q *jobs) get(id string) (job, <-chan struct{}, error) {
 	defer q.mu.Unlock()
 	i := q.index(id)
 	if i < 0 {
-		return job{}, nil, refuse(http.StatusNotFound, "no such job")
+		return job{}, nil, errNoJob()
 	}
 	return *q.all[i], q.changed, nil
 }
@@ -108,9 +128,26 @@ func (q *jobs) list() []job {
 	return out
 }
 
-// add queues a job.
+// add queues a job, and drops the oldest of many that are over.
 func (q *jobs) add(slide string, b jobBody) (job, error) {
+	j, old, err := q.enqueue(slide, b)
+	if err != nil {
+		return job{}, err
+	}
+	q.poke()
+	for _, id := range old {
+		if err := os.RemoveAll(q.folder(id)); err != nil {
+			q.s.log.Error("job's folder stays", "error", q.s.hush(err))
+		}
+	}
+	return j, nil
+}
+
+// enqueue writes a job before run can see it. It returns the jobs that it
+// dropped for it too.
+func (q *jobs) enqueue(slide string, b jobBody) (_ job, old []string, _ error) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	waiting, over := 0, 0
 	for _, j := range q.all {
 		if j.State.over() {
@@ -120,62 +157,49 @@ func (q *jobs) add(slide string, b jobBody) (job, error) {
 		}
 	}
 	if waiting >= q.s.c.MaxJobs {
-		q.mu.Unlock()
-		return job{}, busy(http.StatusTooManyRequests, "%d jobs wait already; let one finish or cancel one", waiting)
+		return job{}, nil, busy(http.StatusTooManyRequests, "%d jobs wait already; let one finish or cancel one", waiting)
 	}
-	j := &job{ID: uuid.NewString(), Slide: slide, Body: b, Created: time.Now().UTC(), State: jobQueued}
-	q.all = append(q.all, j)
-	var old []string
-	for i := 0; i < len(q.all) && over > keptJobs; i++ {
-		if q.all[i].State.over() {
-			old = append(old, q.all[i].ID)
-			q.all = slices.Delete(q.all, i, i+1)
-			i--
-			over--
+	j := job{ID: uuid.NewString(), Slide: slide, Body: b, Created: time.Now().UTC(), State: jobQueued}
+	if err := q.save(j); err != nil {
+		return job{}, nil, err
+	}
+	q.all = slices.DeleteFunc(q.all, func(j *job) bool {
+		if over <= keptJobs || !j.State.over() || j.ID == q.running {
+			return false
 		}
-	}
-	q.mu.Unlock()
-	for _, id := range old {
-		if err := os.RemoveAll(q.folder(id)); err != nil {
-			q.s.log.Error("job's folder stays", "error", q.s.hush(err))
-		}
-	}
-	if err := q.save(*j); err != nil {
-		q.update(j.ID, func(j *job) { j.State, j.Reason = jobFailed, "the folder for jobs cannot be written to" })
-		return job{}, err
-	}
-	q.poke()
-	return *j, nil
+		over--
+		old = append(old, j.ID)
+		return true
+	})
+	kept := j
+	q.all = append(q.all, &kept)
+	return j, old, nil
 }
 
 // halt cancels a job. Its tiles stay, so that it can be resumed.
 func (q *jobs) halt(id string) (job, error) {
-	if _, _, err := q.get(id); err != nil {
-		return job{}, err
-	}
-	j := q.update(id, func(j *job) {
+	return q.settle(id, func(j *job) error {
 		if !j.State.over() {
 			j.State = jobCancelled
 		}
 		if q.running == id {
 			q.cancel()
 		}
+		return nil
 	})
-	return j, q.save(j)
 }
 
 // resume queues a job that was cancelled or failed.
 func (q *jobs) resume(id string) (job, error) {
-	j, _, err := q.get(id)
-	if err != nil {
-		return job{}, err
-	}
-	if j.State != jobCancelled && j.State != jobFailed {
-		return job{}, refuse(http.StatusConflict, "the job is %s", j.State)
-	}
-	j = q.update(id, func(j *job) { j.State, j.Reason = jobQueued, "" })
+	j, err := q.settle(id, func(j *job) error {
+		if j.State != jobCancelled && j.State != jobFailed {
+			return refuse(http.StatusConflict, "the job is %s", j.State)
+		}
+		j.State, j.Reason = jobQueued, ""
+		return nil
+	})
 	q.poke()
-	return j, q.save(j)
+	return j, err
 }
 
 // run does jobs until the server ends.
@@ -191,30 +215,31 @@ func (q *jobs) run() {
 			}
 		}
 		err := q.do(ctx, id)
-		j := q.update(id, func(j *job) {
-			q.running = ""
-			switch {
-			case j.State == jobCancelled:
-			case q.root.Err() != nil: // the next server goes on
-				j.State = jobQueued
-			case err != nil:
-				j.State, j.Reason = jobFailed, "an error of the server's own; its log says more"
-				if r := refusalOf(err); r != nil {
-					j.Reason = r.reason
-				}
-			default:
-				j.State = jobDone
-			}
-		})
-		if err != nil && j.State == jobFailed {
-			q.s.log.Error("job failed", "job", id, "error", q.s.hush(err))
-		}
-		if err := q.save(j); err != nil {
+		if _, err := q.settle(id, func(j *job) error { q.finish(j, err); return nil }); err != nil {
 			q.s.log.Error("job is not saved", "job", id, "error", q.s.hush(err))
 		}
 		if q.root.Err() != nil {
 			return
 		}
+	}
+}
+
+// finish says how a job that ran ended. The lock is held.
+func (q *jobs) finish(j *job, err error) {
+	q.cancel()
+	q.running = ""
+	switch {
+	case err == nil: // its objects are annotations, whatever was asked for since
+		j.State, j.Reason = jobDone, ""
+	case j.State != jobRunning: // cancelled, or resumed since
+	case q.root.Err() != nil: // the next server goes on
+		j.State = jobQueued
+	default:
+		j.State, j.Reason = jobFailed, "an error of the server's own; its log says more"
+		if r := refusalOf(err); r != nil {
+			j.Reason = r.reason
+		}
+		q.s.log.Error("job failed", "job", j.ID, "error", q.s.hush(err))
 	}
 }
 

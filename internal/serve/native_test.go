@@ -438,6 +438,35 @@ func TestJobsAreBoundedAndOutliveTheServer(t *testing.T) {
 	require.Equal(t, 200, c.do("DELETE", "/v1/jobs/"+a.ID, nil, nil))
 }
 
+// TestJobResumedWhileItStops resumes a job whose search has not yet noticed
+// that it was cancelled, and restarts the server afterwards.
+func TestJobResumedWhileItStops(t *testing.T) {
+	dir, jobs := t.TempDir(), t.TempDir()
+	s := newServer(t, serve.Config{Demo: demo(), Annotations: dir, Jobs: jobs})
+	c := newClient(t, s)
+	var j job
+	c.post(c.slide+"/jobs", map[string]any{"kind": "nuclei", "region": []int{700, 250, 100, 100}}, &j)
+	until := func(state string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			c.get("/v1/jobs/"+j.ID, &j)
+			return j.State == state || j.State == "failed"
+		}, time.Minute, time.Millisecond)
+		require.Equal(t, state, j.State, j.Reason)
+	}
+	until("running")
+	require.Equal(t, 200, c.do("DELETE", "/v1/jobs/"+j.ID, nil, nil))
+	c.post("/v1/jobs/"+j.ID+"/resume", nil, nil)
+	until("done")
+	n := len(c.annotations().Features)
+	require.NotZero(t, n)
+	require.NoError(t, s.Close())
+	c = newClient(t, newServer(t, serve.Config{Demo: demo(), Annotations: dir, Jobs: jobs}))
+	c.get("/v1/jobs/"+j.ID, &j)
+	assert.Equal(t, "done", j.State)
+	assert.Len(t, c.annotations().Features, n, "objects are added once")
+}
+
 // TestSlidesOfAFolder lists, and does not follow links out of it.
 func TestSlidesOfAFolder(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
