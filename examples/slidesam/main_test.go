@@ -41,7 +41,8 @@ func TestExitCodes(t *testing.T) {
 		{"flags that mean nothing", t.Context(), []string{"serve", "-cache", "-1"}, cli.ExitUsage},
 		{"no files", t.Context(), []string{"convert"}, cli.ExitUsage},
 		{"a file that is not there", t.Context(), []string{"convert", "-quiet", "nothing.pth", t.TempDir() + "/x.npz"}, cli.ExitFailed},
-		{"an address without a token", t.Context(), []string{"serve", "-addr", "0.0.0.0:0"}, cli.ExitFailed},
+		{"an address without a token", t.Context(), []string{"serve", "-addr", "0.0.0.0:0"}, cli.ExitUsage},
+		{"slides that are not there", t.Context(), []string{"serve", "-addr", "127.0.0.1:0", "nowhere/"}, cli.ExitFailed},
 		{"stopped", stopped, []string{"segment", "-out", t.TempDir()}, cli.ExitStopped},
 	} {
 		t.Run(tt.name, func(t *testing.T) { assert.Equal(t, tt.want, call(tt.ctx, io.Discard, tt.args...)) })

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -86,6 +87,14 @@ func (v *server) config(args []string, stderr io.Writer) (serve.Config, error) {
 			c.Annotations = filepath.Join(v.out, "annotations")
 		}
 		c.Demo = demoSlide()
+	}
+	if err := c.Check(); err != nil {
+		return c, &cli.UsageError{Err: err}
+	}
+	for _, p := range c.Slides { // before a model is loaded, which takes seconds
+		if _, err := os.Stat(p); err != nil {
+			return c, fmt.Errorf("slides: %w", err)
+		}
 	}
 	if v.Model.Bundled() && !v.Mirror {
 		return c, nil // the server's default

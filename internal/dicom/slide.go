@@ -109,31 +109,66 @@ func (s *Slide) Files() (out []string) {
 	return out
 }
 
-// wsiFiles returns the files of dir that hold instances of the series. An
-// empty series is set to the only one there is.
-func wsiFiles(fsys fs.FS, dir string, series *string) ([]string, error) {
+// Found is a series of whole slides in a folder.
+type Found struct {
+	Series string // its UID
+	File   string // the first file, by name, that holds a level
+}
+
+// Find returns the series of whole slides in the folder dir of fsys, by their
+// first files. Only files are looked at whose names may be those of DICOM
+// files: with the end .dcm or .dicom, or none but digits. Others, and files that
+// cannot be read, are passed over.
+func Find(fsys fs.FS, dir string) ([]Found, error) {
+	_, levels, err := seriesIn(fsys, dir, "", func(name string) bool {
+		end := strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
+		return end == "dcm" || end == "dicom" || strings.Trim(end, "0123456789") == ""
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dicom: find: %w", err)
+	}
+	out := make([]Found, 0, len(levels))
+	for series, file := range levels {
+		out = append(out, Found{series, file})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].File < out[j].File })
+	return out, nil
+}
+
+// seriesIn returns the files of each series of whole slides in dir, or of one
+// if it is not empty, and of those with a level the first file that holds one.
+func seriesIn(fsys fs.FS, dir, series string, look func(name string) bool) (of map[string][]string, levels map[string]string, err error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(entries) > maxFiles {
-		return nil, fmt.Errorf("folder of %d files, over %d: %w", len(entries), maxFiles, tiff.ErrUnsupported)
+		return nil, nil, fmt.Errorf("folder of %d files, over %d: %w", len(entries), maxFiles, tiff.ErrUnsupported)
 	}
-	of := map[string][]string{}
-	levels := map[string]string{} // series with a level: its first file
+	of, levels = map[string][]string{}, map[string]string{}
 	for _, e := range entries {
-		if !e.Type().IsRegular() {
+		if !e.Type().IsRegular() || !look(e.Name()) {
 			continue
 		}
 		name := path.Join(dir, e.Name())
 		in, err := openInstance(fsys, name, true)
-		if err != nil || in.class != wsiClass || *series != "" && in.series != *series {
+		if err != nil || in.class != wsiClass || series != "" && in.series != series {
 			continue // other files may lie in the folder
 		}
 		of[in.series] = append(of[in.series], name)
 		if in.kind == "VOLUME" && levels[in.series] == "" {
 			levels[in.series] = name
 		}
+	}
+	return of, levels, nil
+}
+
+// wsiFiles returns the files of dir that hold instances of the series. An
+// empty series is set to the only one there is.
+func wsiFiles(fsys fs.FS, dir string, series *string) ([]string, error) {
+	of, levels, err := seriesIn(fsys, dir, *series, func(string) bool { return true })
+	if err != nil {
+		return nil, err
 	}
 	if *series == "" {
 		switch len(levels) {

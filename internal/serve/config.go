@@ -124,6 +124,15 @@ func (c *Config) fill() error {
 	return checkAddr(c.Addr, c.Token)
 }
 
+// Check returns the error that New would return for an address, a token or a
+// limit, without loading a model.
+func (c Config) Check() error {
+	if err := c.fill(); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
 // minToken is the least length of a token beyond loopback, so that it cannot
 // be guessed.
 const minToken = 16

@@ -275,7 +275,7 @@ func (q *jobs) do(ctx context.Context, id string) error {
 	slide := o.slide
 	if o.mpp == 0 { // opened with a pixel size that it does not have
 		if slide, err = sam.OpenSlide(o.path()); err != nil {
-			return slideRefusal(err)
+			return o.refusal(err)
 		}
 		defer slide.Close()
 	}

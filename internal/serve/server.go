@@ -64,6 +64,10 @@ func newServer(c Config) (*Server, error) {
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
+	slides, err := newSlides(c)
+	if err != nil {
+		return nil, err
+	}
 	if c.Model == nil {
 		m, err := sam.Bundled()
 		if err != nil {
@@ -76,7 +80,7 @@ func newServer(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		c: c, log: c.Log, mux: http.NewServeMux(), models: ms,
+		c: c, log: c.Log, mux: http.NewServeMux(), models: ms, slides: slides,
 		embeddings: newShelf(c.CacheBytes, embeddingBytes),
 		encode:     newGate("the image encoder", 1, c.MaxWaiting),
 		decode:     newGate("the mask decoder", int64(runtime.GOMAXPROCS(0)), c.MaxWaiting),
@@ -88,9 +92,6 @@ func newServer(c Config) (*Server, error) {
 	s.tiles = newShelf(tileBytes, func(b []byte) int64 { return int64(len(b)) })
 	s.streams = newGate("progress", maxStreams, 0)
 	s.render = newGate("the slide reader", int64(runtime.GOMAXPROCS(0)), 4*c.MaxWaiting)
-	if s.slides, err = newSlides(c); err != nil {
-		return nil, err
-	}
 	s.stores = &stores{dir: c.Annotations, have: map[string]*store{}, fail: func(err error) {
 		s.log.Error("annotations are not written, only their history is", "error", s.hush(err))
 	}}

@@ -9,33 +9,21 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/slidesam/sam"
 )
 
-const (
-	// maxOpenSlides is how many slides are kept open that nobody reads.
-	maxOpenSlides = 8
-	// maxListed bounds the slides that are listed.
-	maxListed = 10_000
-	// maxDepth is how many folders below a given one are looked into.
-	maxDepth = 4
-)
-
-// slideExts are the ends of names that slides have.
-var slideExts = []string{".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".qptiff", ".png", ".jpg", ".jpeg"}
+// maxOpenSlides is how many slides are kept open that nobody reads.
+const maxOpenSlides = 8
 
 // slideFile is a slide that can be asked for. Its ID says nothing about where
 // it lies.
 type slideFile struct {
 	id   string
-	name string // of the file
+	name string // of the file, or of the folder that holds nothing else
 	dir  string // of the folder given; empty for the demonstration
 	rel  string // in it
 }
@@ -45,18 +33,12 @@ func (f slideFile) path() string { return filepath.Join(f.dir, filepath.FromSlas
 
 // slides are the slides in the folders given.
 type slides struct {
-	roots []slideRoot
+	roots []*slideRoot
 	demo  *sam.Slide
 
 	mu   sync.Mutex
 	open map[string]*openSlide
 	tick int64
-}
-
-type slideRoot struct {
-	dir  string
-	root *os.Root
-	only string // name of the one slide, empty: all in the folder
 }
 
 // openSlide is a slide while somebody reads it, and for a while after.
@@ -77,91 +59,13 @@ func (o *openSlide) pixel() float64 { return cmp.Or(o.mpp, 1) }
 func newSlides(c Config) (*slides, error) {
 	s := &slides{demo: c.Demo, open: map[string]*openSlide{}}
 	for _, p := range c.Slides {
-		abs, err := filepath.Abs(p)
+		r, err := openSlideRoot(p)
 		if err != nil {
-			return nil, err
-		}
-		info, err := os.Stat(abs)
-		if err != nil {
-			return nil, fmt.Errorf("slides: %w", err)
-		}
-		r := slideRoot{dir: abs}
-		if !info.IsDir() {
-			r.dir, r.only = filepath.Split(abs)
-		}
-		if r.root, err = os.OpenRoot(r.dir); err != nil {
-			return nil, fmt.Errorf("slides: %w", err)
+			return nil, errors.Join(fmt.Errorf("slides: %w", err), s.close())
 		}
 		s.roots = append(s.roots, r)
 	}
 	return s, nil
-}
-
-func slideID(dir, rel string) string {
-	h := sha256.Sum256([]byte(dir + "\x00" + rel))
-	return hex.EncodeToString(h[:8])
-}
-
-// list returns all slides by name. Links that lead out of their folder are
-// left out.
-func (s *slides) list(ctx context.Context) ([]slideFile, error) {
-	var out []slideFile
-	if s.demo != nil {
-		out = append(out, slideFile{id: slideID("", "demo"), name: "demo", rel: "demo"})
-	}
-	for _, r := range s.roots {
-		err := fs.WalkDir(r.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err != nil && p == ".":
-				return err
-			case err != nil:
-				return nil // a folder that cannot be read hides what is in it
-			case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || r.only != "" || strings.Count(p, "/") >= maxDepth):
-				return fs.SkipDir
-			case d.IsDir() || strings.HasPrefix(d.Name(), ".") || !slices.Contains(slideExts, strings.ToLower(path.Ext(p))) || r.only != "" && p != r.only:
-				return nil
-			case len(out) >= maxListed:
-				return fs.SkipAll
-			}
-			if info, err := r.root.Stat(p); err == nil && info.Mode().IsRegular() {
-				out = append(out, slideFile{id: slideID(r.dir, p), name: path.Base(p), dir: r.dir, rel: p})
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.SortStableFunc(out, func(a, b slideFile) int { return strings.Compare(a.rel, b.rel) })
-	return out, nil
-}
-
-// file returns the slide of an ID and what the file is like.
-func (s *slides) file(ctx context.Context, id string) (slideFile, fs.FileInfo, error) {
-	all, err := s.list(ctx)
-	if err != nil {
-		return slideFile{}, nil, err
-	}
-	i := slices.IndexFunc(all, func(f slideFile) bool { return f.id == id })
-	if i < 0 {
-		return slideFile{}, nil, refuse(http.StatusNotFound, "no such slide; GET /v1/slides lists those there are")
-	}
-	f := all[i]
-	if f.dir == "" {
-		return f, nil, nil
-	}
-	for _, r := range s.roots {
-		if r.dir == f.dir {
-			info, err := r.root.Stat(f.rel)
-			if err != nil {
-				return f, nil, refuse(http.StatusNotFound, "the slide is not there any more")
-			}
-			return f, info, nil
-		}
-	}
-	return f, nil, refuse(http.StatusNotFound, "no such slide")
 }
 
 // acquire opens a slide, or returns it if it is open. The caller calls release
@@ -189,27 +93,25 @@ func (s *slides) acquire(ctx context.Context, id string) (o *openSlide, release 
 }
 
 func (s *slides) openFile(ctx context.Context, id string) (*openSlide, error) {
-	f, info, err := s.file(ctx, id)
+	f, stamp, err := s.file(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	o := &openSlide{slideFile: f, slide: s.demo}
-	stamp := id
-	if info != nil {
-		stamp = fmt.Sprint(id, info.Size(), info.ModTime().UnixNano())
-		if o.slide, err = openEven(f.path()); err != nil {
+	if f.dir == "" {
+		o.mpp, _ = s.demo.MPP()
+	} else {
+		if o.slide, err = openEven(f); err != nil {
 			return nil, err
 		}
 		real, err := sam.OpenSlide(f.path())
 		if err != nil {
-			return nil, slideRefusal(err)
+			return nil, f.refusal(err)
 		}
 		o.mpp, _ = real.MPP()
 		if err := real.Close(); err != nil {
 			return nil, err
 		}
-	} else {
-		o.mpp, _ = s.demo.MPP()
 	}
 	h := sha256.Sum256([]byte(stamp))
 	o.digest, o.size = hex.EncodeToString(h[:8]), o.slide.Size()
@@ -218,10 +120,10 @@ func (s *slides) openFile(ctx context.Context, id string) (*openSlide, error) {
 
 // openEven opens a slide with the same pixel size along both axes, 1 if it is
 // unknown, so that every slide can be read at any reduction of its pixels.
-func openEven(file string) (*sam.Slide, error) {
-	s, err := sam.OpenSlide(file)
+func openEven(f slideFile) (*sam.Slide, error) {
+	s, err := sam.OpenSlide(f.path())
 	if err != nil {
-		return nil, slideRefusal(err)
+		return nil, f.refusal(err)
 	}
 	x, y := s.MPP()
 	if x > 0 && x == y {
@@ -230,17 +132,24 @@ func openEven(file string) (*sam.Slide, error) {
 	if err := s.Close(); err != nil {
 		return nil, err
 	}
-	s, err = sam.OpenSlideWith(file, sam.SlideOptions{MPP: cmp.Or(x, 1)})
+	s, err = sam.OpenSlideWith(f.path(), sam.SlideOptions{MPP: cmp.Or(x, 1)})
 	if err != nil {
-		return nil, slideRefusal(err)
+		return nil, f.refusal(err)
 	}
 	return s, nil
 }
 
-// slideRefusal tells a file that is no slide from a failure of the server's.
-func slideRefusal(err error) error {
+// refusal tells a file that is no slide, or of a format that is not read, from
+// a failure of the server's. The reason names the file, not where it lies.
+func (f slideFile) refusal(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return refuse(http.StatusForbidden, "the slide may not be read")
+	}
+	if errors.Is(err, sam.ErrSlideFormat) {
+		_, reason, ok := strings.Cut(err.Error(), f.path()+": ")
+		if ok && !strings.Contains(reason, f.dir) {
+			return refuse(http.StatusUnprocessableEntity, "%s: %s", f.name, reason)
+		}
 	}
 	return refuse(http.StatusUnprocessableEntity, "the file is damaged or no slide that can be read")
 }

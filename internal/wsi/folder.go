@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/slidesam/sam/internal/dicom"
 	"github.com/slidesam/sam/internal/tiff"
 	"github.com/slidesam/sam/internal/zarr"
 )
@@ -62,6 +63,25 @@ func (s *Slide) openIn(fsys fs.FS, name string) error {
 		return s.openZarr(fsys, name)
 	}
 	return s.openDICOM(fsys, name)
+}
+
+// SlidesIn returns the slides of several files that the folder dir of fsys is
+// or holds, by the names to open them with: dir itself if it is an OME-Zarr
+// image, otherwise the first file of each DICOM series. It does not look into
+// folders within.
+func SlidesIn(fsys fs.FS, dir string) ([]string, error) {
+	if zarr.IsZarr(fsys, dir) {
+		return []string{dir}, nil
+	}
+	found, err := dicom.Find(fsys, dir)
+	if err != nil {
+		return nil, fmt.Errorf("wsi: slides in folder: %w", err)
+	}
+	var out []string
+	for _, f := range found {
+		out = append(out, f.File)
+	}
+	return out, nil
 }
 
 // sampleBlocks and sampleSize are how much of a file its digest covers.
