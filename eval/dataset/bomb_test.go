@@ -78,15 +78,20 @@ func TestNestedGeoJSON(t *testing.T) {
 	write := func(s string) { require.NoError(t, os.WriteFile(path, []byte(s), 0o600)) }
 	write(nested(100_000))
 	start := time.Now()
-	_, err := readJSON(path)
-	assert.ErrorIs(t, err, ErrFormat)
-	assert.ErrorContains(t, err, "within each other")
+	for _, read := range []func() error{
+		func() error { _, err := readQuPath(path, QuPathOptions{}); return err },
+		func() error { _, err := readJSON(path); return err }, // as COCO's files are
+	} {
+		err := read()
+		assert.ErrorIs(t, err, ErrFormat)
+		assert.ErrorContains(t, err, "within each other")
+	}
 	assert.Less(t, time.Since(start), 5*time.Second)
 	write(nested(10))
-	b, err := readJSON(path)
-	require.NoError(t, err)
-	list, err := parseQuPath(b, QuPathOptions{})
+	list, err := readQuPath(path, QuPathOptions{})
 	require.NoError(t, err)
 	assert.Empty(t, list)
+	b, err := readJSON(path)
+	require.NoError(t, err)
 	assert.Equal(t, 24, nesting(b))
 }

@@ -93,7 +93,7 @@ func FuzzQuPath(f *testing.F) {
 	f.Add([]byte(`[{"type":"Feature","geometry":{"type":"Point","coordinates":[]}}]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, o := range []QuPathOptions{{}, {Nucleus: true, Classes: []string{"Tumor"}}} {
-			if list, err := parseQuPath(b, o); err == nil {
+			if list, err := parseQuPath(bytes.NewReader(b), o); err == nil {
 				usable(t, list)
 			}
 		}

@@ -1,17 +1,14 @@
 package dataset
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 
-	"github.com/paulmach/orb"
-	"github.com/paulmach/orb/geojson"
 	"github.com/slidesam/sam/eval"
+	"github.com/slidesam/sam/internal/geojson"
 	"github.com/slidesam/sam/internal/regular"
 )
 
@@ -66,8 +63,9 @@ func nesting(b []byte) int {
 // QuPathOptions chooses among QuPath's objects. The zero value takes every
 // object that has an area.
 type QuPathOptions struct {
-	// Classes keeps objects of these classifications, in this order of class
-	// numbers. Nil keeps all, and then classes are not numbered.
+	// Classes keeps objects of these classifications, and of those derived from
+	// them, in this order of class numbers. Nil keeps all, and then classes are
+	// not numbered.
 	Classes []string
 	// Nucleus takes a cell's nucleus instead of its outline, where it has one.
 	Nucleus bool
@@ -94,13 +92,9 @@ func QuPath(name, images, annotations string, o QuPathOptions) (*Set, error) {
 	}
 	for _, f := range pics {
 		s.add(eval.Item{ID: stem(f), Group: patient(stem(f))}, func(context.Context) (*eval.Picture, error) {
-			b, err := readJSON(by[f])
+			list, err := readQuPath(by[f], o)
 			if err != nil {
 				return nil, err
-			}
-			list, err := parseQuPath(b, o)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %s: %w", ErrFormat, by[f], err)
 			}
 			p, err := outlined(f, by[f], list, o.MPP)
 			if err != nil {
@@ -118,101 +112,49 @@ func QuPath(name, images, annotations string, o QuPathOptions) (*Set, error) {
 	return s.finish(images, "pictures, with .geojson files of the same names in "+annotations)
 }
 
-type qupathFeature struct {
-	ID         json.RawMessage `json:"id"`
-	Type       string          `json:"type"`
-	Geometry   json.RawMessage `json:"geometry"`
-	Nucleus    json.RawMessage `json:"nucleusGeometry"`
-	Properties struct {
-		Classification *struct {
-			Name  string   `json:"name"`
-			Names []string `json:"names"` // of derived classes
-		} `json:"classification"`
-	} `json:"properties"`
+// readQuPath reads the outlines of a QuPath export.
+func readQuPath(path string, o QuPathOptions) ([]outline, error) {
+	f, err := regular.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrLayout, err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Size() > maxJSON {
+		return nil, errors.Join(err, fmt.Errorf("%w: %s: more than %d bytes", ErrFormat, path, maxJSON))
+	}
+	list, err := parseQuPath(f, o)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrFormat, path, err)
+	}
+	return list, nil
 }
 
-func parseQuPath(b []byte, o QuPathOptions) ([]outline, error) {
-	var features []qupathFeature
-	if t := bytes.TrimLeft(b, " \t\r\n\ufeff"); len(t) > 0 && t[0] == '[' {
-		if err := json.Unmarshal(t, &features); err != nil {
-			return nil, err
-		}
-	} else {
-		var doc struct {
-			Type     string           `json:"type"`
-			Features *[]qupathFeature `json:"features"`
-		}
-		if err := json.Unmarshal(t, &doc); err != nil {
-			return nil, err
-		}
-		if doc.Type != "FeatureCollection" || doc.Features == nil {
-			return nil, fmt.Errorf("type %q, want a FeatureCollection or an array of features", doc.Type)
-		}
-		features = *doc.Features
-	}
+func parseQuPath(r io.Reader, o QuPathOptions) ([]outline, error) {
 	var out []outline
-	for i, f := range features {
-		if f.Type != "Feature" {
-			return nil, fmt.Errorf("feature %d: type %q, want Feature", i, f.Type)
+	n := 0
+	for f, err := range geojson.Read(r, geojson.Options{}) {
+		if err != nil {
+			return nil, err
 		}
-		l := outline{id: fmt.Sprintf("feature %d", i)}
-		if c := f.Properties.Classification; c != nil {
-			l.group = c.Name
-			if l.group == "" && len(c.Names) > 0 {
-				l.group = c.Names[len(c.Names)-1]
+		l := outline{id: fmt.Sprintf("feature %d", n), group: f.Class}
+		n++
+		if o.Classes != nil {
+			k := slices.IndexFunc(o.Classes, func(name string) bool { return geojson.IsClass(f.Class, name) })
+			if k < 0 {
+				continue
 			}
+			l.group = o.Classes[k]
 		}
-		if o.Classes != nil && !slices.Contains(o.Classes, l.group) {
-			continue
+		g := f.Geometry
+		if o.Nucleus && f.Nucleus != nil {
+			g = f.Nucleus
 		}
-		geometry := f.Geometry
-		if o.Nucleus && len(f.Nucleus) > 0 && string(f.Nucleus) != "null" {
-			geometry = f.Nucleus
+		if g == nil && f.Type != geojson.Root {
+			return nil, fmt.Errorf("%s: no geometry", l.id)
 		}
-		var err error
-		if l.area, err = parseArea(geometry); err != nil {
-			return nil, fmt.Errorf("feature %d: %w", i, err)
-		}
-		if len(l.area) > 0 {
+		if l.area = geojson.Area(g); len(l.area) > 0 {
 			out = append(out, l)
 		}
 	}
 	return out, nil
-}
-
-// parseArea returns a geometry's polygons, none for points and lines.
-func parseArea(b json.RawMessage) (orb.MultiPolygon, error) {
-	if len(b) == 0 || string(b) == "null" {
-		return nil, errors.New("no geometry")
-	}
-	var head struct {
-		Type string `json:"type"`
-	}
-	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, err
-	}
-	if head.Type == "GeometryCollection" { // QuPath exports none
-		return nil, nil
-	}
-	g, err := geojson.UnmarshalGeometry(b)
-	if err != nil {
-		return nil, err
-	}
-	var area orb.MultiPolygon
-	switch v := g.Coordinates.(type) {
-	case orb.Polygon:
-		area = orb.MultiPolygon{v}
-	case orb.MultiPolygon:
-		area = v
-	}
-	for _, p := range area {
-		for _, r := range p {
-			for _, v := range r {
-				if !finite(v[0], v[1]) {
-					return nil, fmt.Errorf("point (%g, %g)", v[0], v[1])
-				}
-			}
-		}
-	}
-	return area, nil
 }

@@ -30,13 +30,9 @@ func QuPathSlide(name, slide, annotations string, o SlideOptions) (*Set, error) 
 		o.Side = 1024
 	}
 	s := &Set{name: name, classes: slices.Clone(o.Classes)}
-	b, err := readJSON(annotations)
+	list, err := readQuPath(annotations, o.QuPathOptions)
 	if err != nil {
 		return nil, s.wrap(err)
-	}
-	list, err := parseQuPath(b, o.QuPathOptions)
-	if err != nil {
-		return nil, s.wrap(fmt.Errorf("%w: %s: %w", ErrFormat, annotations, err))
 	}
 	open, err := sam.OpenSlide(slide)
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package geojson writes outlines as GeoJSON that QuPath opens.
+// Package geojson writes outlines as GeoJSON that QuPath opens, and reads what
+// QuPath writes.
 //
 // Coordinates are pixels with y down, not degrees. Errors carry no package's
 // name: whoever hands them to a user adds its own.
@@ -6,6 +7,7 @@
 //	w := geojson.NewWriter(out)
 //	w.Write(geojson.Feature{Geometry: polygon, Type: geojson.Detection})
 //	w.Close()
+//	for o, err := range geojson.Read(in, geojson.Options{}) { ... }
 package geojson
 
 import (

@@ -11,6 +11,7 @@ import (
 	"github.com/paulmach/orb/simplify"
 
 	"github.com/slidesam/sam"
+	pixels "github.com/slidesam/sam/internal/geojson"
 )
 
 // geometryBody asks for a change of an outline, in pixels of level 0.
@@ -76,17 +77,15 @@ func (s *Server) changeGeometry(w http.ResponseWriter, r *http.Request) error {
 
 // parseArea reads a polygon or several.
 func parseArea(raw json.RawMessage) (orb.MultiPolygon, error) {
-	g, err := parseGeometry(raw)
+	g, err := pixels.ParseGeometry(raw, rules)
 	if err != nil {
-		return nil, err
+		return nil, refuse(http.StatusUnprocessableEntity, "%v", err)
 	}
-	switch g := g.(type) {
-	case orb.Polygon:
-		return orb.MultiPolygon{g}, nil
-	case orb.MultiPolygon:
-		return g, nil
+	area := pixels.Area(g)
+	if area == nil {
+		return nil, refuse(http.StatusUnprocessableEntity, "geometry of type %s, want a Polygon or a MultiPolygon", g.GeoJSONType())
 	}
-	return nil, refuse(http.StatusUnprocessableEntity, "geometry of type %s, want a Polygon or a MultiPolygon", g.GeoJSONType())
+	return area, nil
 }
 
 // simple drops vertices that lie within tolerance of the line without them;
@@ -131,7 +130,7 @@ func (b *geometryBody) brush(g orb.MultiPolygon) (orb.Geometry, error) {
 	}
 	var stroke orb.MultiPolygon
 	for i, p := range b.Stroke {
-		if math.Abs(p[0]) > maxCoordinate || math.Abs(p[1]) > maxCoordinate {
+		if math.Abs(p[0]) > pixels.MaxCoordinate || math.Abs(p[1]) > pixels.MaxCoordinate {
 			return nil, refuse(http.StatusUnprocessableEntity, "point %d of the stroke lies beyond any slide", i)
 		}
 		stroke = append(stroke, orb.Polygon{capsule(b.Stroke[max(i-1, 0)], p, b.Radius)})

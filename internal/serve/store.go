@@ -18,6 +18,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/geojson"
+	"github.com/slidesam/sam/internal/regular"
 )
 
 const (
@@ -145,28 +147,14 @@ func (s *store) loadFile() (upto int64, err error) {
 	if s.seen.size > maxFile {
 		return 0, refuse(http.StatusUnprocessableEntity, "the file of annotations has over %d bytes", maxFile)
 	}
-	b, err := os.ReadFile(s.path)
+	f, err := regular.Open(s.path)
 	if err != nil {
 		return 0, err
 	}
-	var c struct {
-		Type     string            `json:"type"`
-		Features []json.RawMessage `json:"features"`
-		Slidesam *struct {
-			Edit int64 `json:"edit"`
-		} `json:"slidesam"`
-	}
-	if err := json.Unmarshal(b, &c); err != nil {
-		var list []json.RawMessage // QuPath has written lists of features as well
-		if json.Unmarshal(b, &list) != nil {
-			return 0, refuse(http.StatusConflict, "the file of annotations beside the slide is not GeoJSON; move it away")
-		}
-		c.Features = list
-	} else if c.Type == "Feature" {
-		c.Features = []json.RawMessage{b}
-	}
-	for i, raw := range c.Features {
-		a, err := parseAnnotation(raw)
+	defer f.Close()
+	read := geojson.NewScanner(f)
+	for i := 0; read.Scan(); i++ {
+		a, err := parseAnnotation(read.Bytes())
 		if err != nil {
 			return 0, refuse(http.StatusConflict, "the file of annotations beside the slide has a feature that cannot be used, number %d: %v", i, err)
 		}
@@ -175,15 +163,25 @@ func (s *store) loadFile() (upto int64, err error) {
 				return 0, err
 			}
 		}
-		s.put(a)
+		if s.put(a); len(s.have) > maxAnnotations {
+			return 0, refuse(http.StatusConflict, "the file of annotations has over %d features", maxAnnotations)
+		}
 	}
-	if len(s.have) > maxAnnotations {
-		return 0, refuse(http.StatusConflict, "the file of annotations has over %d features", maxAnnotations)
+	if err := read.Err(); err != nil {
+		return 0, refuse(http.StatusConflict, "the file of annotations beside the slide is not GeoJSON (%v); move it away", err)
 	}
-	if c.Slidesam == nil {
+	var own *struct {
+		Edit int64 `json:"edit"`
+	}
+	if raw := read.Member("slidesam"); raw != nil {
+		if err := json.Unmarshal(raw, &own); err != nil {
+			return 0, refuse(http.StatusConflict, "the file of annotations beside the slide has a member slidesam that is not this program's; move it away")
+		}
+	}
+	if own == nil {
 		return -1, nil
 	}
-	return c.Slidesam.Edit, nil
+	return own.Edit, nil
 }
 
 func (s *store) put(a *annotation) {
