@@ -99,13 +99,23 @@ func (m *Model) On(device string, p Precision) (*Model, error) {
 	switch err := c.move(device); {
 	case err == nil:
 	case device == Auto && p == FP32:
-		c.device, c.backend = Device{Name: CPU, Why: err.Error()}, cpu.Backend{}
+		return m.onCPU(err), nil
 	default:
 		return nil, fmt.Errorf("sam: on %s in %v: %w", device, p, err)
 	}
 	c.fingerprint = c.derivedFingerprint()
 	c.makePools()
 	return &c, nil
+}
+
+// onCPU returns the model on the CPU, where it is because of why.
+func (m *Model) onCPU(why error) *Model {
+	c := *m
+	c.precision = FP32
+	c.device, c.backend = Device{Name: CPU, Why: why.Error()}, cpu.Backend{}
+	c.fingerprint = c.derivedFingerprint()
+	c.makePools()
+	return &c
 }
 
 // move makes a device the model's, with the weights on it.

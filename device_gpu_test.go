@@ -17,6 +17,8 @@ import (
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/golden"
 	"github.com/slidesam/sam/internal/tensortest"
+	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/vit/tinyvit"
 )
 
 // onGPU returns m on the first GPU; where there is none it skips the test, and
@@ -219,6 +221,60 @@ func TestGPUFaults(t *testing.T) {
 		again, err := m.On("cuda:0", sam.FP32)
 		require.NoError(t, err, "it is back")
 		_, err = again.Embed(ctx, picture())
+		require.NoError(t, err)
+	})
+}
+
+// Both networks of an instance model run on the GPU, with the pictures'
+// statistics and with the training's, and so does MobileSAM's encoder. Where
+// the decoder has no room, Auto takes the whole model to the CPU.
+func TestInstancesOnGPU(t *testing.T) {
+	ctx := context.Background()
+	m := tinyInstances(t, tinyDecoder())
+	onGPU(t, tinyModel(t, 1), sam.FP32) // or skip
+	g, err := m.On("cuda:0", sam.FP32)
+	require.NoError(t, err)
+	assert.Equal(t, "cuda:0", g.Device().Name)
+	assert.Equal(t, m.Fingerprint(), g.Fingerprint())
+	for _, o := range []sam.InstanceOptions{{}, {RunningStats: true}} {
+		want, err := m.Predict(ctx, picture(), o)
+		require.NoError(t, err)
+		got, err := g.Predict(ctx, picture(), o)
+		require.NoError(t, err)
+		tensortest.Close(t, want.Foreground, got.Foreground, 1e-4, 0)
+		tensortest.Close(t, want.Centre, got.Centre, 1e-4, 0)
+		tensortest.Close(t, want.Boundary, got.Boundary, 1e-4, 0)
+	}
+	c := tiny()
+	c.Encoder = vit.Config{ImageSize: 256, Patch: 16, Out: 32}
+	c.TinyViT = &tinyvit.Config{ImageSize: 256, Hidden: 4, Out: 32, Stages: [4]tinyvit.Stage{
+		{Width: 8, Depth: 1, Hidden: 16}, {Width: 16, Depth: 1, Hidden: 32, Heads: 2, Window: 7},
+		{Width: 24, Depth: 2, Hidden: 48, Heads: 3, Window: 14}, {Width: 320, Depth: 1, Hidden: 64, Heads: 10, Window: 7},
+	}}
+	c.Prompt.ImageSize = 256
+	mobile, err := sam.NewRandom(c, 3)
+	require.NoError(t, err)
+	e, err := mobile.Embed(ctx, picture())
+	require.NoError(t, err)
+	ge, err := onGPU(t, mobile, sam.FP32).Embed(ctx, picture())
+	require.NoError(t, err)
+	want, _ := e.Tensor()
+	got, _ := ge.Tensor()
+	assert.LessOrEqual(t, tensortest.RelL2(want, got), 1e-5)
+
+	t.Run("memory", func(t *testing.T) {
+		needsStandIn(t, onGPU(t, tinyModel(t, 1), sam.FP32))
+		wide := tinyDecoder()
+		wide.Features = [4]int{128, 64, 32, 16}
+		m := tinyInstances(t, wide)
+		t.Setenv("STANDIN_MEMORY", "12000000")
+		_, err := m.On("cuda:0", sam.FP32)
+		require.ErrorIs(t, err, sam.ErrDeviceMemory)
+		a, err := m.On(sam.Auto, sam.FP32)
+		require.NoError(t, err)
+		assert.Equal(t, sam.CPU, a.Device().Name)
+		assert.Contains(t, a.Device().Why, "out of device memory")
+		_, err = a.Predict(ctx, picture(), sam.InstanceOptions{})
 		require.NoError(t, err)
 	})
 }

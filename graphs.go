@@ -145,8 +145,11 @@ func (m *Model) buildDecoder(b *graph.Builder, k decoderKey, img maskdec.Image, 
 	return []*gorgonia.Node{logits, iou}
 }
 
-// weights are those of all networks.
+// weights are those of all networks that the model has.
 func (m *Model) weights() []*layer.Set {
+	if m.decoder == nil { // an instance model's encoder
+		return []*layer.Set{m.encoder.Weights()}
+	}
 	return []*layer.Set{m.encoder.Weights(), m.prompt.Weights(), m.decoder.Weights()}
 }
 
@@ -154,12 +157,14 @@ func (m *Model) weights() []*layer.Set {
 // for prompts of few and of many tokens, with a mask and without, and for each
 // of the masks.
 func (m *Model) prepare() error {
-	for _, n := range []network{
-		m.encoderGraph(), m.imageGraph(),
-		m.decoderGraph(decoderKey{prompts: 1, tokens: 2}),
-		m.decoderGraph(decoderKey{prompts: 1, tokens: 2, masked: true, single: true}),
-		m.decoderGraph(decoderKey{prompts: 1, tokens: MaxPoints}),
-	} {
+	networks := []network{m.encoderGraph()}
+	if m.decoder != nil {
+		networks = append(networks, m.imageGraph(),
+			m.decoderGraph(decoderKey{prompts: 1, tokens: 2}),
+			m.decoderGraph(decoderKey{prompts: 1, tokens: 2, masked: true, single: true}),
+			m.decoderGraph(decoderKey{prompts: 1, tokens: MaxPoints}))
+	}
+	for _, n := range networks {
 		if err := m.backend.Prepare(n.b, n.options, n.outputs...); err != nil {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}

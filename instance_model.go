@@ -20,7 +20,7 @@ import (
 // which is kept for the next picture; goroutines take turns.
 type InstanceModel struct {
 	model       *Model // its decoder is nil if the file has an encoder alone
-	fingerprint [16]byte
+	origin      [16]byte // hash of the decoder's weights
 	decoder     *instance.Network
 }
 
@@ -81,11 +81,7 @@ func newEncoder(ck *weights.Checkpoint) (*Model, error) {
 		return nil, err
 	}
 	m.startEncoder()
-	n := m.encoderGraph()
-	if err := m.backend.Prepare(n.b, n.options, n.outputs...); err != nil {
-		return nil, fmt.Errorf("%s: %w", n.name, err)
-	}
-	if err := m.encoder.Weights().Detach(); err != nil {
+	if err := m.prepare(); err != nil {
 		return nil, err
 	}
 	m.makePools()
@@ -95,12 +91,10 @@ func newEncoder(ck *weights.Checkpoint) (*Model, error) {
 func newInstanceModel(model *Model, ck *weights.Checkpoint) (*InstanceModel, error) {
 	c := model.cfg.Encoder
 	m := &InstanceModel{model: model}
-	print, err := ck.Fingerprint()
-	if err != nil {
+	var err error
+	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(append(print[:], model.fingerprint[:]...))
-	m.fingerprint = [16]byte(sum[:])
 	m.decoder, err = instance.NewNetwork(model.backend, ck, c.Grid(), c.Out)
 	return m, err
 }
@@ -122,5 +116,32 @@ func (m *InstanceModel) Model() (*Model, error) {
 // classes.
 func (m *InstanceModel) Maps() int { return m.decoder.Maps() }
 
+// Device is what the model computes on: the CPU, unless [InstanceModel.On] has
+// chosen another one.
+func (m *InstanceModel) Device() Device { return m.model.device }
+
+// On returns the model on another device, as [Model.On] does, encoder and
+// decoder both.
+func (m *InstanceModel) On(device string, p Precision) (*InstanceModel, error) {
+	c := *m
+	var err error
+	if c.model, err = m.model.On(device, p); err != nil {
+		return nil, err
+	}
+	c.decoder, err = m.decoder.On(c.model.backend)
+	switch {
+	case err == nil:
+		return &c, nil
+	case device != Auto || p != FP32:
+		return nil, fmt.Errorf("sam: on %s in %v: %w", device, p, err)
+	}
+	c.model = m.model.onCPU(err)
+	c.decoder, err = m.decoder.On(c.model.backend)
+	return &c, err
+}
+
 // Fingerprint tells instance models apart: it is a hash of all weights.
-func (m *InstanceModel) Fingerprint() [16]byte { return m.fingerprint }
+func (m *InstanceModel) Fingerprint() [16]byte {
+	sum := sha256.Sum256(append(m.origin[:len(m.origin):len(m.origin)], m.model.fingerprint[:]...))
+	return [16]byte(sum[:])
+}

@@ -78,6 +78,8 @@ func (l *lowering) lower(s step) ([]launch, error) {
 		}
 	case op.Upscale2x2:
 		forms[1].layout, forms[2].layout = upscaled, fourTimes
+	case op.Depthwise:
+		forms[1].layout = tapsFirst
 	}
 	in := make([]any, len(s.in))
 	for i, j := range s.in {
@@ -173,5 +175,9 @@ func (l *lowering) lower(s step) ([]launch, error) {
 	case op.DensePositions:
 		return one(elementLaunch("dense_positions", size, in[0], o.H, o.W, 2*shape(0)[1]))
 	}
-	return nil, fmt.Errorf("no kernel for %s", s.op.Name())
+	ls, err := l.lowerMap(s, in)
+	if ls == nil && err == nil {
+		err = fmt.Errorf("no kernel for %s", s.op.Name())
+	}
+	return ls, err
 }

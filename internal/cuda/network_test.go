@@ -23,8 +23,10 @@ import (
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/op"
 	"github.com/slidesam/sam/maskdec"
+	"github.com/slidesam/sam/maskdec/instance"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/vit"
+	"github.com/slidesam/sam/vit/tinyvit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -82,7 +84,29 @@ func decoder(t *testing.T, c maskdec.Config, image int, batch maskdec.Batch, mas
 	}
 }
 
-// nets are the three networks, each of several shapes.
+// tiny is MobileSAM's encoder.
+func tiny(t *testing.T, c tinyvit.Config) net {
+	p := &struct {
+		Encoder *tinyvit.Params `weight:"image_encoder"`
+	}{tinyvit.NewParams(c)}
+	require.NoError(t, weights.Bind(weights.Random(weights.Specs(p), 7), p))
+	e, err := tinyvit.New(c, p.Encoder)
+	require.NoError(t, err)
+	return func(b *graph.Builder) []*G.Node { return []*G.Node{e.Build(b)} }
+}
+
+// objects is the instance decoder.
+func objects(t *testing.T, c instance.Config, s instance.Stats) net {
+	p := instance.NewParams(c)
+	require.NoError(t, weights.Bind(weights.Random(instance.Specs(c), 7), p))
+	d, err := instance.New(c, p)
+	require.NoError(t, err)
+	return func(b *graph.Builder) []*G.Node {
+		return []*G.Node{d.Build(b, b.Input("embedding", c.Grid*c.Grid, c.Embed), s)}
+	}
+}
+
+// nets are the networks, each of several shapes.
 func nets(t *testing.T) map[string]net {
 	_, few := prompts(t, promptenc.Config{ImageSize: 64, Grid: 4, Channels: 16, MaskChannels: 8}, 2, 3)
 	_, odd := prompts(t, promptenc.Config{ImageSize: 100, Grid: 5, Channels: 6, MaskChannels: 4}, 1, 1)
@@ -90,7 +114,17 @@ func nets(t *testing.T) map[string]net {
 	small := maskdec.Config{Grid: 4, Channels: 16, Depth: 2, Heads: 2, SelfDim: 16, CrossDim: 8, MLP: 24, MaskTokens: 4, IoUHidden: 12, IoUDepth: 3, Up1: 4, Up2: 2, HyperHidden: 16, HyperDepth: 3}
 	deep := maskdec.Config{Grid: 7, Channels: 24, Depth: 3, Heads: 4, SelfDim: 24, CrossDim: 12, MLP: 33, MaskTokens: 6, IoUHidden: 8, IoUDepth: 2, Up1: 6, Up2: 3, HyperHidden: 10, HyperDepth: 2}
 	published := maskdec.Config{Grid: 17, Channels: 256, Depth: 2, Heads: 8, SelfDim: 256, CrossDim: 128, MLP: 256, MaskTokens: 4, IoUHidden: 256, IoUDepth: 3, Up1: 64, Up2: 32, HyperHidden: 256, HyperDepth: 3}
+	mobile := tinyvit.Config{ImageSize: 64, Hidden: 4, Out: 8, Stages: [4]tinyvit.Stage{
+		{Width: 8, Depth: 1, Hidden: 16}, {Width: 16, Depth: 1, Hidden: 32, Heads: 2, Window: 3},
+		{Width: 24, Depth: 2, Hidden: 48, Heads: 3, Window: 3}, {Width: 320, Depth: 1, Hidden: 64, Heads: 10, Window: 2},
+	}}
+	bilinear := instance.Config{Grid: 4, Embed: 12, Features: [4]int{32, 16, 8, 4}, Out: 3}
+	transposed := instance.Config{Grid: 3, Embed: 5, Features: [4]int{16, 8, 6, 2}, Out: 6, Transposed: true}
 	return map[string]net{
+		"TinyViT":                  tiny(t, mobile),
+		"instances":                objects(t, bilinear, instance.BatchStats),
+		"instances, kept":          objects(t, bilinear, instance.RunningStats),
+		"classes, transposed":      objects(t, transposed, instance.BatchStats),
 		"encoder":                  encoder(t, vit.Config{ImageSize: 64, Patch: 8, Width: 24, Depth: 3, Heads: 3, HeadDim: 8, MLP: 48, Window: 3, Global: []int{1}, Out: 16}),
 		"encoder, windows":         encoder(t, vit.Config{ImageSize: 256, Patch: 16, Width: 96, Depth: 2, Heads: 2, HeadDim: 48, MLP: 384, Window: 7, Global: []int{1}, Out: 64}),
 		"encoder, heads of ViT-H":  encoder(t, vit.Config{ImageSize: 144, Patch: 16, Width: 160, Depth: 2, Heads: 2, HeadDim: 80, MLP: 320, Window: 5, Global: []int{0}, Out: 32}),

@@ -26,6 +26,7 @@ const (
 	channelsLast        // [Out, In, size, size] as [Out, size, size, In]
 	upscaled            // [In, Out, 2, 2] as [2, 2, Out, In]
 	fourTimes           // [Out] as [4, Out]
+	tapsFirst           // [C, 1, size, size] as [size, size, C]
 )
 
 // weightCache holds the weights that are on a device, for all programs. They
@@ -99,6 +100,8 @@ func arrange(v []float32, shape []int, l layout) []float32 {
 			}
 		}
 		return d
+	case tapsFirst:
+		return arrange(v, []int{1, shape[0], shape[2], shape[3]}, channelsLast)
 	case fourTimes:
 		d := make([]float32, 0, 4*len(v))
 		for range 4 {

@@ -40,6 +40,12 @@ func NewNetwork(backend graph.Backend, ck *weights.Checkpoint, grid, channels in
 	if n.decoder, err = decoder.New(cfg, p); err != nil {
 		return nil, err
 	}
+	return n.On(backend)
+}
+
+// On returns the decoder on another backend, which reads all weights.
+func (n *Network) On(backend graph.Backend) (*Network, error) {
+	n = &Network{decoder: n.decoder}
 	b, out := n.graph(decoder.BatchStats)
 	if err := backend.Prepare(b, graph.CompileOptions{}, out); err != nil {
 		return nil, fmt.Errorf("instance decoder: %w", err)

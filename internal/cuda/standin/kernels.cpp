@@ -1,6 +1,7 @@
 // kernels.cpp: the kernels, compiled for the CPU. The build puts words.h
 // before this file and the kernels' folder on the include path.
 #include "attention.cu"
+#include "map.cu"
 #include "product.cu"
 #include "prompt.cu"
 #include "relpos.cu"
@@ -20,6 +21,15 @@ FLAT_KERNEL(attend_queries_128)
 KERNEL(attend_keys_16)
 KERNEL(attend_keys_32)
 KERNEL(attend_keys_128)
+FLAT_KERNEL(bilinear2x)
+KERNEL(channel_sums)
+FLAT_KERNEL(channel_scale)
+FLAT_KERNEL(scale_shift)
+FLAT_KERNEL(skip)
+FLAT_KERNEL(sigmoid)
+FLAT_KERNEL(depthwise)
+FLAT_KERNEL(attend_offsets_32)
+FLAT_KERNEL(attend_offsets_128)
 KERNEL(layer_norm)
 FLAT_KERNEL(activation)
 FLAT_KERNEL(add_rows)
