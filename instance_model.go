@@ -19,9 +19,9 @@ import (
 // The decoder needs some 1.1 GB of working memory at the published shape,
 // which is kept for the next picture; goroutines take turns.
 type InstanceModel struct {
-	model       *Model // its decoder is nil if the file has an encoder alone
-	origin      [16]byte // hash of the decoder's weights
-	decoder     *instance.Network
+	model   *Model   // its decoder is nil if the file has an encoder alone
+	origin  [16]byte // hash of the decoder's weights
+	decoder *instance.Network
 }
 
 // LoadInstances reads an instance model: from one file that holds a model and
