@@ -9,11 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/wsi"
 )
 
@@ -115,11 +113,16 @@ func (p *Plan) verify(dir string) error {
 	if err != nil {
 		return err
 	}
+	return verifyAs(dir, want)
+}
+
+// verifyAs returns an error unless dir has the given plan.json.
+func verifyAs(dir string, plan []byte) error {
 	have, err := os.ReadFile(filepath.Join(dir, planFile))
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(have, want) {
+	if !bytes.Equal(have, plan) {
 		return fmt.Errorf("%w: %s: use an empty folder, or the slide, model and options it was begun with", ErrOtherRun, dir)
 	}
 	return nil
@@ -127,19 +130,21 @@ func (p *Plan) verify(dir string) error {
 
 // claim makes dir the folder of the plan.
 func (p *Plan) claim(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	err := p.verify(dir)
-	if !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
 	b, err := p.describe()
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteIn(dir, planFile, func(w io.Writer) error {
-		_, err := w.Write(b)
+	return claimAs(dir, b)
+}
+
+// claimAs makes dir the folder of a plan, given as its plan.json.
+func claimAs(dir string, plan []byte) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
-	})
+	}
+	err := verifyAs(dir, plan)
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return writeIn(dir, planFile, plan)
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/paulmach/orb"
 
 	"github.com/slidesam/sam/internal/geojson"
@@ -87,11 +88,11 @@ func (d measures) measurements() []geojson.Measurement {
 	return ms
 }
 
-const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles"
+const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles,uuid"
 
 // csv returns the object's line: places, box and area_px in pixels of level 0
 // whatever the scale; unknown values empty.
-func (d measures) csv(id int) string {
+func (d measures) csv(id int, name uuid.UUID) string {
 	um := d.plan.mpp
 	known := func(v float64) string {
 		if um == 0 {
@@ -105,9 +106,9 @@ func (d measures) csv(id int) string {
 		mpp = strconv.FormatFloat(um, 'g', -1, 64)
 	}
 	short := func(v float64) string { return strconv.FormatFloat(round(v, 2), 'f', -1, 64) }
-	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d", id, csvText(d.plan.Class), mpp,
+	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d,%s", id, csvText(d.plan.Class), mpp,
 		d.x, d.y, short(x0), short(y0), short(x1-x0), short(y1-y0), short(d.areaPixels()), known(float64(d.area)*um*um), known(d.major*um), known(d.minor*um),
-		d.object.IoUPred, d.object.Stability, d.object.Pt.X*d.plan.fx, d.object.Pt.Y*d.plan.fy, d.object.tiles)
+		d.object.IoUPred, d.object.Stability, d.object.Pt.X*d.plan.fx, d.object.Pt.Y*d.plan.fy, d.object.tiles, name)
 }
 
 // csvText quotes a field that needs it.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -49,7 +50,7 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 		}
 		return nil, err
 	}
-	if err := atomicfile.Sweep(dir); err != nil {
+	if err := errors.Join(atomicfile.Sweep(dir), atomicfile.Sweep(filepath.Join(dir, shardFolder))); err != nil {
 		return nil, err
 	}
 	res := p.result(dir)
@@ -82,7 +83,9 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 			return nil, err
 		}
 		for k, l := range out.labels {
-			if err := l.settle(merger.settled(k)); err != nil {
+			y := merger.settled(k)
+			out.ids[k].settle(y)
+			if err := l.settle(y); err != nil {
 				return nil, err
 			}
 		}
@@ -104,6 +107,7 @@ type output struct {
 	geo, table *bufio.Writer
 	features   *geojson.Writer
 	labels     []*labelWriter // of each scale
+	ids        []*objectIDs   // of each scale
 	over       *overlay
 }
 
@@ -126,6 +130,7 @@ func newOutput(ctx context.Context, s *wsi.Slide, dir string, p *Plan, res *Resu
 			return nil, err
 		}
 		o.labels = append(o.labels, newLabelWriter(f, q))
+		o.ids = append(o.ids, newObjectIDs(q))
 	}
 	if o.over, err = newOverlay(ctx, s, p); err != nil {
 		o.close()
@@ -141,7 +146,11 @@ func (o *output) add(k int, m found) error {
 	o.res.Scales[k].Objects++
 	n := o.res.Objects
 	d := measure(m, q)
-	f := geojson.Feature{Geometry: q.outlines(m.Mask), Type: geojson.Detection, Measurements: d.measurements()}
+	id, err := o.ids[k].of(m.Mask)
+	if err != nil {
+		return err
+	}
+	f := geojson.Feature{ID: id.String(), Geometry: q.outlines(m.Mask), Type: geojson.Detection, Measurements: d.measurements()}
 	if c := q.Class; c != "" {
 		f.Class = &geojson.Class{Name: c}
 	}
@@ -149,7 +158,7 @@ func (o *output) add(k int, m found) error {
 		return err
 	}
 	o.over.add(f.Geometry, len(o.plan.scales)-1-k) // the finest in the same colour always
-	if _, err := fmt.Fprintln(o.table, d.csv(n)); err != nil {
+	if _, err := fmt.Fprintln(o.table, d.csv(n, id)); err != nil {
 		return err
 	}
 	return o.labels[k].add(uint32(n), m.Mask)

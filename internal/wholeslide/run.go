@@ -60,7 +60,10 @@ func (p *Plan) Run(ctx context.Context, s *wsi.Slide, dir string, progress func(
 		done, objects = done+1, objects+n
 		report()
 	}
-	return res, ctx.Err()
+	if err := ctx.Err(); err != nil || p.shards == 1 {
+		return res, err
+	}
+	return res, p.describeShard(dir)
 }
 
 func (p *Plan) result(dir string) *Result {

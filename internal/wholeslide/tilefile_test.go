@@ -1,9 +1,13 @@
 package wholeslide
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
 	"image"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/slidesam/sam/internal/mask"
@@ -19,6 +23,31 @@ func FuzzTileFile(f *testing.F) {
 		c, err := parseTile(whole, p, 0)
 		if err == nil && len(c.seen) > len(b) {
 			t.Fatalf("%d objects in %d bytes", len(c.seen), len(b))
+		}
+	})
+}
+
+// FuzzShard reads altered descriptions of shards, and packed ones.
+func FuzzShard(f *testing.F) {
+	f.Add([]byte(`{"run":"00112233445566778899aabbccddeeff","shard":1,"shards":2,"objects":3,"tally":{},"tiles":[{"file":"tiles/0/0000/00000001.json","objects":3,"sha256":"` + strings.Repeat("0", 64) + `"}]}`))
+	f.Add([]byte(`{"run":"00112233445566778899aabbccddeeff","shards":1,"tiles":[{"file":"../x"}]}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := parseShard(b); err == nil {
+			for _, tile := range s.Tiles {
+				if !filepath.IsLocal(filepath.FromSlash(tile.File)) {
+					t.Fatalf("%q leaves the folder", tile.File)
+				}
+			}
+		}
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		_, _ = z.Write(b)
+		_ = z.Close()
+		for _, in := range [][]byte{b, packed.Bytes()} {
+			if _, err := UnpackShard(dir, bytes.NewReader(in)); err == nil && len(b) < 1024 {
+				t.Fatal("a shard of nothing")
+			}
 		}
 	})
 }
