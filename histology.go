@@ -14,11 +14,12 @@ const tissueSide = 1536
 // TissueMask returns where a brightfield slide has tissue, as a mask of the
 // whole slide reduced to at most 1,536 pixels.
 //
-// Tissue is what has colour, more than Otsu's threshold of the spread between
-// the largest and the smallest channel, or is clearly darker than the glass;
-// specks are dropped, small gaps closed, and the outline widened by two
-// pixels. The thresholds are held to 6..24 and to three quarters of the glass,
-// so that a slide without glass is all tissue and an empty one none.
+// Tissue is what has more colour than the glass, is clearly darker, or a little
+// darker and has a texture, as fat; the light of the glass is found first, and
+// may fall off to the sides. Registration marks, edges of slides and coverslips
+// and strokes of a marker are left out: what is straight or slim, even, and has no
+// colour or a marker's. Specks are dropped, small gaps closed. A slide without
+// glass is all tissue and an empty one none.
 func TissueMask(ctx context.Context, s *Slide) (*Mask, error) {
 	m, err := tissueMask(ctx, s)
 	if err != nil {
@@ -34,6 +35,20 @@ func tissueMask(ctx context.Context, s *Slide) (*Mask, error) {
 	}
 	m, err := histology.Tissue(pic)
 	return (*Mask)(m), err
+}
+
+// tissueMargin is how many pixels around the tissue mask are searched: the
+// objects at its rim reach beyond it.
+const tissueMargin = 2
+
+// searchMask returns where to look for objects.
+func searchMask(ctx context.Context, s *Slide) (*Mask, error) {
+	m, err := tissueMask(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	wide, err := m.pixels().Widen(tissueMargin)
+	return (*Mask)(wide), err
 }
 
 // FindNuclei returns a point prompt at each nucleus of an H&E tile: the

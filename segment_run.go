@@ -157,7 +157,7 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 	if !o.AllTiles {
 		tissue := o.Tissue
 		if tissue == nil {
-			if tissue, err = tissueMask(ctx, s); err != nil {
+			if tissue, err = searchMask(ctx, s); err != nil {
 				return nil, err
 			}
 		}
