@@ -31,6 +31,8 @@ JOBS = {
     "instance": "instance.every",
     "instance_full": "instance.full",
     "mobile": "mobile.full",
+    "cellpose": "cellpose_sam.small",
+    "cellpose_full": "cellpose_sam.full",
     "gradients": "gradients.gradients",
     "encoder": "gradients.encoder",
     "steps": "gradients.steps",
