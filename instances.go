@@ -1,12 +1,15 @@
 package sam
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
 	"image"
 	"slices"
 
+	"github.com/slidesam/sam/internal/cellpose"
+	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
@@ -45,28 +48,12 @@ func (o InstanceOptions) stats() decoder.Stats {
 
 // settings fills in the defaults.
 func (o InstanceOptions) settings() instance.Options {
-	s := instance.Defaults()
-	for _, v := range []struct {
-		given float32
-		to    *float32
-	}{{o.ForegroundThreshold, &s.ForegroundThreshold}, {o.CentreThreshold, &s.CentreThreshold}, {o.BoundaryThreshold, &s.BoundaryThreshold}} {
-		if v.given != 0 {
-			*v.to = v.given
-		}
+	d := instance.Defaults()
+	return instance.Options{
+		ForegroundThreshold: cmp.Or(o.ForegroundThreshold, d.ForegroundThreshold), CentreThreshold: cmp.Or(o.CentreThreshold, d.CentreThreshold),
+		BoundaryThreshold: cmp.Or(o.BoundaryThreshold, d.BoundaryThreshold), MinSize: o.MinSize,
+		ForegroundSmoothing: max(cmp.Or(o.ForegroundSmoothing, d.ForegroundSmoothing), 0), DistanceSmoothing: max(cmp.Or(o.DistanceSmoothing, d.DistanceSmoothing), 0),
 	}
-	for _, v := range []struct {
-		given float64
-		to    *float64
-	}{{o.ForegroundSmoothing, &s.ForegroundSmoothing}, {o.DistanceSmoothing, &s.DistanceSmoothing}} {
-		switch {
-		case v.given < 0:
-			*v.to = 0
-		case v.given != 0:
-			*v.to = v.given
-		}
-	}
-	s.MinSize = o.MinSize
-	return s
 }
 
 // InstanceMaps are what the decoder says of each pixel of a picture, row by
@@ -278,4 +265,51 @@ func (m *InstanceModel) embed(ctx context.Context, img image.Image) (*Embedding,
 
 func (m *InstanceModel) decode(ctx context.Context, e *Embedding, o InstanceOptions) ([][]float32, error) {
 	return m.decoder.Run(ctx, e.views[0].data, o.stats(), m.model.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
+}
+
+// CellposeModel finds cells as Cellpose-SAM (cpsam) does, without a prompt. It
+// is immutable and safe for any number of goroutines, which take turns.
+type CellposeModel cellpose.Model
+
+// CellposeOptions are those of Cellpose's eval; the zero value is its default.
+type CellposeOptions struct {
+	CellThreshold float32 // pixels of cells have logits above it
+	FlowThreshold float64 // cells whose flows err by more are dropped; 0: 0.4, below 0: none
+	Iterations    int     // steps that pixels follow the flows; 0: 200
+	MinSize       int     // cells of fewer pixels are dropped; 0: 15, below 0: none
+	MaxShare      float64 // cells of more than this part of the picture are dropped; 0: 0.4
+	// Levels are the red, green and blue, 0 to 255, that become 0 and 1; nil:
+	// each picture's own first and 99th percentiles, which differ between tiles.
+	Levels *[3][2]float32
+}
+
+// LoadCellpose reads a Cellpose-SAM model, such as cpsam or cpsam_v2. Say
+// [CellposeModel.Licence] to whoever uses it. Errors are those of [Load].
+func LoadCellpose(path string) (*CellposeModel, error) {
+	m, err := cellpose.Load(cpu.Backend{}, path)
+	if err != nil {
+		return nil, fmt.Errorf("sam: load cellpose %s: %w", path, err)
+	}
+	return (*CellposeModel)(m), nil
+}
+
+// Licence says what the authors' licence of the weights forbids.
+func (m *CellposeModel) Licence() string { return cellpose.Licence }
+
+// Segment returns the cells of a picture, each pixel in at most one of them. A
+// region's IoUPred is the mean probability of its pixels to be a cell's, its
+// point the surest pixel. Errors are those of [InstanceModel.Segment].
+func (m *CellposeModel) Segment(ctx context.Context, img image.Image, o CellposeOptions) ([]Region, error) {
+	maps, labels, err := (*cellpose.Model)(m).Segment(ctx, img, cellpose.Options(o))
+	if err != nil {
+		return nil, fmt.Errorf("sam: segment cells: %w", err)
+	}
+	return (&InstanceMaps{Size: Size{H: maps.H, W: maps.W}, Foreground: maps.Foreground, Boundary: maps.Boundary}).regions(labels)
+}
+
+// Finder returns Segment as a finder of [SegmentSlide]; set Disjoint.
+func (m *CellposeModel) Finder(o CellposeOptions) SlideFinder {
+	return SlideFinder{(*cellpose.Model)(m).Identity(cellpose.Options(o)), func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) {
+		return m.Segment(ctx, img, o)
+	}}
 }

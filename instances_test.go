@@ -12,6 +12,7 @@ import (
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/maskdec/instance"
+	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 )
 
@@ -200,4 +201,63 @@ func TestInstancesOnSlide(t *testing.T) {
 		assert.True(t, r.Merged)
 		assert.Positive(t, r.Objects)
 	}
+}
+
+// cellposeFile is a small Cellpose-SAM with random weights.
+func cellposeFile(t *testing.T) string {
+	t.Helper()
+	c := vit.Config{ImageSize: 64, Patch: 8, Width: 32, Depth: 2, Heads: 2, HeadDim: 16, MLP: 64, Window: 14, Global: []int{1}, Out: 16}
+	specs := append(weights.Specs(&struct {
+		E *vit.Params `weight:"encoder"`
+	}{vit.NewParams(c)}), weights.Spec{Name: "out.weight", Shape: []int{192, 16, 1, 1}}, weights.Spec{Name: "out.bias", Shape: []int{192}})
+	eye := make([]float32, 192*192)
+	for i := range 192 {
+		eye[i*193] = 1
+	}
+	return saved(t, tensors(t, specs, 9, under("")), map[string]weights.TensorData{"W2": {Shape: []int{192, 3, 8, 8}, Data: eye}})
+}
+
+// TestCellpose finds cells in a picture and over a slide in tiles.
+func TestCellpose(t *testing.T) {
+	path := cellposeFile(t)
+	m, err := sam.LoadCellpose(path)
+	require.NoError(t, err)
+	assert.Contains(t, m.Licence(), "CC-BY-NC")
+	// Random flows meet nowhere in particular.
+	o := sam.CellposeOptions{CellThreshold: -3, FlowThreshold: -1, MinSize: 5}
+	all, err := m.Segment(t.Context(), picture(), o)
+	require.NoError(t, err)
+	require.Greater(t, len(all), 2)
+	var union *sam.Mask
+	for _, r := range all {
+		assert.True(t, r.Mask.At(int(r.Point.X), int(r.Point.Y)))
+		assert.Equal(t, sam.Size{H: 90, W: 150}, r.Mask.Size())
+		assert.GreaterOrEqual(t, r.Mask.Area(), 5)
+		if union == nil {
+			union = r.Mask
+			continue
+		}
+		require.Zero(t, union.Intersection(r.Mask))
+		union, err = union.Union(r.Mask)
+		require.NoError(t, err)
+	}
+	few, err := m.Segment(t.Context(), picture(), sam.CellposeOptions{CellThreshold: -3, FlowThreshold: 0.05})
+	require.NoError(t, err)
+	assert.Less(t, len(few), len(all))
+	assert.NotEqual(t, m.Finder(o).Name, m.Finder(sam.CellposeOptions{}).Name)
+	assert.Equal(t, m.Finder(sam.CellposeOptions{}).Name, m.Finder(sam.CellposeOptions{MinSize: 15}).Name)
+
+	s, err := sam.NewSlide(truthPyramid{}, 0.5)
+	require.NoError(t, err)
+	r, err := sam.SegmentSlide(t.Context(), s, t.TempDir(), m.Finder(o), sam.SegmentOptions{Tile: 128, Halo: 16, AllTiles: true, Disjoint: true, Region: image.Rect(0, 0, 200, 120)})
+	require.NoError(t, err)
+	assert.True(t, r.Merged)
+	assert.Positive(t, r.Objects)
+
+	_, err = m.Segment(t.Context(), nil, o)
+	assert.ErrorContains(t, err, "sam: segment cells: not a usable picture: no picture given")
+	_, err = sam.LoadCellpose(saved(t, tensors(t, sam.Specs(tiny()), 4, under(""))))
+	assert.ErrorContains(t, err, "no Cellpose-SAM model")
+	_, err = sam.Load(path)
+	assert.ErrorContains(t, err, "no Segment Anything model")
 }

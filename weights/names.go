@@ -181,7 +181,7 @@ func refuseOtherModels(tensors map[string]*Tensor) error {
 	case anyName(tensors, ".MLP_Adapter.", ".Space_Adapter."):
 		return errors.New("a Medical SAM Adapter checkpoint, whose encoder has adapter layers: use a SAM fine-tuned without adapters")
 	case anyName(tensors, ".diam_mean", ".diam_labels"):
-		return errors.New("a Cellpose model (Cellpose-SAM has SAM's encoder, but neither prompts nor a mask decoder): use a SAM checkpoint")
+		return errors.New("a Cellpose model; Cellpose-SAM has SAM's encoder, but neither prompts nor a mask decoder: load it with LoadCellpose (-prompts cellpose), or use a SAM checkpoint")
 	case anyName(tensors, ".lora_A.", ".lora_B."):
 		return errors.New("a PEFT adapter: merge it with merge_and_unload() and save the model's state dict")
 	}

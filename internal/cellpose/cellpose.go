@@ -6,13 +6,14 @@
 //
 //	net, err := cellpose.NewNetwork(backend, checkpoint)
 //	maps, err := net.Predict(ctx, picture, nil)
-//	labels, err := cellpose.Label(ctx, maps, cellpose.Defaults())
+//	labels, err := cellpose.Label(ctx, maps, cellpose.Options{})
 //
 // Source: cellpose 4.2.1.1, models.py, CellposeModel.eval of one picture in two
 // dimensions, with float32 weights; its default is bfloat16.
 package cellpose
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,18 +31,22 @@ type Maps struct {
 	Logit []float32 // [H, W] of being a cell's pixel
 }
 
-// Options are the thresholds of [Label].
+// Options are the thresholds of [Label] and the levels of [Model.Segment]. The
+// zero value is the default of Cellpose's eval.
 type Options struct {
-	CellThreshold float32 // a pixel whose logit is above it may belong to a cell
-	FlowThreshold float64 // cells whose flows err by more are dropped; 0: none
-	Iterations    int     // steps that pixels follow the flows
-	MinSize       int     // cells of fewer pixels are dropped; 0: none
-	MaxShare      float64 // cells of more than this part of the picture are dropped
+	CellThreshold float32        // a pixel whose logit is above it may belong to a cell
+	FlowThreshold float64        // cells whose flows err by more are dropped; 0: 0.4, below 0: none
+	Iterations    int            // steps that pixels follow the flows; 0: 200
+	MinSize       int            // cells of fewer pixels are dropped; 0: 15, below 0: none
+	MaxShare      float64        // cells of more than this part of the picture are dropped; 0: 0.4
+	Levels        *[3][2]float32 // see [Levels]; nil: the picture's own
 }
 
-// Defaults returns the options of Cellpose's eval.
-func Defaults() Options {
-	return Options{FlowThreshold: 0.4, Iterations: 200, MinSize: 15, MaxShare: 0.4}
+// filled puts in the defaults.
+func (o Options) filled() Options {
+	o.FlowThreshold, o.Iterations = cmp.Or(o.FlowThreshold, 0.4), cmp.Or(o.Iterations, 200)
+	o.MinSize, o.MaxShare = cmp.Or(o.MinSize, 15), cmp.Or(o.MaxShare, 0.4)
+	return o
 }
 
 // Label returns the cell of each pixel, [H, W]: 0 is background, cells count
@@ -56,6 +61,7 @@ func Label(ctx context.Context, m Maps, o Options) ([]uint32, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("cellpose: %w", err)
 	}
+	o = o.filled()
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("cellpose: %w", err)
 	}
@@ -121,8 +127,6 @@ func (o *Options) check() error {
 		return fmt.Errorf("%d steps along the flows, want 1 to %d", o.Iterations, maxIterations)
 	case math.IsNaN(o.FlowThreshold) || math.IsNaN(float64(o.CellThreshold)) || math.IsNaN(o.MaxShare):
 		return errors.New("a threshold is not a number")
-	case o.MinSize < 0:
-		return fmt.Errorf("least size of %d pixels, want 0 or more", o.MinSize)
 	}
 	return nil
 }

@@ -98,9 +98,10 @@ func TestLabel(t *testing.T) {
 				}
 			}
 			require.Equal(t, c.Foreground, foreground, "maps are not the reference's")
-			o := cellpose.Defaults()
-			o.FlowThreshold, o.CellThreshold, o.Iterations = c.Options.FlowThreshold, c.Options.CellThreshold, c.Options.Niter
-			o.MinSize = max(c.Options.MinSize, 0)
+			o := cellpose.Options{CellThreshold: c.Options.CellThreshold, FlowThreshold: c.Options.FlowThreshold, Iterations: c.Options.Niter, MinSize: c.Options.MinSize}
+			if o.FlowThreshold == 0 {
+				o.FlowThreshold = -1
+			}
 			if f.Has(c.Name + "/ends") {
 				want, err := f.Float32s(c.Name + "/ends")
 				require.NoError(t, err)
@@ -144,12 +145,11 @@ func TestLabelErrors(t *testing.T) {
 		{"too many", func(m *cellpose.Maps, _ *cellpose.Options) { m.H, m.W = math.MaxInt, math.MaxInt }, "pixels"},
 		{"short", func(m *cellpose.Maps, _ *cellpose.Options) { m.Right = nil }, "flow right: 0 values, want 2"},
 		{"not a number", func(m *cellpose.Maps, _ *cellpose.Options) { m.Logit[1] = float32(math.NaN()) }, "logit: NaN at (1, 0)"},
-		{"steps", func(_ *cellpose.Maps, o *cellpose.Options) { o.Iterations = 0 }, "0 steps"},
-		{"size", func(_ *cellpose.Maps, o *cellpose.Options) { o.MinSize = -1 }, "least size of -1"},
+		{"steps", func(_ *cellpose.Maps, o *cellpose.Options) { o.Iterations = -2 }, "-2 steps"},
 		{"threshold", func(_ *cellpose.Maps, o *cellpose.Options) { o.FlowThreshold = math.NaN() }, "not a number"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m, o := ok(), cellpose.Defaults()
+			m, o := ok(), cellpose.Options{}
 			tt.change(&m, &o)
 			_, err := cellpose.Label(t.Context(), m, o)
 			assert.ErrorContains(t, err, tt.want)
@@ -158,11 +158,11 @@ func TestLabelErrors(t *testing.T) {
 	m := drawn(60, 60, 20, 1, 0)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := cellpose.Label(cancelled, m, cellpose.Defaults())
+	_, err := cellpose.Label(cancelled, m, cellpose.Options{})
 	assert.ErrorIs(t, err, context.Canceled)
 	// One row and one column of cells: no way along them.
 	for _, s := range [][2]int{{1, 40}, {40, 1}, {1, 1}} {
-		_, err := cellpose.Label(t.Context(), drawn(s[0], s[1], 20, 1, 0), cellpose.Defaults())
+		_, err := cellpose.Label(t.Context(), drawn(s[0], s[1], 20, 1, 0), cellpose.Options{})
 		assert.NoError(t, err)
 	}
 }
@@ -177,7 +177,7 @@ func ExampleLabel() {
 		m.Down[i], m.Right[i] = float32(-5*y/max(d, 1)), float32(-5*x/max(d, 1))
 		m.Logit[i] = float32(6 - d)
 	}
-	labels, err := cellpose.Label(context.Background(), m, cellpose.Defaults())
+	labels, err := cellpose.Label(context.Background(), m, cellpose.Options{})
 	n := 0
 	for _, l := range labels {
 		n += int(l)

@@ -71,6 +71,8 @@ func (n *Network) Predict(ctx context.Context, p resample.RGB, levels *Levels) (
 	if levels == nil {
 		l := LevelsOf(p)
 		levels = &l
+	} else if err := levels.check(); err != nil {
+		return Maps{}, err
 	}
 	table := levels.table()
 	side := n.Config().Side()

@@ -110,7 +110,7 @@ func TestPredict(t *testing.T) {
 	for _, s := range []golden.Size{{H: 1, W: 1}, {H: 63, W: 48}, {H: 64, W: 64}, {H: 65, W: 20}} {
 		m, err := n.Predict(t.Context(), resample.RGB{Size: resample.Size(s), Pix: golden.PictureRGB(s, 3)}, nil)
 		require.NoError(t, err, s)
-		_, err = cellpose.Label(t.Context(), m, cellpose.Defaults())
+		_, err = cellpose.Label(t.Context(), m, cellpose.Options{})
 		require.NoError(t, err, s)
 	}
 	size := golden.Size{H: 70, W: 70}
@@ -125,6 +125,8 @@ func TestPredict(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, a, b)
 
+	_, err = n.Predict(t.Context(), rgb, &cellpose.Levels{{0, 255}, {0, 0}, {0, 255}})
+	assert.ErrorContains(t, err, "levels 0 and 0 of green")
 	_, err = n.Predict(t.Context(), resample.RGB{}, nil)
 	assert.ErrorIs(t, err, cellpose.ErrMaps)
 	cancelled, cancel := context.WithCancel(t.Context())

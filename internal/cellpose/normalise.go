@@ -1,6 +1,8 @@
 package cellpose
 
 import (
+	"fmt"
+
 	"github.com/slidesam/sam/internal/resample"
 )
 
@@ -71,12 +73,29 @@ func percentile(n *[256]int, total int, percent float64) float32 {
 	return a + float32((b-a)*float32(t))
 }
 
+// check refuses levels that would leave a channel empty.
+func (l Levels) check() error {
+	for c, v := range l {
+		if !(v[1]-v[0] > leastSpan) || v[1]-v[0] > maxLevel {
+			return fmt.Errorf("levels %g and %g of %s, want two of which the second is larger", v[0], v[1], [...]string{"red", "green", "blue"}[c])
+		}
+	}
+	return nil
+}
+
+// Levels closer than leastSpan leave a channel empty, as upstream does. No
+// picture has any near maxLevel.
+const (
+	leastSpan = 1e-3
+	maxLevel  = 1e6
+)
+
 // table maps each value of each channel to the network's input.
 func (l Levels) table() (t [3][256]float32) {
 	for c := range t {
 		lo, span := l[c][0], l[c][1]-l[c][0]
-		if !(span > 1e-3) {
-			continue // upstream leaves such a channel empty
+		if !(span > leastSpan) {
+			continue
 		}
 		for v := range t[c] {
 			t[c][v] = (float32(v) - lo) / span

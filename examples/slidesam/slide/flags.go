@@ -38,7 +38,8 @@ type job struct {
 	textRegion, textShard, textMPP, textPrompts, textMinArea, textMaxArea, textClass string
 
 	decoder string
-	finder  *sam.SlideFinder // of -prompts ais and apg, once the model is loaded
+	finder  *sam.SlideFinder // of -prompts ais, apg and cellpose, once the model is loaded
+	licence string           // of its weights, where it forbids something
 }
 
 // scale is one of the resolutions to look at.
@@ -63,7 +64,8 @@ func (j *job) flags() *flag.FlagSet {
 	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
 	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all;\n"+
-		"ais: none, objects by the model's instance decoder (micro-sam, patho-sam); apg: points by that decoder")
+		"ais: none, objects by the model's instance decoder (micro-sam, patho-sam); apg: points by that decoder;\n"+
+		"cellpose: none, cells by a Cellpose-SAM model (cpsam)")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
 	fs.StringVar(&j.textMinArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too;\n0: for nuclei 8 square micrometres, else none")
@@ -120,24 +122,33 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	return j, err
 }
 
-// instances reports whether objects come from an instance decoder.
-func (j *job) instances() bool { return j.scales[0].prompts == "ais" || j.scales[0].prompts == "apg" }
+// promptless reports whether objects come from a model that finds them by
+// itself.
+func promptless(prompts string) bool {
+	return prompts == "ais" || prompts == "apg" || prompts == "cellpose"
+}
 
-// checkInstances checks the flags that go with -prompts ais and apg.
+// instances reports whether no scale has prompts.
+func (j *job) instances() bool { return promptless(j.scales[0].prompts) }
+
+// checkInstances checks the flags that go with -prompts ais, apg and cellpose.
 func (j *job) checkInstances() error {
+	first := j.scales[0].prompts
 	for _, s := range j.scales[1:] {
-		if (s.prompts == "ais" || s.prompts == "apg" || j.instances()) && s.prompts != j.scales[0].prompts {
-			return errors.New("-prompts: ais and apg are for all scales or none")
+		if (promptless(s.prompts) || j.instances()) && s.prompts != first {
+			return errors.New("-prompts: ais, apg and cellpose are for all scales or none")
 		}
 	}
 	switch {
+	case first == "cellpose" && j.Bundled():
+		return errors.New("-prompts cellpose needs -model: a Cellpose-SAM checkpoint, cpsam")
 	case j.instances() && j.Bundled():
-		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", j.scales[0].prompts)
+		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", first)
 	case j.instances() && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
-		return fmt.Errorf("-prompts %s runs on the CPU: leave -device out", j.scales[0].prompts)
+		return fmt.Errorf("-prompts %s runs on the CPU: leave -device out", first)
 	case j.instances() && j.Mirror:
-		return fmt.Errorf("-mirror does not go with -prompts %s", j.scales[0].prompts)
-	case !j.instances() && j.decoder != "":
+		return fmt.Errorf("-mirror does not go with -prompts %s", first)
+	case j.decoder != "" && (!j.instances() || first == "cellpose"):
 		return errors.New("-decoder goes with -prompts ais or apg")
 	}
 	return nil
@@ -157,8 +168,8 @@ func parseScales(mpp, prompts, minArea, maxArea, class string) ([]scale, error) 
 			return err
 		}},
 		{"prompts", prompts, func(s *scale, v string) error {
-			if s.prompts = v; v != "nuclei" && v != "grid" && v != "ais" && v != "apg" {
-				return errors.New("want nuclei, grid, ais or apg")
+			if s.prompts = v; v != "nuclei" && v != "grid" && !promptless(v) {
+				return errors.New("want nuclei, grid, ais, apg or cellpose")
 			}
 			return nil
 		}},
@@ -275,7 +286,7 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
 		}
 		switch sc.prompts {
-		case "ais", "apg":
+		case "ais", "apg", "cellpose":
 			c.Everything, c.Disjoint = sam.EverythingOptions{}, true
 		case "nuclei":
 			// One mask a point: nuclei have no parts to choose from, and do

@@ -50,6 +50,9 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 		device = m.Device().String()
 	}
 	log.Info("model loaded", "device", device)
+	if j.licence != "" {
+		log.Warn("licence of the weights", "licence", j.licence)
+	}
 	if j.slide == "" && j.sheet == "" {
 		return demo(ctx, m, j, log, stdout)
 	}
@@ -77,6 +80,15 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 func (j *job) load() (*sam.Model, error) {
 	if !j.instances() {
 		return j.Load()
+	}
+	if j.scales[0].prompts == "cellpose" {
+		m, err := sam.LoadCellpose(j.Path)
+		if err != nil {
+			return nil, err
+		}
+		f := m.Finder(sam.CellposeOptions{})
+		j.finder, j.licence = &f, m.Licence()
+		return nil, nil
 	}
 	files := []string{j.Path}
 	if j.decoder != "" {

@@ -23,6 +23,7 @@ import (
 	"github.com/slidesam/sam/internal/draw"
 	"github.com/slidesam/sam/internal/synth"
 	"github.com/slidesam/sam/maskdec/instance"
+	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 	"github.com/slidesam/sam/weights/bundled"
 )
@@ -145,8 +146,8 @@ func TestFlags(t *testing.T) {
 	for _, tt := range []struct {
 		args, want string
 	}{
-		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei, grid, ais or apg"},
-		{"-prompts ais", "needs -model"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
+		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei, grid, ais, apg or cellpose"},
+		{"-prompts ais", "needs -model"}, {"-prompts cellpose", "needs -model: a Cellpose-SAM"}, {"-prompts cellpose -model a -decoder b", "goes with -prompts ais or apg"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
 		{"-mpp 0.5,2 -prompts ais,grid -model a", "for all scales or none"}, {"-mpp 0.5,2 -prompts grid,apg -model a", "for all scales or none"},
 		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
 		{"-min-area -1", "want 0 or more"}, {"-shard auto", "no variable"},
@@ -278,4 +279,23 @@ func TestInstances(t *testing.T) {
 		assert.NotZero(t, st.Size())
 		assert.Contains(t, out.String(), "objects in 1 tiles")
 	}
+}
+
+// TestCellposeOnSlide runs a small Cellpose-SAM with random weights.
+func TestCellposeOnSlide(t *testing.T) {
+	c := vit.Config{ImageSize: 64, Patch: 8, Width: 16, Depth: 1, Heads: 1, HeadDim: 16, MLP: 16, Global: []int{0}, Out: 8}
+	specs := append(weights.Specs(&struct {
+		E *vit.Params `weight:"encoder"`
+	}{vit.NewParams(c)}),
+		weights.Spec{Name: "out.weight", Shape: []int{192, 8, 1, 1}}, weights.Spec{Name: "out.bias", Shape: []int{192}},
+		weights.Spec{Name: "W2", Shape: []int{192, 3, 8, 8}})
+	path := filepath.Join(t.TempDir(), "cpsam.safetensors")
+	require.NoError(t, weights.Random(specs, 5).Save(t.Context(), path, weights.ConvertOptions{}))
+	dir := t.TempDir()
+	var out, log bytes.Buffer
+	args := strings.Fields("-region 0,0,240,200 -mpp 0.5 -all -synthetic 512 -prompts cellpose")
+	require.NoError(t, run(t.Context(), append(args, "-model", path, "-out", dir), noEnv, &out, &log))
+	assert.FileExists(t, filepath.Join(dir, sam.GeoJSONFile))
+	assert.Contains(t, out.String(), "objects in 1 tiles")
+	assert.Contains(t, log.String(), "CC-BY-NC")
 }
