@@ -40,9 +40,9 @@ func (d Defaults) fill(o EverythingOptions) EverythingOptions {
 	return o
 }
 
-// resolution returns the resolution to work at on a slide of mpp micrometres
+// Resolution returns the resolution to work at on a slide of mpp micrometres
 // per pixel, 0 if unknown; 0 is the slide's own.
-func (d Defaults) resolution(mpp float64) float64 {
+func (d Defaults) Resolution(mpp float64) float64 {
 	if d.MPP == 0 || mpp == 0 {
 		return 0
 	}

@@ -146,7 +146,7 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 	for _, sc := range scales {
 		sc.Everything = r.defaults.fill(sc.Everything)
 		if sc.MPP == 0 {
-			sc.MPP = r.defaults.resolution(math.Sqrt(mx * my))
+			sc.MPP = r.defaults.Resolution(math.Sqrt(mx * my))
 		}
 		q, err := r.scale(sc)
 		if err != nil {

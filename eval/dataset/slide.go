@@ -23,8 +23,9 @@ type SlideOptions struct {
 // (GeoJSON, coordinates in pixels of the finest level) decides which fields are
 // read. Each object is whole on one field; objects that lie close share one.
 //
-// It returns an error that wraps ErrLayout if nothing is annotated, an object
-// lies outside the slide, or one is larger than a field.
+// It returns an error that wraps ErrLayout if nothing is annotated, no object
+// has one of the classes asked for, an object lies outside the slide, or one is
+// larger than a field.
 func QuPathSlide(name, slide, annotations string, o SlideOptions) (*Set, error) {
 	if o.Side == 0 {
 		o.Side = 1024
@@ -32,6 +33,9 @@ func QuPathSlide(name, slide, annotations string, o SlideOptions) (*Set, error) 
 	s := &Set{name: name, classes: slices.Clone(o.Classes)}
 	list, err := readQuPath(annotations, o.QuPathOptions)
 	if err != nil {
+		return nil, s.wrap(err)
+	}
+	if err := haveClasses(list, annotations, o.QuPathOptions); err != nil {
 		return nil, s.wrap(err)
 	}
 	open, err := sam.OpenSlide(slide)
@@ -66,6 +70,31 @@ func QuPathSlide(name, slide, annotations string, o SlideOptions) (*Set, error) 
 		})
 	}
 	return s.finish(annotations, "annotations with an area")
+}
+
+// haveClasses returns an error if one of the classes that were asked for has no
+// object.
+func haveClasses(list []outline, annotations string, o QuPathOptions) error {
+	groups := func(list []outline) (out []string) {
+		for _, l := range list {
+			if !slices.Contains(out, l.group) {
+				out = append(out, l.group)
+			}
+		}
+		return out
+	}
+	found := groups(list)
+	for _, c := range o.Classes {
+		if slices.Contains(found, c) {
+			continue
+		}
+		all, err := readQuPath(annotations, QuPathOptions{Nucleus: o.Nucleus})
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %s: no object of class %q: there are %q", ErrLayout, annotations, c, groups(all))
+	}
+	return nil
 }
 
 // slideField is a part of a slide and the objects that are whole on it.

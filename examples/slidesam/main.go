@@ -15,6 +15,7 @@ import (
 
 	"github.com/slidesam/sam/examples/slidesam/benchmark"
 	"github.com/slidesam/sam/examples/slidesam/convert"
+	"github.com/slidesam/sam/examples/slidesam/finetune"
 	"github.com/slidesam/sam/examples/slidesam/graph"
 	"github.com/slidesam/sam/examples/slidesam/segment"
 	"github.com/slidesam/sam/examples/slidesam/slide"
@@ -24,7 +25,7 @@ import (
 
 func commands() []cli.Command {
 	return []cli.Command{
-		segment.Command(), slide.Command(), serveCommand(), zeroshot.Command(), convert.Command(), graph.Command(), benchmark.Command(),
+		segment.Command(), slide.Command(), serveCommand(), zeroshot.Command(), finetune.Command(), convert.Command(), graph.Command(), benchmark.Command(),
 	}
 }
 

@@ -40,6 +40,8 @@ func TestExitCodes(t *testing.T) {
 		{"another flag of a command", t.Context(), []string{"graph", "-nothing"}, cli.ExitUsage},
 		{"flags that mean nothing", t.Context(), []string{"serve", "-cache", "-1"}, cli.ExitUsage},
 		{"no files", t.Context(), []string{"convert"}, cli.ExitUsage},
+		{"a number that means nothing", t.Context(), []string{"finetune", "-steps", "0"}, cli.ExitUsage},
+		{"data of no kind", t.Context(), []string{"finetune", "-data", "x=a,b"}, cli.ExitUsage},
 		{"a file that is not there", t.Context(), []string{"convert", "-quiet", "nothing.pth", t.TempDir() + "/x.npz"}, cli.ExitFailed},
 		{"an address without a token", t.Context(), []string{"serve", "-addr", "0.0.0.0:0"}, cli.ExitUsage},
 		{"slides that are not there", t.Context(), []string{"serve", "-addr", "127.0.0.1:0", "nowhere/"}, cli.ExitFailed},

@@ -2,11 +2,11 @@ package zeroshot
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/eval/dataset"
+	"github.com/slidesam/sam/internal/cli"
 )
 
 const dataHelp = `a data set, KIND=FOLDER, may be given several times:
@@ -29,37 +29,24 @@ func openData(arg string) (eval.Dataset, error) {
 	if open, ok := one[kind]; ok {
 		return open(where)
 	}
-	part := strings.Split(where, ",")
-	mpp := 0.0
-	if len(part) == 3 {
-		var err error
-		if mpp, err = strconv.ParseFloat(part[2], 64); err != nil || !(mpp > 0) {
-			return nil, fmt.Errorf("-data %q: %q is not micrometres per pixel", arg, part[2])
+	if kind != "nuclei" && kind != "tumour" && kind != "camelyon16" {
+		d, err := cli.OpenPictures(arg)
+		if err != nil {
+			return nil, fmt.Errorf("-data %w", err)
 		}
+		return d, nil
 	}
-	if len(part) < 2 || len(part) > 3 {
-		return nil, fmt.Errorf("-data %q: want two folders and perhaps the micrometres per pixel, with commas", arg)
+	_, dirs, mpp, err := cli.Split(arg)
+	if err != nil {
+		return nil, fmt.Errorf("-data %w", err)
 	}
-	switch kind {
-	case "pairs", "nuclei", "tumour":
-		name := map[string]string{"pairs": "pictures"}[kind]
-		if name == "" {
-			name = kind // a column of the paper
-		}
-		return dataset.Pairs(name, part[0], part[1], dataset.MaskBinary, mpp)
-	case "labels":
-		return dataset.Pairs("pictures", part[0], part[1], dataset.MaskLabels, mpp)
-	case "qupath":
-		return dataset.QuPath("QuPath", part[0], part[1], dataset.QuPathOptions{MPP: mpp})
-	case "coco":
-		return dataset.COCO("COCO", part[0], part[1], mpp)
-	case "camelyon16":
-		if mpp == 0 {
-			mpp = eval.MagnificationMPP(0.5) // the paper's
-		}
-		return dataset.Camelyon16(part[0], part[1], mpp)
+	if kind != "camelyon16" {
+		return dataset.Pairs(kind, dirs[0], dirs[1], dataset.MaskBinary, mpp) // a column of the paper
 	}
-	return nil, fmt.Errorf("-data %q: kind %q is not known", arg, kind)
+	if mpp == 0 {
+		mpp = eval.MagnificationMPP(0.5) // the paper's
+	}
+	return dataset.Camelyon16(dirs[0], dirs[1], mpp)
 }
 
 // firstOf is a data set cut off after n pictures.
