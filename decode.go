@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 )
@@ -65,11 +67,33 @@ func (m *Model) makeImageSide(ctx context.Context, v *view) (side *imageSide, er
 	return side, err
 }
 
+// answer is what the decoder says to a prompt.
+type answer struct {
+	logits []float32 // [masks, MaskSize*MaskSize]
+	iou    []float32 // qualities [MaskTokens]
+	// gpu cuts masks of the logits, whose planes are those from first on
+	// there; nil: the CPU does.
+	gpu   mask.Cutter
+	first int
+}
+
+// cut cuts the masks which of the answer at limits on a GPU. It returns nil if
+// the CPU is to do it.
+func (a answer) cut(ctx context.Context, which []int, up *resample.Upscaler, limits [3]float32) (*mask.Cuts, error) {
+	if a.gpu == nil || len(which) == 0 {
+		return nil, nil
+	}
+	planes := make([]int, len(which))
+	for i, k := range which {
+		planes[i] = a.first + k
+	}
+	return a.gpu.Cut(ctx, planes, up, limits)
+}
+
 // decode runs the decoder on prompts of one shape. It passes each prompt's
-// logits [masks, MaskSize*MaskSize] and qualities [MaskTokens] to use, which
-// must not keep them. If floor is positive, the logits of a prompt of which no
-// mask has a quality above it mean nothing.
-func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
+// answer to use, which must not keep it. If floor is positive, the logits of a
+// prompt of which no mask has a quality above it mean nothing.
+func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, floor float32, use func(i int, a answer) error) error {
 	if len(e.views) > 1 {
 		return m.decodeMirrored(ctx, e, key, ps, use)
 	}
@@ -77,7 +101,7 @@ func (m *Model) decode(ctx context.Context, e *Embedding, key decoderKey, ps []e
 }
 
 // decodeView is decode on one view of a picture.
-func (m *Model) decodeView(ctx context.Context, v *view, key decoderKey, ps []encoded, floor float32, use func(i int, logits, iou []float32) error) error {
+func (m *Model) decodeView(ctx context.Context, v *view, key decoderKey, ps []encoded, floor float32, use func(i int, a answer) error) error {
 	side, err := m.imageSide(ctx, v)
 	if err != nil {
 		return err
@@ -106,8 +130,10 @@ func (m *Model) decodeView(ctx context.Context, v *view, key decoderKey, ps []en
 		}
 		logits, iou := p.Output(0), p.Output(1)
 		nl, nq := len(logits)/key.prompts, len(iou)/key.prompts
+		gpu, _ := p.(mask.Cutter)
+		masks := len(key.masks(m.cfg.Decoder.MaskTokens))
 		for i := range ps {
-			if err := use(i, logits[i*nl:(i+1)*nl], iou[i*nq:(i+1)*nq]); err != nil {
+			if err := use(i, answer{logits[i*nl : (i+1)*nl], iou[i*nq : (i+1)*nq], gpu, i * masks}); err != nil {
 				return err
 			}
 		}

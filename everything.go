@@ -142,10 +142,10 @@ type maskSource interface {
 // maskCrop decodes prompts on one crop, in the crop's frame.
 type maskCrop interface {
 	upscaler() (*resample.Upscaler, error)
-	// decode gives use each prompt's logits [masks, H, W] at low resolution
-	// and predicted IoU [masks], which use must not keep. Prompts come in any
-	// order, one at a time.
-	decode(ctx context.Context, ps []Prompt, w wanted, use func(i int, logits []float32, iou []float32) error) error
+	// decode gives use each prompt's answer, which use must not keep, with the
+	// predicted IoU of its masks alone. Prompts come in any order, one at a
+	// time.
+	decode(ctx context.Context, ps []Prompt, w wanted, use func(i int, a answer) error) error
 }
 
 // wanted says which masks of a prompt are looked at.
@@ -182,7 +182,7 @@ type modelCrop struct {
 
 func (c *modelCrop) upscaler() (*resample.Upscaler, error) { return c.m.upscaler(c.e) }
 
-func (c *modelCrop) decode(ctx context.Context, ps []Prompt, w wanted, use func(i int, logits []float32, iou []float32) error) error {
+func (c *modelCrop) decode(ctx context.Context, ps []Prompt, w wanted, use func(i int, a answer) error) error {
 	enc, err := c.m.encodeAll(c.e, ps)
 	if err != nil {
 		return err
@@ -190,11 +190,12 @@ func (c *modelCrop) decode(ctx context.Context, ps []Prompt, w wanted, use func(
 	for _, g := range groups(enc, w.single, c.m.batch) {
 		masks := g.key.masks(c.m.cfg.Decoder.MaskTokens)
 		iou := make([]float32, len(masks))
-		err := c.m.decode(ctx, c.e, g.key, g.prompts, w.floor, func(i int, logits, all []float32) error {
+		err := c.m.decode(ctx, c.e, g.key, g.prompts, w.floor, func(i int, a answer) error {
 			for k, t := range masks {
-				iou[k] = all[t]
+				iou[k] = a.iou[t]
 			}
-			return use(g.index[i], logits, iou)
+			a.iou = iou
+			return use(g.index[i], a)
 		})
 		if err != nil {
 			return err

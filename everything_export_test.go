@@ -37,7 +37,7 @@ func (c drawnCrop) upscaler() (*resample.Upscaler, error) {
 	return resample.NewUpscaler(resample.Size{H: c.Low, W: c.Low}, c.Frame, c.in, c.pic)
 }
 
-func (c drawnCrop) decode(_ context.Context, ps []Prompt, _ wanted, use func(i int, logits, iou []float32) error) error {
+func (c drawnCrop) decode(_ context.Context, ps []Prompt, _ wanted, use func(i int, a answer) error) error {
 	for i, p := range ps {
 		var logits, iou []float32
 		for k := range 3 {
@@ -46,7 +46,7 @@ func (c drawnCrop) decode(_ context.Context, ps []Prompt, _ wanted, use func(i i
 			m, v := c.Draw(x, y, k)
 			logits, iou = append(logits, m...), append(iou, v)
 		}
-		if err := use(i, logits, iou); err != nil {
+		if err := use(i, answer{logits: logits, iou: iou}); err != nil {
 			return err
 		}
 	}

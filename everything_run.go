@@ -101,6 +101,8 @@ func (g *generator) unique(rs []Region, scores []float32, thresh float64) []Regi
 // candidate is a mask that passed the filter by predicted IoU.
 type candidate struct {
 	low    []float32
+	mask   *mask.Mask // nil: not made yet
+	above  [2]int     // pixels above the outer and the inner threshold
 	region Region
 	fault  fault
 	err    error
@@ -129,19 +131,30 @@ func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscale
 	low := up.Low()
 	plane := low.H * low.W
 	of := make([][]candidate, len(ps))
-	err := mc.decode(ctx, prompts, wanted{g.SingleMask, float32(g.PredIoUThresh)}, func(i int, logits, iou []float32) error {
-		g.tally.Masks += len(iou)
-		for k, v := range iou {
+	err := mc.decode(ctx, prompts, wanted{g.SingleMask, float32(g.PredIoUThresh)}, func(i int, a answer) error {
+		g.tally.Masks += len(a.iou)
+		var which []int
+		for k, v := range a.iou {
 			if g.PredIoUThresh > 0 && !(v > float32(g.PredIoUThresh)) {
 				g.tally.LowIoU++
 				continue
 			}
+			which = append(which, k)
 			of[i] = append(of[i], candidate{
-				low:    append([]float32(nil), logits[k*plane:(k+1)*plane]...),
+				low:    append([]float32(nil), a.logits[k*plane:(k+1)*plane]...),
 				region: Region{IoUPred: v, Point: ps[i].point, Prompt: ps[i].index, Crop: c.r},
 			})
 		}
-		return ctx.Err()
+		cuts, err := a.cut(ctx, which, up, g.limits())
+		if cuts != nil {
+			for k := range of[i] {
+				of[i][k].above = cuts.Above[k]
+				if of[i][k].mask, err = cuts.Mask(k, c.r.Min, mask.Size(g.size)); err != nil {
+					return err
+				}
+			}
+		}
+		return errors.Join(err, ctx.Err())
 	})
 	if err != nil {
 		return nil, err
@@ -169,20 +182,23 @@ func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscale
 	return out, errors.Join(errs...)
 }
 
-// measure makes the mask of a candidate in the picture's frame, and decides
-// whether it stays.
-func (g *generator) measure(a *candidate, up *resample.Upscaler) {
-	lo, mid, hi := float32(g.MaskThreshold-g.StabilityScoreOffset), float32(g.MaskThreshold), float32(g.MaskThreshold+g.StabilityScoreOffset)
+// limits are the outer threshold, the mask's and the inner one.
+func (g *generator) limits() [3]float32 {
+	return [3]float32{float32(g.MaskThreshold - g.StabilityScoreOffset), float32(g.MaskThreshold), float32(g.MaskThreshold + g.StabilityScoreOffset)}
+}
+
+// cut makes the mask of a candidate in the picture's frame.
+func (g *generator) cut(a *candidate, up *resample.Upscaler) error {
+	l := g.limits()
+	lo, mid, hi := l[0], l[1], l[2]
 	hull, err := up.Hull(a.low, mid)
 	if err != nil {
-		a.err = err
-		return
+		return err
 	}
 	at := a.region.Crop.Min
 	b, err := mask.NewBuilder(mask.Size(g.size), hull.Add(at))
 	if err != nil {
-		a.err = err
-		return
+		return err
 	}
 	inner, outer := 0, 0
 	words := make([]uint64, (up.Picture().W+63)/64)
@@ -195,7 +211,7 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 		}
 		return n
 	}
-	a.err = up.Rows(a.low, 0, up.Picture().H, lo, func(y, x0 int, row []float32) {
+	err = up.Rows(a.low, 0, up.Picture().H, lo, func(y, x0 int, row []float32) {
 		// A row's floor leaves out nothing that exceeds lo, and hi is above it.
 		outer += count(row, lo)
 		inner += count(row, hi)
@@ -208,18 +224,27 @@ func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 			kernel.SetAbove(b.Row(y+at.Y), from+at.X-b.Left(), row[from-x0:to-x0], mid)
 		}
 	})
-	if a.err != nil {
-		return
+	a.mask, a.above = b.Mask(), [2]int{outer, inner}
+	return err
+}
+
+// measure makes the mask of a candidate, unless it is there, and decides
+// whether it stays.
+func (g *generator) measure(a *candidate, up *resample.Upscaler) {
+	if a.mask == nil {
+		if a.err = g.cut(a, up); a.err != nil {
+			return
+		}
 	}
-	if outer > 0 {
-		a.region.Stability = float32(inner) / float32(outer)
+	if outer := a.above[0]; outer > 0 {
+		a.region.Stability = float32(a.above[1]) / float32(outer)
 	}
 	a.low = nil
 	if g.StabilityScoreThresh > 0 && !(a.region.Stability >= float32(g.StabilityScoreThresh)) {
 		a.fault = faultStability
 		return
 	}
-	m := b.Mask()
+	m := a.mask
 	if g.Local {
 		if m, a.err = on(m, g.asked(a.region)); a.err != nil {
 			return

@@ -116,7 +116,7 @@ func (r mirror) add(dst, src []float32, c canvas, side int) {
 
 // decodeMirrored decodes the prompts on each view of a picture and passes the
 // means of logits and qualities to use, turned back.
-func (m *Model) decodeMirrored(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, use func(i int, logits, iou []float32) error) error {
+func (m *Model) decodeMirrored(ctx context.Context, e *Embedding, key decoderKey, ps []encoded, use func(i int, a answer) error) error {
 	c, side := m.canvas(e.input), m.cfg.Decoder.MaskSize()
 	logits, iou := make([][]float32, len(ps)), make([][]float32, len(ps))
 	turned := make([]encoded, len(ps))
@@ -126,12 +126,12 @@ func (m *Model) decodeMirrored(ctx context.Context, e *Embedding, key decoderKey
 			turned[i] = r.prompt(p, c, side)
 		}
 		// The mean may exceed a floor that a view does not: no view has one.
-		err := m.decodeView(ctx, v, key, turned, 0, func(i int, l, q []float32) error {
+		err := m.decodeView(ctx, v, key, turned, 0, func(i int, a answer) error {
 			if k == 0 {
-				logits[i], iou[i] = make([]float32, len(l)), make([]float32, len(q))
+				logits[i], iou[i] = make([]float32, len(a.logits)), make([]float32, len(a.iou))
 			}
-			r.add(logits[i], l, c, side)
-			for j, v := range q {
+			r.add(logits[i], a.logits, c, side)
+			for j, v := range a.iou {
 				iou[i][j] += v
 			}
 			return nil
@@ -146,7 +146,7 @@ func (m *Model) decodeMirrored(ctx context.Context, e *Embedding, key decoderKey
 				s[j] /= float32(len(e.views))
 			}
 		}
-		if err := use(i, logits[i], iou[i]); err != nil {
+		if err := use(i, answer{logits: logits[i], iou: iou[i]}); err != nil {
 			return err
 		}
 	}

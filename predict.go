@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"math"
 
 	"github.com/slidesam/sam/internal/kernel"
@@ -99,9 +100,10 @@ func (m *Model) predict(ctx context.Context, e *Embedding, ps []Prompt, enc []en
 	}
 	out := make([]*Prediction, len(ps))
 	for _, g := range groups(enc, o.SingleMask, m.batch) {
-		err := m.decode(ctx, e, g.key, g.prompts, 0, func(i int, logits, iou []float32) error {
-			out[g.index[i]] = m.prediction(g.key, logits, iou)
-			return nil
+		err := m.decode(ctx, e, g.key, g.prompts, 0, func(i int, a answer) error {
+			p := m.prediction(g.key, a.logits, a.iou)
+			out[g.index[i]] = p
+			return p.cut(ctx, a, post, o.MaskThreshold)
 		})
 		if err != nil {
 			return nil, err
@@ -185,10 +187,31 @@ func (m *Model) prediction(k decoderKey, logits, iou []float32) *Prediction {
 	return p
 }
 
-// finish brings the low-resolution logits that q got to the picture's size.
+// cut lets a GPU make the masks of an answer, if one has it.
+func (p *Prediction) cut(ctx context.Context, a answer, post *resample.Upscaler, limit float32) error {
+	p.Masks = make([]*Mask, len(p.LowRes))
+	all := make([]int, len(p.LowRes))
+	for k := range all {
+		all[k] = k
+	}
+	cuts, err := a.cut(ctx, all, post, [3]float32{limit, limit, limit})
+	if cuts == nil {
+		return err
+	}
+	for k := range p.Masks {
+		m, err := cuts.Mask(k, image.Point{}, cuts.Size)
+		if err != nil {
+			return err
+		}
+		p.Masks[k] = (*Mask)(m)
+	}
+	return nil
+}
+
+// finish brings the low-resolution logits that q got to the picture's size,
+// where there is no mask of them yet.
 func (p *Prediction) finish(post *resample.Upscaler, q Prompt, o PredictOptions) error {
 	size := post.Picture()
-	p.Masks = make([]*Mask, len(p.LowRes))
 	if o.KeepLogits {
 		p.Logits = make([]Logits, len(p.LowRes))
 	}
@@ -203,7 +226,10 @@ func (p *Prediction) finish(post *resample.Upscaler, q Prompt, o PredictOptions)
 		if errs[i] != nil {
 			return
 		}
-		m, err := mask.Threshold(post, low, o.MaskThreshold)
+		m, err := p.Masks[i].pixels(), error(nil)
+		if m == nil {
+			m, err = mask.Threshold(post, low, o.MaskThreshold)
+		}
 		if err == nil && o.Local {
 			m, err = on(m, q)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"unsafe"
 
 	"gorgonia.org/cu"
 	G "gorgonia.org/gorgonia"
@@ -47,6 +48,7 @@ type resources struct {
 	host    [][]float32 // pinned
 	run     recording
 	started bool // the stream exists
+	cutting cutting
 }
 
 // input is a leaf that is filled before each run.
@@ -431,6 +433,23 @@ func (r *resources) pinned(n int) ([]float32, error) {
 		r.host = append(r.host, x)
 	}
 	return x, err
+}
+
+// give frees what alloc returned, or 0, before the program ends.
+func (r *resources) give(m cu.DevicePtr) {
+	if i := slices.Index(r.memory, m); i >= 0 {
+		r.memory = slices.Delete(r.memory, i, i+1)
+		_ = r.d.free(m)
+	}
+}
+
+// unpin frees what pinned returned, or nil, before the program ends.
+func (r *resources) unpin(x []float32) {
+	i := slices.IndexFunc(r.host, func(h []float32) bool { return unsafe.SliceData(h) == unsafe.SliceData(x) })
+	if i >= 0 {
+		r.host = slices.Delete(r.host, i, i+1)
+		unpin(x)
+	}
 }
 
 // release gives everything back. A device that was lost or closed has it

@@ -185,6 +185,22 @@ func (u *Upscaler) Low() Size { return u.low }
 // Picture returns the size of the logits that u makes.
 func (u *Upscaler) Picture() Size { return u.picture }
 
+// Axes are the positions and weights of both steps, for kernels that upscale
+// elsewhere: low to input across and down, then input to picture across and
+// down. Of an axis with n positions, index and weight hold [2, n]: position i
+// is weight[i] of index[i] and weight[n+i] of index[n+i].
+func (u *Upscaler) Axes() (index []int32, weight []float32) {
+	for _, a := range []*axis{&u.across1, &u.down1, &u.across2, &u.down2} {
+		index = append(append(index, a.i0...), a.i1...)
+		weight = append(append(weight, a.w0...), a.w1...)
+	}
+	return index, weight
+}
+
+// Input returns the size of the part of the network's frame that the picture
+// covers.
+func (u *Upscaler) Input() Size { return u.input }
+
 // upscaleScratch is what one goroutine needs for a run of rows.
 type upscaleScratch struct {
 	low   *rowCache // rows of low at the input's width, three at a time

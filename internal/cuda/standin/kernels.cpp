@@ -1,6 +1,7 @@
 // kernels.cpp: the kernels, compiled for the CPU. The build puts words.h
 // before this file and the kernels' folder on the include path.
 #include "attention.cu"
+#include "cut.cu"
 #include "map.cu"
 #include "product.cu"
 #include "prompt.cu"
@@ -30,6 +31,7 @@ FLAT_KERNEL(sigmoid)
 FLAT_KERNEL(depthwise)
 FLAT_KERNEL(attend_offsets_32)
 FLAT_KERNEL(attend_offsets_128)
+KERNEL(cut_masks)
 KERNEL(layer_norm)
 FLAT_KERNEL(activation)
 FLAT_KERNEL(add_rows)

@@ -107,3 +107,15 @@ static inline float __uint_as_float(unsigned u) {
 }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline unsigned __ballot_sync(unsigned mask, int set) {
+  const char* lanes = standin::exchange(mask, &set, sizeof set);
+  unsigned all = 0;
+  for (int i = 0; i < 32; i++) {
+    int v;
+    memcpy(&v, lanes + standin::LaneBytes * i, sizeof v);
+    if (v && (mask >> i & 1)) all |= 1u << i;
+  }
+  return all;
+}
+static inline int __popc(unsigned v) { return __builtin_popcount(v); }
+static inline int atomicAdd(int* p, int v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
