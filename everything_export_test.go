@@ -52,8 +52,3 @@ func (c drawnCrop) decode(_ context.Context, ps []Prompt, _ wanted, use func(i i
 	}
 	return nil
 }
-
-// BoxNMS is boxNMS.
-func BoxNMS(boxes [][4]float32, scores []float32, thresh float64) []int {
-	return boxNMS(boxes, scores, thresh)
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/resample"
+	"github.com/slidesam/sam/internal/spatial"
 	"github.com/slidesam/sam/internal/wholeslide"
 )
 
@@ -93,7 +94,7 @@ func (g *generator) crop(ctx context.Context, src maskSource, c cropBox, ps []pl
 
 // unique drops the regions whose box one of higher score has too.
 func (g *generator) unique(rs []Region, scores []float32, thresh float64) []Region {
-	out := pick(rs, boxNMS(boxesOf(rs), scores, thresh))
+	out := pick(rs, spatial.BoxNMS(boxesOf(rs), scores, thresh))
 	g.tally.Duplicates += len(rs) - len(out)
 	return out
 }

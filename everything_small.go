@@ -6,6 +6,7 @@ import (
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/spatial"
 )
 
 // smallRegions fills holes and drops islands smaller than MinMaskRegionArea,
@@ -38,7 +39,7 @@ func (g *generator) smallRegions(ctx context.Context, rs []Region) ([]Region, er
 		out[i].Mask = (*Mask)(m)
 		boxes[i] = upstreamBox(out[i].Mask)
 	}
-	kept := pick(out, boxNMS(boxes, scores, max(g.BoxNMSThresh, g.CropNMSThresh)))
+	kept := pick(out, spatial.BoxNMS(boxes, scores, max(g.BoxNMSThresh, g.CropNMSThresh)))
 	g.tally.Duplicates += len(out) - len(kept)
 	return kept, nil
 }

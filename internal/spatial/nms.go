@@ -1,14 +1,12 @@
-package sam
+package spatial
 
 import (
 	"image"
 	"math"
 	"sort"
-
-	"github.com/slidesam/sam/internal/spatial"
 )
 
-// boxNMS returns the indices of the boxes (x0, y0, x1, y1) that remain when
+// BoxNMS returns the indices of the boxes (x0, y0, x1, y1) that remain when
 // each, by falling score, suppresses those after it whose IoU with it exceeds
 // thresh. Boxes of equal score keep their order.
 //
@@ -18,7 +16,7 @@ import (
 //
 // An index of the plane finds the boxes that meet, so that many small objects
 // do not cost the square of their number.
-func boxNMS(boxes [][4]float32, scores []float32, thresh float64) []int {
+func BoxNMS(boxes [][4]float32, scores []float32, thresh float64) []int {
 	order := make([]int, len(boxes))
 	for i := range order {
 		order[i] = i
@@ -28,7 +26,7 @@ func boxNMS(boxes [][4]float32, scores []float32, thresh float64) []int {
 	for _, b := range boxes {
 		side += (b[2] - b[0] + b[3] - b[1]) / 2 / float32(len(boxes))
 	}
-	kept := spatial.NewIndex(int(side))
+	kept := NewIndex(int(side))
 	keep := make([]int, 0, len(order))
 	for _, i := range order {
 		r := meets(boxes[i])
