@@ -7,6 +7,7 @@ import (
 
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/mirror"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 )
@@ -51,7 +52,7 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 	e := &Embedding{fingerprint: m.fingerprint, grid: enc.Grid(), channels: enc.Channels(), picture: Size(size), input: in}
 	for _, r := range m.mirrors {
 		err = m.encoders.With(ctx, struct{}{}, func(p graph.Program) error {
-			m.colours.normalise(p.Input(enc.Input()), pix, in, side, r, m.canvas(in).pixels)
+			m.colours.normalise(p.Input(enc.Input()), pix, in, side, r, m.canvas(in).Pixels)
 			if err := p.Run(ctx); err != nil {
 				return err
 			}
@@ -70,10 +71,10 @@ func inputSize(s Size, side int) Size { return Size(resample.LongestSide(resampl
 
 // normalise fills dst [side, side, 3] with the normalised picture pix [H, W,
 // 3], turned over within the canvas, and with 0 beyond it.
-func (t *colourTable) normalise(dst []float32, pix []byte, s Size, side int, r mirror, canvas Size) {
+func (t *colourTable) normalise(dst []float32, pix []byte, s Size, side int, r mirror.View, canvas resample.Size) {
 	kernel.Parallel(side, func(y int) {
 		row := dst[y*side*3 : (y+1)*side*3]
-		if r.y && y < canvas.H {
+		if r.Y && y < canvas.H {
 			y = canvas.H - 1 - y
 		}
 		if y >= s.H {
@@ -83,7 +84,7 @@ func (t *colourTable) normalise(dst []float32, pix []byte, s Size, side int, r m
 		n := s.W * 3
 		src := pix[y*n : (y+1)*n]
 		left, at, step := 0, 0, 3 // of the picture, of its first pixel, to the next one
-		if r.x {
+		if r.X {
 			left, at, step = 3*canvas.W-n, 3*canvas.W-3, -3
 		}
 		clear(row[:left])

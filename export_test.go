@@ -8,6 +8,7 @@ import (
 
 	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/mirror"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/promptenc"
@@ -36,7 +37,7 @@ func (m *Model) encodeProgram(ctx context.Context, img image.Image, n network) (
 	if err != nil {
 		return nil, err
 	}
-	m.colours.normalise(p.Input(m.encoder.Input()), pix, Size(in), m.encoder.ImageSize(), mirror{}, Size{})
+	m.colours.normalise(p.Input(m.encoder.Input()), pix, Size(in), m.encoder.ImageSize(), mirror.View{}, resample.Size{})
 	return p, p.Run(ctx)
 }
 
@@ -204,6 +205,6 @@ func (m *Model) Turned(pix []byte, s Size, x, y bool) []float32 {
 	for i := range dst {
 		dst[i] = 1e6 // of an earlier picture
 	}
-	m.colours.normalise(dst, pix, s, side, mirror{x, y}, m.canvas(s).pixels)
+	m.colours.normalise(dst, pix, s, side, mirror.View{X: x, Y: y}, m.canvas(s).Pixels)
 	return dst
 }

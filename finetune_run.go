@@ -15,6 +15,7 @@ import (
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/mirror"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/internal/train"
@@ -225,7 +226,7 @@ func (t *fineTuning) features(ctx context.Context, m *Model, p resample.RGB) ([]
 	if err != nil {
 		return nil, err
 	}
-	m.colours.normalise(t.head.Input(vit.Picture), pix, input, side, mirror{}, m.canvas(input).pixels)
+	m.colours.normalise(t.head.Input(vit.Picture), pix, input, side, mirror.View{}, m.canvas(input).Pixels)
 	if err := t.head.Run(ctx); err != nil {
 		return nil, err
 	}

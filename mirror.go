@@ -4,7 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 
-	"github.com/slidesam/sam/promptenc"
+	"github.com/slidesam/sam/internal/mirror"
+	"github.com/slidesam/sam/internal/resample"
 )
 
 // Mirrored returns a model that looks at each picture four times: as it is,
@@ -24,7 +25,7 @@ func (m *Model) Mirrored() *Model {
 		return m
 	}
 	c := *m
-	c.mirrors = []mirror{{}, {x: true}, {y: true}, {x: true, y: true}}
+	c.mirrors = []mirror.View{{}, {X: true}, {Y: true}, {X: true, Y: true}}
 	c.fingerprint = c.derivedFingerprint()
 	return &c
 }
@@ -46,72 +47,22 @@ func (m *Model) derivedFingerprint() [16]byte {
 	return f
 }
 
-// mirror says how the picture is turned over before the encoder sees it: x
-// from left to right, y from top to bottom.
-type mirror struct{ x, y bool }
-
-// canvas is the part of the input that is turned over: the picture, its sides
-// rounded up to whole patches, so that patches lie on patches and cells of
-// logits on cells. The picture stays in the upper left corner, where models
-// are used to see it.
-type canvas struct{ pixels, cells Size }
-
-func (m *Model) canvas(input Size) canvas {
+func (m *Model) canvas(input Size) mirror.Canvas {
 	patch := m.encoder.ImageSize() / m.encoder.Grid()
 	h, w := (input.H+patch-1)/patch, (input.W+patch-1)/patch
 	cells := m.cfg.Decoder.MaskSize() / m.encoder.Grid()
-	return canvas{Size{H: h * patch, W: w * patch}, Size{H: h * cells, W: w * cells}}
+	return mirror.Canvas{Pixels: resample.Size{H: h * patch, W: w * patch}, Cells: resample.Size{H: h * cells, W: w * cells}}
 }
 
-// prompt returns the prompt that asks of the mirrored picture what p asks of
+// turned returns the prompt that asks of the mirrored picture what p asks of
 // the picture. side is that of p's mask.
-func (r mirror) prompt(p encoded, c canvas, side int) encoded {
-	out := encoded{points: append([]float32(nil), p.points...)}
-	for i := 0; i < len(out.points); i += 3 {
-		if out.points[i+2] == promptenc.Padding {
-			continue
-		}
-		if r.x {
-			out.points[i] = float32(c.pixels.W) - out.points[i]
-		}
-		if r.y {
-			out.points[i+1] = float32(c.pixels.H) - out.points[i+1]
-		}
-	}
-	for i := 0; i+5 < len(out.points); i += 3 {
-		if a, b := out.points[i:i+3], out.points[i+3:i+6]; a[2] == promptenc.TopLeft {
-			a[0], b[0] = min(a[0], b[0]), max(a[0], b[0])
-			a[1], b[1] = min(a[1], b[1]), max(a[1], b[1])
-		}
-	}
+func (p encoded) turned(v mirror.View, c mirror.Canvas, side int) encoded {
+	out := encoded{points: v.Points(p.points, c)}
 	if p.mask != nil {
 		out.mask = make([]float32, len(p.mask))
-		r.add(out.mask, p.mask, c, side)
+		v.Add(out.mask, p.mask, c, side)
 	}
 	return out
-}
-
-// add adds to dst the planes src [n, side, side], turned over. What lies beyond the
-// canvas is padding in every view and stays where it is.
-func (r mirror) add(dst, src []float32, c canvas, side int) {
-	for row := range len(src) / side {
-		y := row % side
-		if r.y && y < c.cells.H {
-			y = c.cells.H - 1 - y
-		}
-		from := src[row*side : (row+1)*side]
-		to := dst[(row-row%side+y)*side:][:side]
-		n := 0
-		if r.x {
-			n = c.cells.W
-			for x, v := range from[:n] {
-				to[n-1-x] += v
-			}
-		}
-		for x, v := range from[n:] {
-			to[n+x] += v
-		}
-	}
 }
 
 // decodeMirrored decodes the prompts on each view of a picture and passes the
@@ -123,14 +74,14 @@ func (m *Model) decodeMirrored(ctx context.Context, e *Embedding, key decoderKey
 	for k, v := range e.views {
 		r := m.mirrors[k]
 		for i, p := range ps {
-			turned[i] = r.prompt(p, c, side)
+			turned[i] = p.turned(r, c, side)
 		}
 		// The mean may exceed a floor that a view does not: no view has one.
 		err := m.decodeView(ctx, v, key, turned, 0, func(i int, a answer) error {
 			if k == 0 {
 				logits[i], iou[i] = make([]float32, len(a.logits)), make([]float32, len(a.iou))
 			}
-			r.add(logits[i], a.logits, c, side)
+			r.Add(logits[i], a.logits, c, side)
 			for j, v := range a.iou {
 				iou[i][j] += v
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/mirror"
 	"github.com/slidesam/sam/maskdec"
 	"github.com/slidesam/sam/promptenc"
 	"github.com/slidesam/sam/weights"
@@ -35,8 +36,8 @@ type Model struct {
 	encoders    *graph.Pool[struct{}]
 	images      *graph.Pool[struct{}]
 	decoders    *graph.Pool[decoderKey]
-	pixels      *sync.Pool // of *[]byte: resized pictures
-	mirrors     []mirror   // of the picture's views; the first is the picture as it is
+	pixels      *sync.Pool    // of *[]byte: resized pictures
+	mirrors     []mirror.View // of the picture's views; the first is the picture as it is
 }
 
 // params are all weights of a model by their names in Meta's checkpoints.
@@ -183,7 +184,7 @@ func (m *Model) makePools() {
 // startEncoder sets up what embeds pictures, on the processor.
 func (m *Model) startEncoder() {
 	m.device, m.backend = Device{Name: CPU}, cpu.Backend{}
-	m.pixels, m.mirrors = new(sync.Pool), make([]mirror, 1)
+	m.pixels, m.mirrors = new(sync.Pool), make([]mirror.View, 1)
 	m.fingerprint = m.origin
 	m.colours = newColourTable(m.encoder)
 }
