@@ -3,9 +3,9 @@ package sam
 import (
 	"errors"
 	"fmt"
-	"image"
 	"math"
 
+	"github.com/slidesam/sam/internal/pointgrid"
 	"github.com/slidesam/sam/internal/wholeslide"
 )
 
@@ -109,127 +109,44 @@ func (g *generator) buildGrids() error {
 		if side == 0 {
 			return fmt.Errorf("no point left in crop layer %d: PointsPerSide %d, CropNPointsDownscaleFactor %d", i, g.PointsPerSide, g.CropNPointsDownscaleFactor)
 		}
-		g.grids = append(g.grids, pointGrid(side))
+		g.grids = append(g.grids, foreground(pointgrid.Even(side)))
 	}
 	return nil
 }
 
-// pointGrid returns n x n points evenly spaced in [0, 1], x fastest, at the
-// values of numpy's linspace(1/2n, 1-1/2n, n).
-func pointGrid(n int) []Point {
-	start := 1 / float64(2*n)
-	stop := 1 - start
-	at := make([]float64, n)
-	for i := range at {
-		at[i] = start
-		if n > 1 {
-			step := (stop - start) / float64(n-1)
-			at[i] = float64(i)*step + start
-		}
-	}
-	if n > 1 {
-		at[n-1] = stop
-	}
-	out := make([]Point, 0, n*n)
-	for _, y := range at {
-		for _, x := range at {
-			out = append(out, Point{X: x, Y: y, Label: Foreground})
-		}
-	}
-	return out
-}
-
-// cropBox is a crop and its layer, 0 for the whole picture.
-type cropBox struct {
-	r     image.Rectangle
-	layer int
-}
-
-// crops returns the whole picture and the crops of each layer, column by
-// column.
-//
-// Source: utils/amg.py, generate_crop_boxes.
-func (g *generator) crops() []cropBox {
-	w, h := g.size.W, g.size.H
-	out := []cropBox{{image.Rect(0, 0, w, h), 0}}
-	for i := range g.CropNLayers {
-		n := 2 << i
-		overlap := int(g.CropOverlapRatio * float64(min(w, h)) * (2 / float64(n)))
-		length := func(l int) int { return int(math.Ceil(float64(overlap*(n-1)+l) / float64(n))) }
-		cw, ch := length(w), length(h)
-		for ix := range n {
-			for iy := range n {
-				x0, y0 := (cw-overlap)*ix, (ch-overlap)*iy
-				// A picture of few pixels leaves the last crops nothing.
-				r := image.Rectangle{Min: image.Pt(x0, y0), Max: image.Pt(min(x0+cw, w), min(y0+ch, h))}
-				if !r.Empty() {
-					out = append(out, cropBox{r, i + 1})
-				}
-			}
-		}
-	}
-	return out
-}
-
 // points returns the points of a crop's grid in the crop's frame.
-func (g *generator) points(c cropBox) []Point {
-	w, h := float64(c.r.Dx()), float64(c.r.Dy())
+func (g *generator) points(c pointgrid.Crop) []Point {
+	w, h := float64(c.Rect.Dx()), float64(c.Rect.Dy())
 	if g.tile != nil && len(g.PointGrids) == 0 {
-		side := math.Sqrt(float64(len(g.grids[c.layer])))
+		side := math.Sqrt(float64(len(g.grids[c.Layer])))
 		// The spacing is the window's, also when the picture is padded.
-		win := g.tile.window.Size()
+		win := g.tile.Window.Size()
 		fx, fy := min(float64(win.X)/float64(g.size.W), 1), min(float64(win.Y)/float64(g.size.H), 1)
-		return g.tile.points(c.r, w/side*fx, h/side*fy)
+		return foreground(g.tile.Points(c.Rect, w/side*fx, h/side*fy))
 	}
 	var out []Point
-	for _, p := range g.grids[c.layer] {
+	for _, p := range g.grids[c.Layer] {
 		at := Point{X: p.X * w, Y: p.Y * h, Label: Foreground}
-		if g.tile == nil || g.tile.owns(c.r, at) {
+		if g.tile == nil || g.tile.Owns(c.Rect, at.X, at.Y) {
 			out = append(out, at)
 		}
 	}
 	return out
 }
 
-// tileGrid is where a picture lies on a slide: points are then those of one
-// grid over the slide, and only those in the tile's core, so that each is
-// decoded by one tile.
+// tileGrid is where a picture lies on a slide.
 type tileGrid struct {
-	window image.Rectangle // the picture on the slide
-	core   image.Rectangle // part of window
-
+	pointgrid.Tile
 	enlarge bool // see SegmentOptions.Enlarge
 }
 
-// points returns the core's points of the slide's grid with the given
-// spacing that lie in rectangle r of the picture, in the frame of r.
-func (t *tileGrid) points(r image.Rectangle, fx, fy float64) []Point {
-	at := r.Add(t.window.Min)
-	in := at.Intersect(t.core)
-	axis := func(lo, hi, from int, f float64) (out []float64) {
-		// The same comparison at both ends: a point on a seam is in one core.
-		for i := math.Floor(float64(lo)/f - 0.5); (i+0.5)*f < float64(hi); i++ {
-			if v := (i + 0.5) * f; v >= float64(lo) {
-				out = append(out, v-float64(from))
-			}
-		}
-		return out
-	}
-	xs := axis(in.Min.X, in.Max.X, at.Min.X, fx)
-	var out []Point
-	for _, y := range axis(in.Min.Y, in.Max.Y, at.Min.Y, fy) {
-		for _, x := range xs {
-			out = append(out, Point{X: x, Y: y, Label: Foreground})
-		}
+// foreground makes prompts of points.
+func foreground(ps []pointgrid.Point) []Point {
+	out := make([]Point, len(ps))
+	for i, p := range ps {
+		out[i] = Point{X: p.X, Y: p.Y, Label: Foreground}
 	}
 	return out
-}
-
-// owns reports whether a point in the frame of rectangle r of the picture
-// lies in the core. A point on the picture's far edge counts to its last pixel.
-func (t *tileGrid) owns(r image.Rectangle, p Point) bool {
-	at := r.Min.Add(t.window.Min)
-	return image.Pt(min(int(p.X)+at.X, t.window.Max.X-1), min(int(p.Y)+at.Y, t.window.Max.Y-1)).In(t.core)
 }
 
 // placed is a prompt in the frame of a crop.
@@ -240,27 +157,27 @@ type placed struct {
 }
 
 // prompts returns the prompts of a crop.
-func (g *generator) prompts(c cropBox) []placed {
+func (g *generator) prompts(c pointgrid.Crop) []placed {
 	var out []placed
-	ox, oy := float64(c.r.Min.X), float64(c.r.Min.Y)
+	ox, oy := float64(c.Rect.Min.X), float64(c.Rect.Min.Y)
 	if g.Prompts == nil {
 		for _, at := range g.points(c) {
 			out = append(out, placed{Prompt{Points: []Point{at}}, -1, Point{X: at.X + ox, Y: at.Y + oy, Label: Foreground}})
 		}
 		return out
 	}
-	s := Size{H: c.r.Dy(), W: c.r.Dx()}
+	s := Size{H: c.Rect.Dy(), W: c.Rect.Dx()}
 	for i, p := range g.Prompts {
-		q, ok := Prompt{Mask: p.Mask}, c.layer == 0 || p.Mask == nil
+		q, ok := Prompt{Mask: p.Mask}, c.Layer == 0 || p.Mask == nil
 		at := Point{Label: Foreground}
 		for _, pt := range p.Points {
 			m := Point{X: pt.X - ox, Y: pt.Y - oy, Label: pt.Label}
-			ok = ok && (c.layer == 0 || s.holds(m.X, m.Y))
+			ok = ok && (c.Layer == 0 || s.holds(m.X, m.Y))
 			q.Points = append(q.Points, m)
 		}
 		if b := p.Box; b != nil {
 			q.Box = &Box{b.X0 - ox, b.Y0 - oy, b.X1 - ox, b.Y1 - oy}
-			ok = ok && (c.layer == 0 || s.holds(q.Box.X0, q.Box.Y0) && s.holds(q.Box.X1, q.Box.Y1))
+			ok = ok && (c.Layer == 0 || s.holds(q.Box.X0, q.Box.Y0) && s.holds(q.Box.X1, q.Box.Y1))
 			at.X, at.Y = (b.X0+b.X1)/2, (b.Y0+b.Y1)/2
 		}
 		if len(p.Points) > 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/pointgrid"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/internal/spatial"
 	"github.com/slidesam/sam/internal/wholeslide"
@@ -26,7 +27,7 @@ func everything(ctx context.Context, src maskSource, s Size, o EverythingOptions
 }
 
 func (g *generator) run(ctx context.Context, src maskSource) ([]Region, error) {
-	crops := g.crops()
+	crops := pointgrid.Crops(g.size.W, g.size.H, g.CropNLayers, g.CropOverlapRatio)
 	var todo [][]placed
 	total, done := 0, 0
 	for _, c := range crops {
@@ -66,8 +67,8 @@ func (g *generator) run(ctx context.Context, src maskSource) ([]Region, error) {
 
 // crop returns the masks of one crop in the picture's frame, duplicates
 // removed, by falling predicted IoU.
-func (g *generator) crop(ctx context.Context, src maskSource, c cropBox, ps []placed, progress func(int)) ([]Region, error) {
-	mc, err := src.crop(ctx, c.r)
+func (g *generator) crop(ctx context.Context, src maskSource, c pointgrid.Crop, ps []placed, progress func(int)) ([]Region, error) {
+	mc, err := src.crop(ctx, c.Rect)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ const (
 // The original brings all masks to the picture's size before it filters by
 // predicted IoU; here only those that pass are, and prompts of which none
 // passes are not upscaled at all.
-func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscaler, c cropBox, ps []placed) ([]Region, error) {
+func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscaler, c pointgrid.Crop, ps []placed) ([]Region, error) {
 	prompts := make([]Prompt, len(ps))
 	for i := range ps {
 		prompts[i] = ps[i].prompt
@@ -143,14 +144,14 @@ func (g *generator) batch(ctx context.Context, mc maskCrop, up *resample.Upscale
 			which = append(which, k)
 			of[i] = append(of[i], candidate{
 				low:    append([]float32(nil), a.logits[k*plane:(k+1)*plane]...),
-				region: Region{IoUPred: v, Point: ps[i].point, Prompt: ps[i].index, Crop: c.r},
+				region: Region{IoUPred: v, Point: ps[i].point, Prompt: ps[i].index, Crop: c.Rect},
 			})
 		}
 		cuts, err := a.cut(ctx, which, up, g.limits())
 		if cuts != nil {
 			for k := range of[i] {
 				of[i][k].above = cuts.Above[k]
-				if of[i][k].mask, err = cuts.Mask(k, c.r.Min, mask.Size(g.size)); err != nil {
+				if of[i][k].mask, err = cuts.Mask(k, c.Rect.Min, mask.Size(g.size)); err != nil {
 					return err
 				}
 			}

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/pointgrid"
 	"github.com/slidesam/sam/internal/wholeslide"
 )
 
@@ -86,8 +87,8 @@ func (f SlideFinder) slideRun() slideRun {
 		if err != nil {
 			return nil, wholeslide.Tally{}, err
 		}
-		t := SlideTile{Core: at.core, Window: at.window, MPP: mpp}
-		for _, c := range g.crops() {
+		t := SlideTile{Core: at.Core, Window: at.Window, MPP: mpp}
+		for _, c := range pointgrid.Crops(g.size.W, g.size.H, g.CropNLayers, g.CropOverlapRatio) {
 			for _, p := range g.prompts(c) {
 				t.Prompts = append(t.Prompts, p.prompt)
 			}
@@ -252,7 +253,7 @@ func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile
 		ps, clipped = clipNear(ps, Size{H: img.Rect.Dy(), W: img.Rect.Dx()})
 		e.Prompts, e.PointsPerSide, e.PointGrids = ps, 0, nil
 	}
-	rs, tally, err := r.find(ctx, img, e, tileGrid{t.Window, t.Core, sc.Enlarge}, t.MPP)
+	rs, tally, err := r.find(ctx, img, e, tileGrid{pointgrid.Tile{Window: t.Window, Core: t.Core}, sc.Enlarge}, t.MPP)
 	if err != nil {
 		return nil, none, err
 	}
