@@ -60,7 +60,7 @@ func published(width, depth, heads int, global ...int) Config {
 
 // clone returns a copy that shares nothing with c.
 func (c Config) clone() Config {
-	c.Encoder.Global = slices.Clone(c.Encoder.Global)
+	c.Encoder.Global, c.Encoder.Adapted = slices.Clone(c.Encoder.Global), slices.Clone(c.Encoder.Adapted)
 	if c.TinyViT != nil {
 		t := *c.TinyViT
 		c.TinyViT = &t

@@ -49,6 +49,8 @@ type Config struct {
 	Window    int   // tokens of a side of an attention window
 	Global    []int // blocks that attend to the whole picture, ascending
 	Out       int   // channels of the embedding
+	Adapter   int   // hidden channels of AdaptFormer's branches; 0: none
+	Adapted   []int // blocks that have such a branch, ascending
 }
 
 // Grid is the number of tokens along a side of the picture.
@@ -81,10 +83,15 @@ func (c Config) Validate() error {
 	if w := max(c.Grid(), 128); len(c.Global) < c.Depth && (c.Window < 1 || c.Window > w) {
 		return fmt.Errorf("%w: Window is %d, want 1 to %d unless every block is global", ErrConfig, c.Window, w)
 	}
-	for i, b := range c.Global {
-		if b < 0 || b >= c.Depth || (i > 0 && b <= c.Global[i-1]) {
-			return fmt.Errorf("%w: Global %v, want ascending blocks below %d", ErrConfig, c.Global, c.Depth)
+	for name, blocks := range map[string][]int{"Global": c.Global, "Adapted": c.Adapted} {
+		for i, b := range blocks {
+			if b < 0 || b >= c.Depth || (i > 0 && b <= blocks[i-1]) {
+				return fmt.Errorf("%w: %s %v, want ascending blocks below %d", ErrConfig, name, blocks, c.Depth)
+			}
 		}
+	}
+	if (c.Adapter > 0) != (len(c.Adapted) > 0) || c.Adapter < 0 || c.Adapter > 1<<14 {
+		return fmt.Errorf("%w: Adapter is %d for the blocks %v, want 1 to %d, or 0 for none", ErrConfig, c.Adapter, c.Adapted, 1<<14)
 	}
 	n, a := c.Grid()*c.Grid(), c.Heads*c.HeadDim
 	for _, f := range []struct {
@@ -135,6 +142,10 @@ func ConfigOf(ck *weights.Checkpoint) (Config, error) {
 		}
 		if len(s) != 2 || s[0]%2 != 1 {
 			return c, fmt.Errorf("vit: read configuration: block %d: rel_pos_h is %v, want an odd number of rows", c.Depth, s)
+		}
+		if down, ok := ck.Shape("image_encoder.blocks." + strconv.Itoa(c.Depth) + ".mlp.adapter.down.weight"); ok && len(down) == 2 {
+			c.Adapter = down[0]
+			c.Adapted = append(c.Adapted, c.Depth)
 		}
 		switch w := (s[0] + 1) / 2; {
 		case w == pos[1]:

@@ -35,7 +35,11 @@ type block struct {
 	norm1, norm2          layer.Norm
 	qkv, proj, lin1, lin2 layer.Linear
 	relH, relW            *graph.Weight
+	adapter               *adapter
 }
+
+// adapter is AdaptFormer's branch.
+type adapter struct{ down, up layer.Linear }
 
 // New returns an encoder of the bound weights, which are read when a backend
 // prepares its graph.
@@ -43,7 +47,7 @@ func New(c Config, p *Params) (*Encoder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	c.Global = slices.Clone(c.Global)
+	c.Global, c.Adapted = slices.Clone(c.Global), slices.Clone(c.Adapted)
 	e := &Encoder{cfg: c}
 	s := &e.weights
 	e.patch = s.Linear(&p.PatchProj, &p.PatchBias)
@@ -60,6 +64,9 @@ func New(c Config, p *Params) (*Encoder, error) {
 			relH:  s.Weight(&b.RelPosH),
 			relW:  s.Weight(&b.RelPosW),
 		})
+		if a := b.Adapter; a != nil {
+			e.blocks[i].adapter = &adapter{s.Linear(&a.DownW, &a.DownB), s.Linear(&a.UpW, &a.UpB)}
+		}
 	}
 	e.conv1 = s.Linear(&p.NeckConv1, nil)
 	e.norm1 = s.Norm(&p.NeckNorm1W, &p.NeckNorm1B, eps)
@@ -71,7 +78,7 @@ func New(c Config, p *Params) (*Encoder, error) {
 // Config returns the encoder's shape; it is the caller's to change.
 func (e *Encoder) Config() Config {
 	c := e.cfg
-	c.Global = slices.Clone(c.Global)
+	c.Global, c.Adapted = slices.Clone(c.Global), slices.Clone(c.Adapted)
 	return c
 }
 
@@ -146,6 +153,13 @@ func (e *Encoder) block(b *graph.Builder, i int, x *G.Node) *G.Node {
 	// Upstream pads the map with zeros after the norm: their projection is the bias.
 	a := b.Apply(at, qkv, b.Weight(k.relH), b.Weight(k.relW), b.Weight(k.qkv.B))
 	x = b.Apply(op.Add{}, k.proj.Apply(b, a), x)
-	h := b.Apply(op.GELU{}, k.lin1.Apply(b, k.norm2.Apply(b, x)))
-	return b.Apply(op.Add{}, k.lin2.Apply(b, h), x)
+	y := k.norm2.Apply(b, x)
+	h := b.Apply(op.GELU{}, k.lin1.Apply(b, y))
+	x = b.Apply(op.Add{}, k.lin2.Apply(b, h), x)
+	if k.adapter != nil {
+		// AdaptFormer adds its branch and, once more, what the perceptron reads.
+		h = b.Apply(op.ReLU{}, k.adapter.down.Apply(b, y))
+		x = b.Apply(op.Add{}, b.Apply(op.Add{}, k.adapter.up.Apply(b, h), y), x)
+	}
+	return x
 }

@@ -1,6 +1,10 @@
 package vit
 
-import "github.com/slidesam/sam/weights"
+import (
+	"slices"
+
+	"github.com/slidesam/sam/weights"
+)
 
 // Params are the encoder's weights by their checkpoint names.
 type Params struct {
@@ -33,6 +37,17 @@ type BlockParams struct {
 	Lin1B   weights.Param `weight:"mlp.lin1.bias"`    // [MLP]
 	Lin2W   weights.Param `weight:"mlp.lin2.weight"`  // [Width, MLP]
 	Lin2B   weights.Param `weight:"mlp.lin2.bias"`    // [Width]
+
+	Adapter *AdapterParams `weight:"mlp.adapter,nilable"`
+}
+
+// AdapterParams are the weights of AdaptFormer's branch beside a perceptron,
+// with its factor alpha multiplied in; R is Adapter.
+type AdapterParams struct {
+	DownW weights.Param `weight:"down.weight"` // [R, Width]
+	DownB weights.Param `weight:"down.bias"`   // [R]
+	UpW   weights.Param `weight:"up.weight"`   // [Width, R]
+	UpB   weights.Param `weight:"up.bias"`     // [Width]
 }
 
 func param(shape ...int) weights.Param { return weights.Param{Shape: shape} }
@@ -57,6 +72,10 @@ func NewParams(c Config) *Params {
 		if c.IsGlobal(i) {
 			r = 2*g - 1
 		}
+		var adapter *AdapterParams
+		if slices.Contains(c.Adapted, i) {
+			adapter = &AdapterParams{param(c.Adapter, c.Width), param(c.Adapter), param(c.Width, c.Adapter), param(c.Width)}
+		}
 		p.Blocks = append(p.Blocks, BlockParams{
 			Norm1W: param(c.Width), Norm1B: param(c.Width),
 			QKVW: param(3*a, c.Width), QKVB: param(3 * a),
@@ -65,6 +84,7 @@ func NewParams(c Config) *Params {
 			Norm2W: param(c.Width), Norm2B: param(c.Width),
 			Lin1W: param(c.MLP, c.Width), Lin1B: param(c.MLP),
 			Lin2W: param(c.Width, c.MLP), Lin2B: param(c.Width),
+			Adapter: adapter,
 		})
 	}
 	return p

@@ -28,7 +28,8 @@ var harmless = map[string]bool{"pixel_mean": true, "pixel_std": true, "n_average
 // one, an interface that holds such a pointer, or a slice of any of these adds its name and a dot (and, for a slice,
 // the index and a dot) to the names inside. The tag may hold dots itself. With
 // `weight:"name,optional"` everything below may be absent; a nil pointer is
-// allowed only there.
+// allowed only there and with `weight:"name,nilable"`, below which a pointer that
+// is set asks for all it has.
 //
 // Binding is strict. Each tensor that is missing, that no field asks for, or
 // that has another shape than its field is a fault, wrapping ErrMissing,
@@ -116,10 +117,11 @@ func (w *walker) fields(v reflect.Value, prefix string, optional bool) {
 		}
 		name, option, _ := strings.Cut(tag, ",")
 		switch {
-		case name == "" || option != "" && option != "optional":
-			w.fault("field %s.%s: tag %q, want \"name\" or \"name,optional\"", t, t.Field(i).Name, tag)
+		case name == "" || option != "" && option != "optional" && option != "nilable":
+			w.fault("field %s.%s: tag %q, want \"name\", \"name,optional\" or \"name,nilable\"", t, t.Field(i).Name, tag)
 		case !t.Field(i).IsExported():
 			w.fault("field %s.%s: not exported", t, t.Field(i).Name)
+		case option == "nilable" && v.Field(i).Kind() == reflect.Pointer && v.Field(i).IsNil():
 		default:
 			w.value(v.Field(i), prefix+name, optional || option == "optional")
 		}

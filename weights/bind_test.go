@@ -124,7 +124,7 @@ func TestBindRefusesDestinations(t *testing.T) {
 		}{}, "not exported"},
 		{"tag", &struct {
 			A weights.Param `weight:"a,omitempty"`
-		}{}, "want \"name\" or \"name,optional\""},
+		}{}, "want \"name\", \"name,optional\" or \"name,nilable\""},
 		{"nil part", &struct {
 			A *linear `weight:"a"`
 		}{}, "a: nil *weights_test.linear"},

@@ -58,7 +58,7 @@ func decoderOf(tensors map[string]*Tensor, opaque map[string]string, file *mappi
 	}
 	if isAdapted(out) {
 		var err error
-		if out, err = mergeLoRA(out); err != nil {
+		if out, _, err = mergeAdapters(out); err != nil {
 			return nil, err
 		}
 	}

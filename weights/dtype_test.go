@@ -31,7 +31,7 @@ func TestDTypeAndLayoutStrings(t *testing.T) {
 	}
 	for l, want := range map[weights.Layout]string{
 		weights.Original: "original", weights.Trainer: "micro-sam trainer", weights.MedSAM: "MedSAM training",
-		weights.HuggingFace: "Hugging Face", weights.LoRA: "micro-sam LoRA", weights.LoRA + 1: "Layout(5)",
+		weights.HuggingFace: "Hugging Face", weights.LoRA: "micro-sam LoRA", weights.Adapters: "adapters", weights.Adapters + 1: "Layout(6)",
 	} {
 		assert.Equal(t, want, l.String())
 	}

@@ -34,6 +34,8 @@ func TestOpenNamesForeignModels(t *testing.T) {
 		{"CellViT", "model_state_dict.encoder.blocks.0.norm1.weight model_state_dict.hv_map_decoder.decoder0_header.weight"},
 		{"SAM-Med2D", "model.image_encoder.blocks.0.Adapter.channel.0.weight model.mask_decoder.iou_token.weight"},
 		{"Medical SAM Adapter", "image_encoder.blocks.0.MLP_Adapter.D_fc1.weight"},
+		{"MedSAM2", "model.image_encoder.trunk.pos_embed model.sam_mask_decoder.iou_token.weight"},
+		{"CellSeg1", "w_a_000 w_b_000 sa_a_000 prompt_encoder.not_a_point_embed.weight"},
 		{"Cellpose", "encoder.blocks.0.norm1.weight out.weight W2 diam_mean diam_labels"},
 	} {
 		_, err := weights.Open(checkpointOf(t, strings.Fields(tt.names)...))

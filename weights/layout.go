@@ -20,6 +20,10 @@ const (
 	// LoRA is micro-sam's low-rank adaptation; the adapters are merged into
 	// the weights they adapt.
 	LoRA
+	// Adapters are those of micro-sam's other parameter-efficient trainings
+	// (FacT, SSF, AdaptFormer) and of CellSeg1 (SAMed). They are merged as well,
+	// but for AdaptFormer's, which are a branch of the encoder's blocks.
+	Adapters
 )
 
 // String returns the layout's name.
@@ -35,6 +39,8 @@ func (l Layout) String() string {
 		return "Hugging Face"
 	case LoRA:
 		return "micro-sam LoRA"
+	case Adapters:
+		return "adapters"
 	}
 	return fmt.Sprintf("Layout(%d)", uint8(l))
 }

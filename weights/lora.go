@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,90 +10,135 @@ import (
 	"strings"
 )
 
-// isAdapted reports whether modules of micro-sam's parameter-efficient training
-// wrap the encoder's layers.
+// isAdapted reports whether modules of a parameter-efficient training wrap the
+// layers: micro-sam's, or CellSeg1's.
 func isAdapted(tensors map[string]*Tensor) bool {
 	return anyName(tensors, ".qkv.qkv_proj.", ".w_a_linear_", ".w_b_linear_", "_FacTs.", ".FacTu.", ".FacTv.",
-		".qkv.layer.", ".mlp_proj.", ".down_proj.", ".absmax", ".quant_state.", ".quant_map")
+		".qkv.layer.", ".proj.layer.", ".lin1.layer.", ".mlp_proj.", ".down_proj.", ".absmax", ".quant_state.", ".quant_map",
+		".qkv.linear_a_", ".qkv.linear_b_", "_proj.w_a.", "_proj.w_b.")
 }
 
-// refuseAdapters names the variants that are not low-rank adaptation.
-func refuseAdapters(tensors map[string]*Tensor) error {
-	const mend = "only LoRA is merged: export the model without adapters"
-	switch {
-	case anyName(tensors, "_FacTs.", ".FacTu.", ".FacTv."):
-		return errors.New("a micro-sam model with FacT adapters: " + mend)
-	case anyName(tensors, ".qkv.layer."):
-		return errors.New("a micro-sam model with SSF (scale and shift) layers: " + mend)
-	case anyName(tensors, ".mlp_proj.", ".down_proj."):
-		return errors.New("a micro-sam model with AdaptFormer adapters: " + mend)
-	case anyName(tensors, ".absmax", ".quant_state.", ".quant_map"):
-		return errors.New("a micro-sam model with quantized weights (QLoRA): export it with micro-sam's export_custom_qlora_model")
+// mergeAdapters folds adapters into the weights that they adapt, and gives all
+// tensors the names that they have without. It returns which layout this was.
+func mergeAdapters(in map[string]*Tensor) (map[string]*Tensor, Layout, error) {
+	if anyName(in, ".absmax", ".quant_state.", ".quant_map") {
+		return nil, 0, errors.New("a micro-sam model with quantized weights (QLoRA): export it with micro-sam's export_custom_qlora_model")
 	}
-	return nil
+	layout := LoRA
+	if anyName(in, "_FacTs.", ".layer.", ".mlp_proj.", ".linear_a_", "_proj.w_a.") {
+		layout = Adapters
+	}
+	out, err := mergeScales(in)
+	if err == nil {
+		out, err = mergeAdaptFormer(out)
+	}
+	if err == nil {
+		out, err = mergeLowRank(out)
+	}
+	return out, layout, err
 }
 
+// Names of low-rank adapters and of the layers that they wrap.
 var (
+	// micro-sam's LoRA: a weight, A or B, and rows or layer.
 	loraMatrix = regexp.MustCompile(`^(.*\.(?:attn\.qkv|mlp))\.w_([ab])_linear_([qkv12])\.weight$`)
-	loraBase   = regexp.MustCompile(`^(.*\.attn\.qkv)\.qkv_proj\.(.*)$`)
-	loraMLP    = regexp.MustCompile(`^(.*\.mlp)\.mlp_layer\.(.*)$`)
+	// CellSeg1's (SAMed's), in the encoder and in the decoder.
+	samedMatrix   = regexp.MustCompile(`^(.*\.attn\.qkv)\.linear_([ab])_([qv])\.weight$`)
+	samedDecoder  = regexp.MustCompile(`^(mask_decoder\.transformer\..*\.[qkv]_proj)\.w_([ab])\.weight$`)
+	samedOriginal = regexp.MustCompile(`^(mask_decoder\.transformer\..*\.[qkv]_proj)\.proj\.(.*)$`)
+	// micro-sam's FacT, which has B in two parts.
+	factMatrix = regexp.MustCompile(`^(.*\.attn\.qkv)\.(q_FacTs|v_FacTs|FacTu|FacTv)\.weight$`)
+
+	loraBase = regexp.MustCompile(`^(.*\.attn\.qkv)\.(?:qkv_proj|qkv)\.(.*)$`)
+	loraMLP  = regexp.MustCompile(`^(.*\.mlp)\.mlp_layer\.(.*)$`)
 )
 
-// mergeLoRA folds low-rank adapters into the weights that they adapt:
-// W += B·A, on the rows of q, k and v for the joint projection.
+// site is where an adapter goes: the weight, and q, k or v of a joint
+// projection, 1 or 2 of a perceptron, or all.
+type site struct{ weight, part string }
+
+// mergeLowRank folds low-rank adapters into the weights that they adapt:
+// W += B·A, or B·M·A, on the rows of q, k and v for the joint projection.
 //
-// Source: micro_sam/models/peft_sam.py, AttentionLoRA and MLPLoRA (3acdcd72),
-// where the factor alpha is 1.
-func mergeLoRA(in map[string]*Tensor) (map[string]*Tensor, error) {
-	if err := refuseAdapters(in); err != nil {
-		return nil, err
-	}
+// Source: micro_sam/models/peft_sam.py, AttentionLoRA, MLPLoRA, where the factor
+// alpha is 1, and FacTSurgery, whose dropout is one of training (3acdcd72);
+// peft/sam_lora_image_encoder_mask_decoder.py (cellseg1 9437fb6).
+func mergeLowRank(in map[string]*Tensor) (map[string]*Tensor, error) {
 	out := make(map[string]*Tensor, len(in))
-	type site struct{ weight, part string } // of the adapted weight
-	adapters := map[site][2]*Tensor{}       // A and B
+	adapters := map[site]*lowRank{}
+	at := func(weight, part string) *lowRank {
+		s := site{weight, part}
+		if adapters[s] == nil {
+			adapters[s] = &lowRank{}
+		}
+		return adapters[s]
+	}
 	for _, old := range slices.Sorted(maps.Keys(in)) {
-		name := old
+		name, t := old, in[old]
 		if m := loraMatrix.FindStringSubmatch(old); m != nil {
 			weight := m[1] + ".weight"
 			if m[3] == "1" || m[3] == "2" {
 				weight = m[1] + ".lin" + m[3] + ".weight"
 			}
-			s := site{weight, m[3]}
-			ab := adapters[s]
-			ab[m[2][0]-'a'] = in[old]
-			adapters[s] = ab
+			at(weight, m[3]).set(m[2], t)
 			continue
-		} else if m := loraBase.FindStringSubmatch(old); m != nil {
-			name = m[1] + "." + m[2]
-		} else if m := loraMLP.FindStringSubmatch(old); m != nil {
-			name = m[1] + "." + m[2]
+		} else if m := samedMatrix.FindStringSubmatch(old); m != nil {
+			at(m[1]+".weight", m[3]).set(m[2], t)
+			continue
+		} else if m := samedDecoder.FindStringSubmatch(old); m != nil {
+			at(m[1]+".weight", "all").set(m[2], t)
+			continue
+		} else if m := factMatrix.FindStringSubmatch(old); m != nil {
+			for _, part := range []string{"q", "v"} {
+				p := at(m[1]+".weight", part)
+				p.three = true
+				switch m[2] {
+				case "FacTu":
+					p.a = t
+				case "FacTv":
+					p.b = t
+				case part + "_FacTs":
+					p.mid = t
+				}
+			}
+			continue
+		}
+		for _, wrapped := range []*regexp.Regexp{loraBase, loraMLP, samedOriginal} {
+			if m := wrapped.FindStringSubmatch(old); m != nil {
+				name = m[1] + "." + m[2]
+				break
+			}
 		}
 		if _, ok := out[name]; ok {
 			return nil, fmt.Errorf("two tensors named %s", name)
 		}
-		in[old].Name = name
-		out[name] = in[old]
+		t.Name = name
+		out[name] = t
 	}
-	for s, ab := range adapters {
+	sites := slices.SortedFunc(maps.Keys(adapters), func(a, b site) int {
+		return cmp.Or(cmp.Compare(a.weight, b.weight), cmp.Compare(a.part, b.part))
+	})
+	for _, s := range sites {
+		p := adapters[s]
 		base, ok := out[s.weight]
 		if !ok {
-			return nil, fmt.Errorf("a LoRA adapter of %s, which is not in the file", s.weight)
+			return nil, fmt.Errorf("a low-rank adapter of %s, which is not in the file", s.weight)
 		}
 		if strings.HasSuffix(s.weight, ".attn.qkv.weight") != strings.Contains("qkv", s.part) {
-			return nil, fmt.Errorf("a LoRA adapter %q of %s: unknown", s.part, s.weight)
+			return nil, fmt.Errorf("a low-rank adapter %q of %s: unknown", s.part, s.weight)
 		}
 		m, ok := base.src.(*merged)
 		if !ok {
 			m = &merged{base: base.src, shape: base.Shape}
 			out[s.weight] = &Tensor{Name: base.Name, Shape: base.Shape, DType: base.DType, src: m}
 		}
-		if err := m.add(s.part, ab[0], ab[1]); err != nil {
-			return nil, fmt.Errorf("%s: LoRA adapter %s: %w", s.weight, s.part, err)
+		if err := m.add(s.part, p); err != nil {
+			return nil, fmt.Errorf("%s: low-rank adapter %s: %w", s.weight, s.part, err)
 		}
 	}
 	for _, t := range out {
 		if m, ok := t.src.(*merged); ok {
-			slices.SortFunc(m.parts, func(a, b lowRank) int { return a.row - b.row })
+			slices.SortFunc(m.parts, func(a, b *lowRank) int { return a.row - b.row })
 		}
 	}
 	return out, nil
@@ -102,34 +148,75 @@ func mergeLoRA(in map[string]*Tensor) (map[string]*Tensor, error) {
 type merged struct {
 	base  source
 	shape []int
-	parts []lowRank
+	parts []*lowRank
 }
 
-// lowRank is B·A, added to the rows from row on: A [R, K], B [rows, R].
+// lowRank is B·A or B·M·A, added to the rows from row on: A [R, K], M [R, R],
+// B [rows, R].
 type lowRank struct {
-	row  int
-	a, b *Tensor
+	row       int
+	a, mid, b *Tensor
+	three     bool // M belongs to it
+}
+
+func (p *lowRank) set(matrix string, t *Tensor) {
+	if matrix == "a" {
+		p.a = t
+	} else {
+		p.b = t
+	}
 }
 
 // add checks the shapes of an adapter.
-func (m *merged) add(part string, a, b *Tensor) error {
-	if a == nil || b == nil {
-		return fmt.Errorf("one of its two matrices is %w", ErrMissing)
+func (m *merged) add(part string, p *lowRank) error {
+	a, b := p.a, p.b
+	if a == nil || b == nil || p.three && p.mid == nil {
+		return fmt.Errorf("one of its matrices is %w", ErrMissing)
 	}
 	if len(m.shape) != 2 || len(a.Shape) != 2 || len(b.Shape) != 2 {
 		return fmt.Errorf("shapes %v and %v for a weight %v: %w", a.Shape, b.Shape, m.shape, ErrShape)
 	}
-	rows, row := m.shape[0], 0
+	rows := m.shape[0]
 	if i := strings.Index("qkv", part); i >= 0 {
 		rows /= 3
-		row = i * rows
+		p.row = i * rows
 	}
 	rank := a.Shape[0]
 	if rank != b.Shape[1] || a.Shape[1] != m.shape[1] || b.Shape[0] != rows || rank > rows || rank > m.shape[1] {
 		return fmt.Errorf("shapes %v and %v for a weight %v: %w", a.Shape, b.Shape, m.shape, ErrShape)
 	}
-	m.parts = append(m.parts, lowRank{row, a, b})
+	if p.three && !slices.Equal(p.mid.Shape, []int{rank, rank}) {
+		return fmt.Errorf("shapes %v, %v and %v for a weight %v: %w", a.Shape, p.mid.Shape, b.Shape, m.shape, ErrShape)
+	}
+	m.parts = append(m.parts, p)
 	return nil
+}
+
+// left returns B, or B·M, in float64.
+func (p *lowRank) left() ([]float64, error) {
+	b, err := p.b.values()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float64, len(b))
+	if !p.three {
+		for i, v := range b {
+			out[i] = float64(v)
+		}
+		return out, nil
+	}
+	mid, err := p.mid.values()
+	if err != nil {
+		return nil, err
+	}
+	rank := p.a.Shape[0]
+	for i, v := range b {
+		row := out[i/rank*rank:][:rank]
+		for r, w := range mid[i%rank*rank:][:rank] {
+			row[r] += float64(v) * float64(w)
+		}
+	}
+	return out, nil
 }
 
 // float32s returns the sum. It is added up in float64 and rounded once, so that
@@ -147,7 +234,7 @@ func (m *merged) float32s() ([]float32, error) {
 		if err != nil {
 			return nil, err
 		}
-		b, err := p.b.values()
+		b, err := p.left()
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +246,7 @@ func (m *merged) float32s() ([]float32, error) {
 			}
 			for r, s := range b[i*rank:][:rank] {
 				for j, v := range a[r*k:][:k] {
-					line[j] += float64(s) * float64(v)
+					line[j] += s * float64(v)
 				}
 			}
 			for j, v := range line {
@@ -175,5 +262,8 @@ func (m *merged) release() {
 	for _, p := range m.parts {
 		p.a.Release()
 		p.b.Release()
+		if p.three {
+			p.mid.Release()
+		}
 	}
 }

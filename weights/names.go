@@ -84,10 +84,9 @@ func normalize(tensors map[string]*Tensor, opaque map[string]string, file *mappi
 		layout = HuggingFace
 	}
 	if isAdapted(out) {
-		if out, err = mergeLoRA(out); err != nil {
+		if out, layout, err = mergeAdapters(out); err != nil {
 			return nil, err
 		}
-		layout = LoRA
 	}
 	return newCheckpoint(out, layout, file), nil
 }
@@ -122,7 +121,7 @@ func isHead(key string) bool {
 // state of optimizers, a second decoder, the adapters' second registration.
 func isExtra(key string) bool {
 	first, _, _ := strings.Cut(key, ".")
-	return first == "peft_blocks" || first == "decoder_state" || strings.HasPrefix(first, "optimizer") ||
+	return first == "peft_blocks" || strings.HasPrefix(first, "fa_ti_") || first == "decoder_state" || strings.HasPrefix(first, "optimizer") ||
 		strings.HasPrefix(first, "scheduler") || strings.HasPrefix(first, "scaler")
 }
 
@@ -167,7 +166,7 @@ func anyName(tensors map[string]*Tensor, parts ...string) bool {
 func refuseOtherModels(tensors map[string]*Tensor) error {
 	switch {
 	case anyName(tensors, ".sam_mask_decoder.", ".image_encoder.trunk.", ".memory_attention.", ".vision_encoder.backbone."):
-		return errors.New("a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
+		return errors.New("a SAM 2 (or later) checkpoint, or one made of it such as MedSAM2, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
 	case anyName(tensors, ".mask_decoder.hf_token.", ".mask_decoder.hq_token.", ".mask_decoder.hq_mask_mlp.", ".mask_decoder.compress_vit_conv1."):
 		return errors.New("an HQ-SAM checkpoint, whose decoder is another: use a SAM checkpoint")
 	case anyName(tensors, ".mask_decoder.final_output_upscaling_layers."):
@@ -182,6 +181,8 @@ func refuseOtherModels(tensors map[string]*Tensor) error {
 		return errors.New("a Medical SAM Adapter checkpoint, whose encoder has adapter layers: use a SAM fine-tuned without adapters")
 	case anyName(tensors, ".diam_mean", ".diam_labels"):
 		return errors.New("a Cellpose model; Cellpose-SAM has SAM's encoder, but neither prompts nor a mask decoder: load it with LoadCellpose (-prompts cellpose), or use a SAM checkpoint")
+	case tensors["w_a_000"] != nil || tensors["sa_a_000"] != nil:
+		return errors.New("the adapters of CellSeg1 (or SAMed) without the model that they adapt: save the state dict of the whole LoRA_Sam")
 	case anyName(tensors, ".lora_A.", ".lora_B."):
 		return errors.New("a PEFT adapter: merge it with merge_and_unload() and save the model's state dict")
 	}

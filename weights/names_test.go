@@ -122,11 +122,11 @@ func TestLoRAErrors(t *testing.T) {
 		want string
 	}{
 		{"no base", map[string]weights.TensorData{qkv + "w_a_linear_q.weight": data(1, 4), qkv + "w_b_linear_q.weight": data(4, 1)},
-			"a LoRA adapter of image_encoder.blocks.0.attn.qkv.weight, which is not in the file"},
+			"a low-rank adapter of image_encoder.blocks.0.attn.qkv.weight, which is not in the file"},
 		{"one matrix", map[string]weights.TensorData{qkv + "qkv_proj.weight": data(12, 4), qkv + "w_a_linear_q.weight": data(1, 4)},
-			"LoRA adapter q: one of its two matrices is missing"},
+			"low-rank adapter q: one of its matrices is missing"},
 		{"rank", map[string]weights.TensorData{qkv + "qkv_proj.weight": data(12, 4), qkv + "w_a_linear_q.weight": data(1, 4), qkv + "w_b_linear_q.weight": data(4, 2)},
-			"LoRA adapter q: shapes [1 4] and [4 2] for a weight [12 4]: wrong shape"},
+			"low-rank adapter q: shapes [1 4] and [4 2] for a weight [12 4]: wrong shape"},
 		{"rows", map[string]weights.TensorData{qkv + "qkv_proj.weight": data(12, 4), qkv + "w_a_linear_k.weight": data(1, 4), qkv + "w_b_linear_k.weight": data(12, 1)},
 			"wrong shape"},
 		{"axes", map[string]weights.TensorData{qkv + "qkv_proj.weight": data(12), qkv + "w_a_linear_v.weight": data(1, 4), qkv + "w_b_linear_v.weight": data(4, 1)},
@@ -134,7 +134,7 @@ func TestLoRAErrors(t *testing.T) {
 		{"rank above the size", map[string]weights.TensorData{qkv + "qkv_proj.weight": data(12, 4), qkv + "w_a_linear_v.weight": data(9, 4), qkv + "w_b_linear_v.weight": data(4, 9)},
 			"wrong shape"},
 		{"part of another layer", map[string]weights.TensorData{mlp + "w_a_linear_q.weight": data(1, 4), mlp + "w_b_linear_q.weight": data(4, 1), mlp + "weight": data(4, 4)},
-			`a LoRA adapter "q" of image_encoder.blocks.0.mlp.weight: unknown`},
+			`a low-rank adapter "q" of image_encoder.blocks.0.mlp.weight: unknown`},
 		{"base twice", map[string]weights.TensorData{qkv + "qkv_proj.weight": data(12, 4), qkv + "weight": data(12, 4)},
 			"two tensors named image_encoder.blocks.0.attn.qkv.weight"},
 	} {

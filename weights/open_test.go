@@ -158,12 +158,12 @@ func TestOpenStorages(t *testing.T) {
 // gives an error that says what it is and what to do.
 func TestOpenRefuses(t *testing.T) {
 	for _, tt := range []struct{ file, want string }{
-		{"sam2.pt", "a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint"},
+		{"sam2.pt", "a SAM 2 (or later) checkpoint, or one made of it such as MedSAM2, which is another architecture: use a SAM checkpoint"},
 		{"unetr_decoder.pt", "a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name"},
 		{"semantic.pt", "a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder"},
-		{"fact.pt", "FacT adapters: only LoRA is merged"},
-		{"ssf.pt", "SSF (scale and shift) layers: only LoRA is merged"},
-		{"adaptformer.pt", "AdaptFormer adapters: only LoRA is merged"},
+		// Pieces of adapters.
+		{"fact.pt", "attn.qkv.weight: low-rank adapter q: one of its matrices is missing"},
+		{"ssf.pt", "attn.qkv.layer.weight: shape [2 2] with scale [2 2] and shift [2 2]: wrong shape"},
 		{"peft_adapter.pt", "a PEFT adapter: merge it with merge_and_unload()"},
 		{"hq_sam.pth", "an HQ-SAM checkpoint"},
 		{"resnet.pth", `no Segment Anything model: its tensors have names such as "conv1.weight", "fc.bias", "fc.weight"`},

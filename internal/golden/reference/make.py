@@ -36,6 +36,7 @@ JOBS = {
     "gradients": "gradients.gradients",
     "encoder": "gradients.encoder",
     "steps": "gradients.steps",
+    "adapters": "adapters.every",
     "hf": "hf.small",
     "hf_full": "hf.full",
 }
