@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/slidesam/sam/examples/slidesam/benchmark"
+	"github.com/slidesam/sam/examples/slidesam/cohort"
 	"github.com/slidesam/sam/examples/slidesam/convert"
 	"github.com/slidesam/sam/examples/slidesam/finetune"
 	"github.com/slidesam/sam/examples/slidesam/graph"
@@ -25,7 +26,7 @@ import (
 
 func commands() []cli.Command {
 	return []cli.Command{
-		segment.Command(), slide.Command(), serveCommand(), zeroshot.Command(), finetune.Command(), convert.Command(), graph.Command(), benchmark.Command(),
+		segment.Command(), slide.Command(), cohort.Command(), serveCommand(), zeroshot.Command(), finetune.Command(), convert.Command(), graph.Command(), benchmark.Command(),
 	}
 }
 

@@ -1,9 +1,7 @@
 package slide
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/csv"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,7 +13,7 @@ import (
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/cli"
-	"github.com/slidesam/sam/internal/regular"
+	"github.com/slidesam/sam/internal/sheet"
 )
 
 // job is what the flags ask for.
@@ -40,6 +38,9 @@ type job struct {
 	decoder string
 	finder  *sam.SlideFinder // of -prompts ais, apg and cellpose, once the model is loaded
 	licence string           // of its weights, where it forbids something
+
+	tissue   *sam.Mask // if it is known; nil: it is looked for
+	progress func(sam.SegmentProgress)
 }
 
 // scale is one of the resolutions to look at.
@@ -91,35 +92,41 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	switch {
-	case fs.NArg() > 0:
+	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("unknown argument %q: slides are given with -slide", fs.Arg(0))
+	}
+	return j, j.check(env)
+}
+
+// check reads the flags' texts and checks that the flags mean something.
+func (j *job) check(env func(string) string) error {
+	switch {
 	case j.slide != "" && j.sheet != "":
-		return nil, errors.New("both -slide and -sheet are given, want one")
+		return errors.New("both -slide and -sheet are given, want one")
 	case !(j.slideMPP >= 0 && j.slideMPP <= 1000):
-		return nil, fmt.Errorf("-slide-mpp %g, want micrometres per pixel, more than 0 and at most 1000", j.slideMPP)
+		return fmt.Errorf("-slide-mpp %g, want micrometres per pixel, more than 0 and at most 1000", j.slideMPP)
 	case !(j.iou <= 1.5) || !(j.stability <= 1): // NaN too
-		return nil, fmt.Errorf("-iou %g, -stability %g: no mask has so much; want at most 1.5 and 1", j.iou, j.stability)
+		return fmt.Errorf("-iou %g, -stability %g: no mask has so much; want at most 1.5 and 1", j.iou, j.stability)
 	case j.points < 1:
-		return nil, fmt.Errorf("-points %d, want 1 or more", j.points)
+		return fmt.Errorf("-points %d, want 1 or more", j.points)
 	case j.synthetic < 256 || j.synthetic > 1<<20:
-		return nil, fmt.Errorf("-synthetic %d, want 256 to %d", j.synthetic, 1<<20)
+		return fmt.Errorf("-synthetic %d, want 256 to %d", j.synthetic, 1<<20)
 	}
 	var err error
 	if j.scales, err = parseScales(j.textMPP, j.textPrompts, j.textMinArea, j.textMaxArea, j.textClass); err != nil {
-		return nil, err
+		return err
 	}
 	if err := j.checkInstances(); err != nil {
-		return nil, err
+		return err
 	}
 	if j.region, err = parseRegion(j.textRegion); err != nil {
-		return nil, err
+		return err
 	}
-	j.shard, j.shards, err = parseShard(j.textShard, env)
+	j.shard, j.shards, err = ParseShard(j.textShard, env)
 	if err == nil && j.merge && j.shards > 1 {
 		err = errors.New("-merge joins all shards: leave -shard out")
 	}
-	return j, err
+	return err
 }
 
 // promptless reports whether objects come from a model that finds them by
@@ -226,9 +233,12 @@ var arrays = []struct{ index, first, count string }{
 	{"SGE_TASK_ID", "SGE_TASK_FIRST", "SGE_TASK_LAST"},
 	{"AWS_BATCH_JOB_ARRAY_INDEX", "", "AWS_BATCH_JOB_ARRAY_SIZE"},
 	{"CLOUD_RUN_TASK_INDEX", "", "CLOUD_RUN_TASK_COUNT"},
+	{"JOB_COMPLETION_INDEX", "", "JOB_COMPLETIONS"}, // Kubernetes sets the index alone, the template the number
 }
 
-func parseShard(s string, env func(string) string) (i, n int, err error) {
+// ParseShard reads i/n, auto for the variables of an array job, or nothing,
+// which gives 0, 0.
+func ParseShard(s string, env func(string) string) (i, n int, err error) {
 	switch s {
 	case "":
 		return 0, 0, nil
@@ -254,7 +264,7 @@ func parseShard(s string, env func(string) string) (i, n int, err error) {
 			}
 			return i, n, nil
 		}
-		return 0, 0, errors.New("-shard auto: no variable of an array job is set (Slurm, Grid Engine, AWS Batch, Cloud Run); give -shard i/n")
+		return 0, 0, errors.New("-shard auto: no variable of an array job is set (Slurm, Grid Engine, AWS Batch, Cloud Run, Kubernetes); give -shard i/n")
 	}
 	a, b, ok := strings.Cut(s, "/")
 	i, e1 := strconv.Atoi(a)
@@ -275,7 +285,7 @@ const leastNucleus = 8
 // options are the flags as sam wants them, for slide s.
 func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 	o := sam.SegmentOptions{
-		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Shard: j.shard, Shards: j.shards,
+		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Tissue: j.tissue, Shard: j.shard, Shards: j.shards,
 	}
 	for _, sc := range j.scales {
 		c := sam.SegmentScale{
@@ -309,47 +319,20 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 // sample is one line of a sheet.
 type sample struct{ slide, out string }
 
-// maxSheet is the longest sheet that is read, in bytes.
-const maxSheet = 64 << 20
-
-// readSheet reads a CSV file with a header, as spreadsheets write it: with a
-// byte order mark or without, between commas, semicolons or tabs. Slides are found beside the sheet
-// if their paths are relative; out defaults to the slide's name in dir.
+// readSheet reads a sheet. Slides are found beside the sheet if their paths are
+// relative; out defaults to the slide's name in dir.
 func readSheet(path, dir string) ([]sample, error) {
-	b, err := regular.ReadFile(path, maxSheet)
+	head, rows, err := sheet.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	head, _, _ := bytes.Cut(b, []byte("\n"))
-	r := csv.NewReader(bytes.NewReader(b))
-	for _, sep := range ";\t" {
-		if !bytes.ContainsRune(head, ',') && bytes.ContainsRune(head, sep) {
-			r.Comma = sep
-		}
-	}
-	rows, err := r.ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if len(rows) < 2 {
-		return nil, fmt.Errorf("%s: no slides: want a header with a column slide, and a line for each", path)
-	}
-	slide, out := -1, -1
-	for i, h := range rows[0] {
-		switch strings.ToLower(strings.TrimSpace(h)) {
-		case "slide":
-			slide = i
-		case "out":
-			out = i
-		}
-	}
+	slide, out := sheet.Column(head, "slide"), sheet.Column(head, "out")
 	if slide < 0 {
-		return nil, fmt.Errorf("%s: no column slide in %v", path, rows[0])
+		return nil, fmt.Errorf("%s: no column slide in %v", path, head)
 	}
 	var all []sample
 	seen := map[string]int{}
-	for n, r := range rows[1:] {
+	for n, r := range rows {
 		s := sample{slide: r[slide]}
 		if !filepath.IsAbs(s.slide) && !strings.Contains(s.slide, "://") {
 			s.slide = filepath.Join(filepath.Dir(path), s.slide)

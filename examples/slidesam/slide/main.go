@@ -169,6 +169,9 @@ func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job
 	o := j.options(s)
 	last := time.Now()
 	o.Progress = func(p sam.SegmentProgress) {
+		if j.progress != nil {
+			j.progress(p)
+		}
 		if p.Done < p.Total && time.Since(last) < 5*time.Second {
 			return
 		}

@@ -191,9 +191,11 @@ func TestArrayJobs(t *testing.T) {
 		{map[string]string{"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}, 2, 4, false},
 		{map[string]string{"SGE_TASK_ID": "3", "SGE_TASK_FIRST": "1", "SGE_TASK_LAST": "6"}, 2, 6, false},
 		{map[string]string{"SGE_TASK_ID": "undefined", "AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "3"}, 0, 3, false},
+		{map[string]string{"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "3"}, 2, 3, false},
+		{map[string]string{"JOB_COMPLETION_INDEX": "2"}, 0, 0, true},
 		{map[string]string{"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "4"}, 0, 0, true},
 	} {
-		i, n, err := parseShard("auto", func(k string) string { return tt.env[k] })
+		i, n, err := ParseShard("auto", func(k string) string { return tt.env[k] })
 		if tt.bad {
 			assert.Error(t, err)
 			continue
