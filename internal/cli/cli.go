@@ -24,11 +24,11 @@ const (
 	ExitFailed  = 1 // the work could not be done
 	ExitUsage   = 2 // flags that mean nothing
 	ExitStopped = 3 // by a signal; where a command can go on, the same one does
-	ExitPartial = 4 // done, but for parts of a slide that could not be read
+	ExitPartial = 4 // done, but for parts of a slide, or slides of a cohort, that failed
 )
 
 // ErrPartial is wrapped by the error for a slide that was done but for parts
-// that could not be read.
+// that could not be read, and for a cohort that was done but for some slides.
 var ErrPartial = errors.New("parts of the slide were left out")
 
 // IO is what a command reads and writes besides files.

@@ -46,6 +46,9 @@ func (r *Runner) Load() error {
 	}
 	var err error
 	r.m, err = r.j.load()
+	if r.j.licence != "" {
+		r.Log.Warn("licence of the weights", "licence", r.j.licence)
+	}
 	return err
 }
 
