@@ -142,7 +142,7 @@ func ExampleOpen_refused() {
 	_, err := weights.Open("testdata/sam2.pt")
 	fmt.Println(err)
 	// Output:
-	// weights: open testdata/sam2.pt: a SAM 2 (or later) checkpoint, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth
+	// weights: open testdata/sam2.pt: a SAM 2 (or later) checkpoint, or one made of it such as MedSAM2, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth
 }
 
 func ExampleFromTensors() {

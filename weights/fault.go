@@ -38,12 +38,14 @@ func (c *Checkpoint) Unchanged() error {
 	if c.file == nil || c.file.path == "" {
 		return nil
 	}
-	now, err := os.Stat(c.file.path)
-	if err != nil || !os.SameFile(now, c.file.info) {
-		return nil // removed or replaced: the mapping is of the old one
-	}
-	if now.Size() != c.file.info.Size() || !now.ModTime().Equal(c.file.info.ModTime()) {
-		return fmt.Errorf("weights: %w", formatError{ErrChanged})
+	for _, f := range append([]*mapping{c.file}, c.file.parts...) {
+		now, err := os.Stat(f.path)
+		if err != nil || !os.SameFile(now, f.info) {
+			continue // removed or replaced: the mapping is of the old one
+		}
+		if now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) {
+			return fmt.Errorf("weights: %w", formatError{ErrChanged})
+		}
 	}
 	return nil
 }

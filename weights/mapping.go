@@ -23,6 +23,8 @@ type mapping struct {
 
 	path string // empty when data is ordinary memory
 	info os.FileInfo
+
+	parts []*mapping // the files of an index, closed with it
 }
 
 // mapFile maps a whole file. An empty file has empty data. The file stays open
@@ -119,8 +121,12 @@ func (m *mapping) close() error {
 		return nil
 	}
 	m.closed, m.data = true, nil
-	if m.mapped == nil {
-		return nil
+	var errs []error
+	for _, p := range m.parts {
+		errs = append(errs, p.close())
 	}
-	return m.mapped.Unmap()
+	if m.mapped != nil {
+		errs = append(errs, m.mapped.Unmap())
+	}
+	return errors.Join(errs...)
 }

@@ -12,10 +12,11 @@ import (
 //
 // It reads .pth and .pt files, as torch.save has written them since PyTorch
 // 1.6, .safetensors files, and .npz files, in any of the Layouts, and gives
-// their tensors the names of Original. The format is told from the content, not from the
-// name. Nothing in the file is executed: objects of a pickle that are not
-// tensors or containers are skipped. Opening reads no values: damage in them
-// shows in Float32s. Pipes and devices are refused.
+// their tensors the names of Original. A model in several files is opened by its
+// index, such as model.safetensors.index.json. The format is told from the
+// content, not from the name. Nothing in the file is executed: objects of a
+// pickle that are not tensors or containers are skipped. Opening reads no
+// values: damage in them shows in Float32s. Pipes and devices are refused.
 //
 // An error wraps ErrFormat if the file is of another kind or damaged, and says
 // what it is and what to do. The file should not be changed while it is open:
@@ -43,6 +44,9 @@ func openFile(path string, names namer) (*Checkpoint, error) {
 	}
 	var c *Checkpoint
 	err = guarded(func() error {
+		if err := refusePart(path); err != nil {
+			return err
+		}
 		c, err = read(file, names)
 		return err
 	})
@@ -67,31 +71,35 @@ func OpenBytes(data []byte) (*Checkpoint, error) {
 
 // read finds the format of a file and reads it.
 func read(file *mapping, names namer) (*Checkpoint, error) {
+	from := readTensors
+	if isIndex(file.data) {
+		from = readParts
+	}
+	tensors, opaque, err := from(file)
+	if err != nil {
+		return nil, err
+	}
+	return names(tensors, opaque, file)
+}
+
+// readTensors returns the tensors of a file by their names in it, and what its
+// other objects are.
+func readTensors(file *mapping) (tensors map[string]*Tensor, opaque map[string]string, err error) {
 	b := file.data
 	switch {
 	case isSafetensors(b):
-		tensors, err := readSafetensors(file)
-		if err != nil {
-			return nil, err
-		}
-		return names(tensors, nil, file)
+		tensors, err = readSafetensors(file)
+		return tensors, nil, err
 	case zipfile.IsZip(b):
 		entries, err := zipfile.Read(file, len(b))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if isNPZ(entries) {
-			tensors, err := readNPZ(file, entries)
-			if err != nil {
-				return nil, err
-			}
-			return names(tensors, nil, file)
+			tensors, err = readNPZ(file, entries)
+			return tensors, nil, err
 		}
-		tensors, opaque, err := readTorch(file, entries)
-		if err != nil {
-			return nil, err
-		}
-		return names(tensors, opaque, file)
+		return readTorch(file, entries)
 	}
-	return nil, unknownFile(b)
+	return nil, nil, unknownFile(b)
 }

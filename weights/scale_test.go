@@ -1,7 +1,8 @@
 package weights_test
 
 import (
-	"path/filepath"
+	"encoding/binary"
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -86,11 +87,15 @@ func FuzzAdapters(f *testing.F) {
 		if columns == 0 {
 			dict[name] = one(int(rows))
 		}
-		path := filepath.Join(t.TempDir(), "x.safetensors")
-		if weights.FromTensors(dict).Save(t.Context(), path, weights.ConvertOptions{}) != nil {
-			return
+		header, at := map[string]any{}, 0
+		for n, d := range dict {
+			header[n] = map[string]any{"dtype": "F32", "shape": d.Shape, "data_offsets": []int{at, at + 4*len(d.Data)}}
+			at += 4 * len(d.Data)
 		}
-		c, err := weights.Open(path)
+		text, err := json.Marshal(header)
+		require.NoError(t, err)
+		file := append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
+		c, err := weights.OpenBytes(append(file, make([]byte, at)...))
 		if err != nil {
 			return
 		}

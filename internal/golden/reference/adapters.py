@@ -2,7 +2,7 @@
 low-rank adapters, each with its own code and counter-based weights.
 
 MICRO_SAM names a clone of github.com/computational-cell-analytics/micro-sam at
-3acdcd72 or its unpacked wheel (micro_sam 1.8.10), CELLSEG1 a clone of
+3acdcd72 or its unpacked wheel (micro_sam 1.8.14), CELLSEG1 a clone of
 github.com/Nuisal/cellseg1 at 9437fb6. After eval(): micro-sam itself leaves the
 dropout of FacT active.
 """
