@@ -4,6 +4,9 @@
 // likely it is foreground and how far it is from its object's centre and
 // boundary; patho-sam's semantic decoder has a map for each class instead.
 //
+// Blocks have instance norms, as micro-sam trains them, or batch norms, the
+// other choice of torch-em's ConvBlock, which the bundled model has.
+//
 // Maps are channels-last, [H*W, C].
 //
 //	cfg, err := instance.ConfigOf(checkpoint, 64)
@@ -43,6 +46,7 @@ type Config struct {
 	Features   [Levels]int // channels of the levels, from twice the grid to sixteen times
 	Out        int         // maps: 3 for instances, classes for the semantic decoder
 	Transposed bool        // maps are enlarged by transposed convolutions instead of bilinearly
+	BatchNorm  bool        // the norms within blocks are batch norms, with weights and statistics, instead of instance norms
 }
 
 // Side is the number of pixels of a side of the maps.
@@ -105,5 +109,6 @@ func ConfigOf(ck *weights.Checkpoint, grid int) (Config, error) {
 		return c, fmt.Errorf("instance: read configuration: %w", err)
 	}
 	_, c.Transposed = ck.Shape("decoder.samplers.0.block.weight")
+	_, c.BatchNorm = ck.Shape("base.block.0.running_mean")
 	return c, c.Validate()
 }

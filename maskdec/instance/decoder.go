@@ -44,22 +44,28 @@ type Decoder struct {
 }
 
 type deconv struct {
-	sampler        sampler
-	conv           layer.Linear
-	gamma, beta    *graph.Weight
-	mean, variance *graph.Weight
+	sampler sampler
+	conv    layer.Linear
+	norm    *batchNorm
 }
+
+type batchNorm struct{ gamma, beta, mean, variance *graph.Weight }
 
 type sampler struct {
 	layer.Linear
 	transposed bool
 }
 
-type block struct{ first, second layer.Linear }
+// block is two convolutions, each behind a norm; nil: one without weights.
+type block struct {
+	firstNorm, secondNorm *batchNorm
+	first, second         layer.Linear
+}
 
 // New returns a decoder of the bound weights, which are read when a backend
 // prepares its graph. It returns an error that wraps [weights.ErrMissing] if a
-// layer that enlarges maps lacks the weights that c asks for.
+// layer that enlarges maps, or a batch norm of a block, lacks the weights that
+// c asks for.
 func New(c Config, p *Params) (*Decoder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -68,25 +74,33 @@ func New(c Config, p *Params) (*Decoder, error) {
 	s := &d.weights
 	conv := func(p *ConvParams) layer.Linear { return s.Linear(&p.W, &p.B) }
 	var missing []error
+	need := func(all ...*weights.Param) {
+		for _, w := range all {
+			if !w.Present() {
+				missing = append(missing, fmt.Errorf("instance: bind %s: %w", w.Name(), weights.ErrMissing))
+			}
+		}
+	}
 	sample := func(p *SamplerParams) sampler {
 		at := p.Bilinear
 		if c.Transposed {
 			at = p.Transposed
 		}
-		for _, w := range []*weights.Param{&at.W, &at.B} {
-			if !w.Present() {
-				missing = append(missing, fmt.Errorf("instance: bind %s: %w", w.Name(), weights.ErrMissing))
-			}
-		}
+		need(&at.W, &at.B)
 		return sampler{conv(at), c.Transposed}
 	}
-	pair := func(p *BlockParams) block { return block{conv(&p.First), conv(&p.Second)} }
-	for i, p := range []*DeconvParams{&p.Deconv1, &p.Deconv2, &p.Deconv3, &p.Deconv4} {
-		n := &p.Norm
-		d.deconv[i] = deconv{
-			sampler: sample(&p.Sampler), conv: conv(&p.Conv),
-			gamma: s.Weight(&n.W), beta: s.Weight(&n.B), mean: s.Weight(&n.Mean), variance: s.Weight(&n.Variance),
+	norm := func(p *BatchNormParams) *batchNorm {
+		if p == nil {
+			return nil
 		}
+		need(&p.W, &p.B, &p.Mean, &p.Variance)
+		return &batchNorm{s.Weight(&p.W), s.Weight(&p.B), s.Weight(&p.Mean), s.Weight(&p.Variance)}
+	}
+	pair := func(p *BlockParams) block {
+		return block{norm(p.FirstNorm), norm(p.SecondNorm), conv(&p.First), conv(&p.Second)}
+	}
+	for i, p := range []*DeconvParams{&p.Deconv1, &p.Deconv2, &p.Deconv3, &p.Deconv4} {
+		d.deconv[i] = deconv{sample(&p.Sampler), conv(&p.Conv), norm(&p.Norm)}
 	}
 	d.base, d.head, d.up, d.out = pair(&p.Base), pair(&p.Head), sample(&p.Up), conv(&p.Out)
 	for i := range Levels - 1 {
@@ -151,20 +165,23 @@ func (m maps) conv(l layer.Linear, x *G.Node, side int) *G.Node {
 
 // deconv doubles the sides of x, [side*side, C].
 func (m maps) deconv(d *deconv, x *G.Node, side int) *G.Node {
-	b := m.b
 	x = m.conv(d.conv, m.sample(&d.sampler, x, side), 2*side)
-	if m.stats == RunningStats {
-		x = b.Apply(op.BatchNorm{Eps: eps}, x, b.Weight(d.gamma), b.Weight(d.beta), b.Weight(d.mean), b.Weight(d.variance))
-	} else {
-		x = b.Apply(op.ChannelNorm{Eps: eps}, x, b.Weight(d.gamma), b.Weight(d.beta))
+	return m.b.Apply(op.ReLU{}, m.norm(d.norm, x))
+}
+
+func (m maps) norm(n *batchNorm, x *G.Node) *G.Node {
+	b := m.b
+	switch {
+	case n == nil:
+		return b.Apply(op.ChannelNorm{Eps: eps}, x)
+	case m.stats == RunningStats:
+		return b.Apply(op.BatchNorm{Eps: eps}, x, b.Weight(n.gamma), b.Weight(n.beta), b.Weight(n.mean), b.Weight(n.variance))
 	}
-	return b.Apply(op.ReLU{}, x)
+	return b.Apply(op.ChannelNorm{Eps: eps}, x, b.Weight(n.gamma), b.Weight(n.beta))
 }
 
 // block adds two convolutions with their norms, which stand before them.
 func (m maps) block(k *block, x *G.Node, side int) *G.Node {
-	for _, l := range []layer.Linear{k.first, k.second} {
-		x = m.b.Apply(op.ReLU{}, m.conv(l, m.b.Apply(op.ChannelNorm{Eps: eps}, x), side))
-	}
-	return x
+	x = m.b.Apply(op.ReLU{}, m.conv(k.first, m.norm(k.firstNorm, x), side))
+	return m.b.Apply(op.ReLU{}, m.conv(k.second, m.norm(k.secondNorm, x), side))
 }

@@ -20,6 +20,7 @@ import (
 type reference struct {
 	Embed, Grid, Features, Out int
 	Transpose                  bool
+	Norm                       string
 	Seed                       uint64
 	Weights                    []string
 	Shapes                     [][]int
@@ -70,7 +71,7 @@ func decoder(t *testing.T, r *reference) *instance.Decoder {
 	require.NoError(t, err)
 	f := r.Features
 	assert.Equal(t, instance.Config{
-		Grid: r.Grid, Embed: r.Embed, Features: [4]int{8 * f, 4 * f, 2 * f, f}, Out: r.Out, Transposed: r.Transpose,
+		Grid: r.Grid, Embed: r.Embed, Features: [4]int{8 * f, 4 * f, 2 * f, f}, Out: r.Out, Transposed: r.Transpose, BatchNorm: r.Norm == "BatchNorm",
 	}, c)
 	p := instance.NewParams(c)
 	require.NoError(t, weights.Bind(ck, p))
@@ -85,10 +86,10 @@ func decoder(t *testing.T, r *reference) *instance.Decoder {
 }
 
 // TestReference compares with torch-em's UNETR as micro-sam runs it: both ways
-// to enlarge maps, both kinds of statistics. Skips whose channels were not
+// to enlarge maps, both kinds of norms in blocks and of statistics. Skips whose channels were not
 // cropped in the middle, and norms of the wrong statistics, are off by tenths.
 func TestReference(t *testing.T) {
-	for _, name := range []string{"instance_a", "instance_b", "instance_full"} {
+	for _, name := range []string{"instance_a", "instance_b", "instance_c", "instance_full"} {
 		full := name == "instance_full"
 		if full && testing.Short() {
 			continue // 411 G multiply-adds a run
@@ -152,19 +153,24 @@ func TestConfigErrors(t *testing.T) {
 	assert.ErrorContains(t, err, "shape [3], want rank 4")
 }
 
-// TestMissingSampler leaves out a layer that the binder takes for optional.
-func TestMissingSampler(t *testing.T) {
-	var specs []weights.Spec
-	for _, s := range instance.Specs(small()) {
-		if s.Name != "deconv2.block.0.conv.bias" {
-			specs = append(specs, s)
+// TestMissing leaves out weights that the binder takes for optional.
+func TestMissing(t *testing.T) {
+	normed := small()
+	normed.BatchNorm = true
+	for _, name := range []string{"deconv2.block.0.conv.bias", "decoder.blocks.1.block.3.running_var", "decoder_head.block.0.weight"} {
+		var specs []weights.Spec
+		for _, s := range instance.Specs(normed) {
+			if s.Name != name {
+				specs = append(specs, s)
+			}
 		}
+		assert.Len(t, specs, len(instance.Specs(normed))-1)
+		p := instance.NewParams(normed)
+		require.NoError(t, weights.Bind(weights.Random(specs, 1), p))
+		_, err := instance.New(normed, p)
+		assert.ErrorIs(t, err, weights.ErrMissing)
+		assert.ErrorContains(t, err, name)
 	}
-	p := instance.NewParams(small())
-	require.NoError(t, weights.Bind(weights.Random(specs, 1), p))
-	_, err := instance.New(small(), p)
-	assert.ErrorIs(t, err, weights.ErrMissing)
-	assert.ErrorContains(t, err, "deconv2.block.0.conv.bias")
 }
 
 func Example() {

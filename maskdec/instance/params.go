@@ -47,11 +47,13 @@ type LevelParams struct {
 	Block BlockParams `weight:"block"`
 }
 
-// BlockParams are two convolutions, each with a norm before it that has no
-// weights.
+// BlockParams are two convolutions, each with a norm before it: without
+// weights, or a batch norm.
 type BlockParams struct {
-	First  ConvParams `weight:"1"`
-	Second ConvParams `weight:"4"`
+	FirstNorm  *BatchNormParams `weight:"0,optional"` // of First's channels
+	First      ConvParams       `weight:"1"`
+	SecondNorm *BatchNormParams `weight:"3,optional"` // of Second's channels
+	Second     ConvParams       `weight:"4"`
 }
 
 // ConvParams are the weight and the bias of a convolution.
@@ -66,8 +68,17 @@ func convParams(out, in, size int) ConvParams {
 	return ConvParams{param(out, in, size, size), param(out)}
 }
 
-func blockParams(in, out int) BlockParams {
-	return BlockParams{convParams(out, in, 3), convParams(out, out, 3)}
+func normParams(n int) BatchNormParams {
+	return BatchNormParams{param(n), param(n), param(n), param(n), weights.Param{Shape: []int{}}}
+}
+
+func blockParams(in, out int, normed bool) BlockParams {
+	p := BlockParams{First: convParams(out, in, 3), Second: convParams(out, out, 3)}
+	if normed {
+		first, second := normParams(in), normParams(out)
+		p.FirstNorm, p.SecondNorm = &first, &second
+	}
+	return p
 }
 
 // NewParams returns the weights that a decoder of this shape needs, not yet
@@ -81,24 +92,23 @@ func NewParams(c Config) *Params {
 		return SamplerParams{Bilinear: &p}
 	}
 	deconv := func(in, out int) DeconvParams {
-		n := BatchNormParams{param(out), param(out), param(out), param(out), weights.Param{Shape: []int{}}}
-		return DeconvParams{sampler(in, out), convParams(out, out, 3), n}
+		return DeconvParams{sampler(in, out), convParams(out, out, 3), normParams(out)}
 	}
 	f := c.Features
 	p := &Params{
 		Deconv1: deconv(c.Embed, f[0]), Deconv2: deconv(f[0], f[1]), Deconv3: deconv(f[1], f[2]), Deconv4: deconv(f[2], f[3]),
-		Base: blockParams(c.Embed, f[0]), Up: sampler(f[3], f[3]), Head: blockParams(2*f[3], f[3]), Out: convParams(c.Out, f[3], 1),
+		Base: blockParams(c.Embed, f[0], c.BatchNorm), Up: sampler(f[3], f[3]), Head: blockParams(2*f[3], f[3], c.BatchNorm), Out: convParams(c.Out, f[3], 1),
 	}
 	for i := range Levels - 1 {
 		p.Samplers = append(p.Samplers, sampler(f[i], f[i+1]))
-		p.Blocks = append(p.Blocks, LevelParams{blockParams(2*f[i+1], f[i+1])})
+		p.Blocks = append(p.Blocks, LevelParams{blockParams(2*f[i+1], f[i+1], c.BatchNorm)})
 	}
 	return p
 }
 
 // Specs returns the names and shapes of the weights that a decoder of this
-// shape needs, those of its samplers included, which [weights.Specs] leaves
-// out as each is one of two.
+// shape needs, those of its samplers and of its blocks' norms included, which
+// [weights.Specs] leaves out as no decoder has all of them.
 func Specs(c Config) []weights.Spec {
 	p := NewParams(c)
 	specs := weights.Specs(p)
@@ -121,5 +131,21 @@ func Specs(c Config) []weights.Spec {
 		add("decoder.samplers."+strconv.Itoa(i), s)
 	}
 	add("deconv_out", p.Up)
+	norm := func(prefix string, n *BatchNormParams) {
+		if n != nil {
+			for _, s := range weights.Specs(n) {
+				specs = append(specs, weights.Spec{Name: prefix + "." + s.Name, Shape: s.Shape})
+			}
+		}
+	}
+	block := func(prefix string, b BlockParams) {
+		norm(prefix+".block.0", b.FirstNorm)
+		norm(prefix+".block.3", b.SecondNorm)
+	}
+	block("base", p.Base)
+	for i, b := range p.Blocks {
+		block("decoder.blocks."+strconv.Itoa(i), b.Block)
+	}
+	block("decoder_head", p.Head)
 	return specs
 }

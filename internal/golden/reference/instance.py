@@ -5,6 +5,7 @@ micro-sam 3acdcd72 runs the decoder without calling eval(): its batch norms use
 the statistics of the batch, which "batch" holds; "running" is after eval().
 """
 
+import functools
 import os
 import sys
 import types
@@ -19,6 +20,8 @@ SHAPES = {
     # features: width of the finest level; micro-sam's is 64, its embedding 256 x 64 x 64.
     "instance_a": dict(embed=32, grid=6, features=8, out=3, transpose=False, seed=5),
     "instance_b": dict(embed=24, grid=4, features=8, out=6, transpose=True, seed=6),
+    # Batch norms in the blocks, as the bundled model has; micro-sam's are instance norms.
+    "instance_c": dict(embed=24, grid=4, features=8, out=3, transpose=True, seed=9, norm="BatchNorm"),
 }
 FULL = {"instance_full": dict(embed=256, grid=64, features=64, out=3, transpose=False, seed=8)}
 
@@ -68,7 +71,9 @@ def full(folder):
 
 def make(folder, shapes):
     module = unetr()
+    block = module.ConvBlock2d
     for name, c in shapes.items():
+        module.ConvBlock2d = functools.partial(block, norm=c.get("norm", "InstanceNorm"))
 
         class Shaped(module.UNETR):
             """UNETR has no argument for its widths."""
