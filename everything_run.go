@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"math/bits"
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
@@ -189,52 +188,11 @@ func (g *generator) limits() [3]float32 {
 	return [3]float32{float32(g.MaskThreshold - g.StabilityScoreOffset), float32(g.MaskThreshold), float32(g.MaskThreshold + g.StabilityScoreOffset)}
 }
 
-// cut makes the mask of a candidate in the picture's frame.
-func (g *generator) cut(a *candidate, up *resample.Upscaler) error {
-	l := g.limits()
-	lo, mid, hi := l[0], l[1], l[2]
-	hull, err := up.Hull(a.low, mid)
-	if err != nil {
-		return err
-	}
-	at := a.region.Crop.Min
-	b, err := mask.NewBuilder(mask.Size(g.size), hull.Add(at))
-	if err != nil {
-		return err
-	}
-	inner, outer := 0, 0
-	words := make([]uint64, (up.Picture().W+63)/64)
-	count := func(row []float32, limit float32) (n int) {
-		w := words[:(len(row)+63)/64]
-		clear(w)
-		kernel.SetAbove(w, 0, row, limit)
-		for _, v := range w {
-			n += bits.OnesCount64(v)
-		}
-		return n
-	}
-	err = up.Rows(a.low, 0, up.Picture().H, lo, func(y, x0 int, row []float32) {
-		// A row's floor leaves out nothing that exceeds lo, and hi is above it.
-		outer += count(row, lo)
-		inner += count(row, hi)
-		// The mask's own columns: all that exceed the threshold lie in the hull.
-		if y < hull.Min.Y || y >= hull.Max.Y {
-			return
-		}
-		from, to := max(hull.Min.X, x0), min(hull.Max.X, x0+len(row))
-		if from < to {
-			kernel.SetAbove(b.Row(y+at.Y), from+at.X-b.Left(), row[from-x0:to-x0], mid)
-		}
-	})
-	a.mask, a.above = b.Mask(), [2]int{outer, inner}
-	return err
-}
-
 // measure makes the mask of a candidate, unless it is there, and decides
 // whether it stays.
 func (g *generator) measure(a *candidate, up *resample.Upscaler) {
 	if a.mask == nil {
-		if a.err = g.cut(a, up); a.err != nil {
+		if a.mask, a.above, a.err = mask.Cut(up, a.low, g.limits(), a.region.Crop.Min, mask.Size(g.size)); a.err != nil {
 			return
 		}
 	}

@@ -14,6 +14,10 @@ import (
 // ErrFeature is wrapped by every error about a feature that cannot be written.
 var ErrFeature = geojson.ErrFeature
 
+// ErrGeoJSON is wrapped by every error about a text that is no GeoJSON, or none
+// that can be used.
+var ErrGeoJSON = geojson.ErrFormat
+
 // ObjectType says what QuPath makes of a feature.
 type ObjectType string
 
@@ -31,6 +35,7 @@ const (
 	MeasureAreaPixels   = geojson.MeasureAreaPixels
 	MeasureAreaMicrons  = geojson.MeasureAreaMicrons
 	MeasureScale        = geojson.MeasureScale // resolution that the object was found at
+	MeasureCoarseIoU    = geojson.MeasureCoarseIoU
 )
 
 // Class is the class of an object, as QuPath shows it.

@@ -20,7 +20,7 @@ const module = "github.com/slidesam/sam"
 var floors = [][]string{
 	{"eval"},
 	{""},
-	{"internal/wholeslide"},
+	{"internal/wholeslide", "internal/refine"},
 	{"internal/histology", "internal/geojson", "internal/wsi", "internal/draw"},
 	{"internal/tiff", "internal/mask"},
 	{"internal/picture"},

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/color"
-	"image/draw"
 	"math"
 	"reflect"
 	"slices"
@@ -32,7 +30,7 @@ func (m *Model) slideRun() slideRun {
 	return slideRun{side, hex.EncodeToString(print[:]), m.defaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
 		window := img.Rect.Size()
 		if mpp > 0 && !at.enlarge {
-			img = padded(img, side)
+			img = picture.Padded(img, side)
 		}
 		src, err := picture.New(img)
 		if err != nil {
@@ -49,33 +47,6 @@ func (m *Model) slideRun() slideRun {
 		}
 		return rs, tally, nil
 	}}
-}
-
-// padded returns a picture that is smaller than the model's frame on a canvas
-// of that size, so that the model sees it at its resolution and not enlarged.
-// The canvas has the picture's median colour, which is no object.
-func padded(img *image.RGBA, side int) *image.RGBA {
-	w, h := img.Rect.Dx(), img.Rect.Dy()
-	if max(w, h) >= side || w == 0 || h == 0 {
-		return img
-	}
-	var median [3]byte
-	for c := range median {
-		var n [256]int
-		for y := range h {
-			row := img.Pix[y*img.Stride:][:4*w]
-			for x := c; x < len(row); x += 4 {
-				n[row[x]]++
-			}
-		}
-		for left := w * h / 2; left >= n[median[c]]; median[c]++ {
-			left -= n[median[c]]
-		}
-	}
-	out := image.NewRGBA(image.Rect(0, 0, side, side))
-	draw.Draw(out, out.Rect, image.NewUniform(color.RGBA{median[0], median[1], median[2], 255}), image.Point{}, draw.Src)
-	draw.Draw(out, image.Rect(0, 0, w, h), img, img.Rect.Min, draw.Src)
-	return out
 }
 
 // finderSide is the side of a tile for a finder that is no model.
@@ -203,37 +174,19 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 	}, nil
 }
 
-// finderIdentity is what the objects of a tile depend on besides its pixels.
-// The names of its fields are part of a run's identity and must not change.
-type finderIdentity struct {
-	Model                      string    `json:"model"`
-	Find                       string    `json:"find,omitempty"`
-	PointsPerSide              int       `json:"points_per_side"`
-	PointGrids                 [][]Point `json:"point_grids,omitempty"`
-	SingleMask                 bool      `json:"single_mask"`
-	PredIoUThresh              float64   `json:"pred_iou_thresh"`
-	StabilityScoreThresh       float64   `json:"stability_score_thresh"`
-	StabilityScoreOffset       float64   `json:"stability_score_offset"`
-	MaskThreshold              float64   `json:"mask_threshold"`
-	BoxNMSThresh               float64   `json:"box_nms_thresh"`
-	CropNMSThresh              float64   `json:"crop_nms_thresh"`
-	CropNLayers                int       `json:"crop_n_layers"`
-	CropOverlapRatio           float64   `json:"crop_overlap_ratio"`
-	CropNPointsDownscaleFactor int       `json:"crop_n_points_downscale_factor"`
-	MinMaskRegionArea          int       `json:"min_mask_region_area"`
-	Local                      bool      `json:"local"`
-	Enlarge                    bool      `json:"enlarge"`
-}
-
-func newFinderIdentity(model string, sc SegmentScale) finderIdentity {
+func newFinderIdentity(model string, sc SegmentScale) wholeslide.SearchIdentity {
 	e := sc.Everything
-	return finderIdentity{
-		Model: model, Find: sc.FindName, PointsPerSide: e.PointsPerSide, PointGrids: e.PointGrids, SingleMask: e.SingleMask,
+	id := wholeslide.SearchIdentity{
+		Model: model, Find: sc.FindName, PointsPerSide: e.PointsPerSide, SingleMask: e.SingleMask,
 		PredIoUThresh: e.PredIoUThresh, StabilityScoreThresh: e.StabilityScoreThresh, StabilityScoreOffset: e.StabilityScoreOffset,
 		MaskThreshold: e.MaskThreshold, BoxNMSThresh: e.BoxNMSThresh, CropNMSThresh: e.CropNMSThresh, CropNLayers: e.CropNLayers,
 		CropOverlapRatio: e.CropOverlapRatio, CropNPointsDownscaleFactor: e.CropNPointsDownscaleFactor,
 		MinMaskRegionArea: e.MinMaskRegionArea, Local: e.Local, Enlarge: sc.Enlarge,
 	}
+	if len(e.PointGrids) > 0 {
+		id.PointGrids = e.PointGrids
+	}
+	return id
 }
 
 // search finds the objects of one tile.

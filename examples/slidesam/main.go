@@ -18,6 +18,7 @@ import (
 	"github.com/slidesam/sam/examples/slidesam/convert"
 	"github.com/slidesam/sam/examples/slidesam/finetune"
 	"github.com/slidesam/sam/examples/slidesam/graph"
+	"github.com/slidesam/sam/examples/slidesam/refine"
 	"github.com/slidesam/sam/examples/slidesam/segment"
 	"github.com/slidesam/sam/examples/slidesam/slide"
 	"github.com/slidesam/sam/examples/slidesam/zeroshot"
@@ -26,7 +27,7 @@ import (
 
 func commands() []cli.Command {
 	return []cli.Command{
-		segment.Command(), slide.Command(), cohort.Command(), serveCommand(), zeroshot.Command(), finetune.Command(), convert.Command(), graph.Command(), benchmark.Command(),
+		segment.Command(), slide.Command(), refine.Command(), cohort.Command(), serveCommand(), zeroshot.Command(), finetune.Command(), convert.Command(), graph.Command(), benchmark.Command(),
 	}
 }
 

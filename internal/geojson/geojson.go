@@ -39,6 +39,7 @@ const (
 	MeasureAreaPixels   = "Area px^2"
 	MeasureAreaMicrons  = "Area µm^2"
 	MeasureScale        = "Scale µm/px" // resolution that the object was found at
+	MeasureCoarseIoU    = "IoU with coarse outline"
 )
 
 // Class is the class of an object, as QuPath shows it.
@@ -93,6 +94,10 @@ func (w *Writer) Count() int { return w.n }
 // writes nothing, if the feature has no geometry, an empty one or one that is
 // not finite. After an error of the underlying writer every call returns it.
 func (w *Writer) Write(f Feature) error {
+	return w.write(func(b []byte) ([]byte, error) { return appendFeature(b, f, w.n) })
+}
+
+func (w *Writer) write(feature func([]byte) ([]byte, error)) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -103,7 +108,7 @@ func (w *Writer) Write(f Feature) error {
 		buf = append(buf, ',')
 	}
 	buf = append(buf, '\n')
-	buf, err := appendFeature(buf, f, w.n)
+	buf, err := feature(buf)
 	w.buf = buf
 	if err != nil {
 		return fmt.Errorf("write feature %d: %w", w.n, err)

@@ -49,8 +49,10 @@ type Scanner struct {
 }
 
 // NewScanner returns a Scanner of r.
-func NewScanner(r io.Reader) *Scanner {
-	return &Scanner{r: bufio.NewReaderSize(r, 1<<16), next: (*Scanner).open, members: map[string]json.RawMessage{}}
+func NewScanner(r io.Reader) *Scanner { return newScanner(r, 1<<16) }
+
+func newScanner(r io.Reader, buffer int) *Scanner {
+	return &Scanner{r: bufio.NewReaderSize(r, buffer), next: (*Scanner).open, members: map[string]json.RawMessage{}}
 }
 
 // Scan goes on to the next feature. It returns false at the end of the text
@@ -77,7 +79,7 @@ func (s *Scanner) Member(name string) json.RawMessage { return s.members[name] }
 
 // FeatureAt reads the feature at a place that a Scanner gave.
 func FeatureAt(r io.ReaderAt, offset, length int64) ([]byte, error) {
-	s := NewScanner(io.NewSectionReader(r, offset, length))
+	s := newScanner(io.NewSectionReader(r, offset, length), int(min(max(length, 16), 1<<16)))
 	if !s.Scan() {
 		return nil, errors.Join(s.Err(), fmt.Errorf("%w: no feature at byte %d", ErrFormat, offset))
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math/bits"
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/picture"
@@ -134,4 +135,44 @@ func Threshold(u *resample.Upscaler, low []float32, limit float32) (*Mask, error
 		})
 	})
 	return b.Mask(), errors.Join(errs...)
+}
+
+// Cut returns the mask of low, low-resolution logits of a picture that lies at a
+// place of a larger one of the given size: its pixels above the middle one of
+// three limits. It counts those above the outer limit, the lowest, and those
+// above the inner one.
+func Cut(u *resample.Upscaler, low []float32, limits [3]float32, at image.Point, size Size) (m *Mask, above [2]int, err error) {
+	lo, mid, hi := limits[0], limits[1], limits[2]
+	hull, err := u.Hull(low, mid)
+	if err != nil {
+		return nil, above, err
+	}
+	b, err := NewBuilder(size, hull.Add(at))
+	if err != nil {
+		return nil, above, err
+	}
+	words := make([]uint64, (u.Picture().W+63)/64)
+	count := func(row []float32, limit float32) (n int) {
+		w := words[:(len(row)+63)/64]
+		clear(w)
+		kernel.SetAbove(w, 0, row, limit)
+		for _, v := range w {
+			n += bits.OnesCount64(v)
+		}
+		return n
+	}
+	err = u.Rows(low, 0, u.Picture().H, lo, func(y, x0 int, row []float32) {
+		// A row's floor leaves out nothing that exceeds lo, and hi is above it.
+		above[0] += count(row, lo)
+		above[1] += count(row, hi)
+		// The mask's own columns: all that exceed the threshold lie in the hull.
+		if y < hull.Min.Y || y >= hull.Max.Y {
+			return
+		}
+		from, to := max(hull.Min.X, x0), min(hull.Max.X, x0+len(row))
+		if from < to {
+			kernel.SetAbove(b.Row(y+at.Y), from+at.X-b.Left(), row[from-x0:to-x0], mid)
+		}
+	})
+	return b.Mask(), above, err
 }

@@ -148,3 +148,26 @@ func claimAs(dir string, plan []byte) error {
 	}
 	return writeIn(dir, planFile, plan)
 }
+
+// SearchIdentity is what the objects of a tile depend on besides its pixels when
+// a model's masks are searched: a [Scale]'s Finder. The names of its fields are
+// part of a run's identity and must not change.
+type SearchIdentity struct {
+	Model                      string  `json:"model"`
+	Find                       string  `json:"find,omitempty"`
+	PointsPerSide              int     `json:"points_per_side"`
+	PointGrids                 any     `json:"point_grids,omitempty"`
+	SingleMask                 bool    `json:"single_mask"`
+	PredIoUThresh              float64 `json:"pred_iou_thresh"`
+	StabilityScoreThresh       float64 `json:"stability_score_thresh"`
+	StabilityScoreOffset       float64 `json:"stability_score_offset"`
+	MaskThreshold              float64 `json:"mask_threshold"`
+	BoxNMSThresh               float64 `json:"box_nms_thresh"`
+	CropNMSThresh              float64 `json:"crop_nms_thresh"`
+	CropNLayers                int     `json:"crop_n_layers"`
+	CropOverlapRatio           float64 `json:"crop_overlap_ratio"`
+	CropNPointsDownscaleFactor int     `json:"crop_n_points_downscale_factor"`
+	MinMaskRegionArea          int     `json:"min_mask_region_area"`
+	Local                      bool    `json:"local"`
+	Enlarge                    bool    `json:"enlarge"`
+}

@@ -26,7 +26,7 @@ func newOverlay(ctx context.Context, s *wsi.Slide, p *Plan) (*overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	whiten(pic)
+	wsi.OnWhite(pic)
 	c, err := draw.New(pic)
 	if err != nil {
 		return nil, err

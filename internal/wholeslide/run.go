@@ -185,7 +185,7 @@ func readWindow(ctx context.Context, s *wsi.Slide, p *scalePlan, r image.Rectang
 	if err != nil {
 		return nil, err
 	}
-	whiten(img)
+	wsi.OnWhite(img)
 	return img, nil
 }
 
@@ -201,14 +201,4 @@ func (p *scalePlan) missing(s *wsi.Slide, r image.Rectangle) []string {
 		}
 	}
 	return out
-}
-
-// whiten puts a picture on white: where nothing was scanned is glass.
-func whiten(img *image.RGBA) {
-	for i := 0; i < len(img.Pix); i += 4 {
-		q := img.Pix[i : i+4 : i+4]
-		if a := q[3]; a != 255 { // premultiplied: the rest of the light is white
-			q[0], q[1], q[2], q[3] = q[0]+255-a, q[1]+255-a, q[2]+255-a, 255
-		}
-	}
 }

@@ -125,3 +125,14 @@ func (s *Slide) fromFiner(ctx context.Context, level, col, row int) (*tiff.Segme
 	}
 	return &tiff.Segment{W: r.Dx(), H: r.Dy(), Pix: part.Pix}, nil
 }
+
+// OnWhite puts a picture that was read on white: where nothing was scanned is
+// glass.
+func OnWhite(img *image.RGBA) {
+	for i := 0; i < len(img.Pix); i += 4 {
+		q := img.Pix[i : i+4 : i+4]
+		if a := q[3]; a != 255 { // premultiplied: the rest of the light is white
+			q[0], q[1], q[2], q[3] = q[0]+255-a, q[1]+255-a, q[2]+255-a, 255
+		}
+	}
+}
