@@ -29,6 +29,7 @@ func (m *Model) Embed(ctx context.Context, img image.Image) (*Embedding, error) 
 	if err != nil {
 		return nil, fmt.Errorf("sam: embed: %w", err)
 	}
+	e.digest = src.Digest()
 	return e, nil
 }
 

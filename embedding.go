@@ -3,17 +3,26 @@ package sam
 import (
 	"errors"
 	"fmt"
+	"image"
 	"sync"
+
+	"github.com/slidesam/sam/internal/picture"
 )
 
-// ErrOtherModel is returned for an embedding that another model made.
-var ErrOtherModel = errors.New("the embedding is another model's")
+// Errors about embeddings that belong to something else.
+var (
+	// ErrOtherModel is returned for an embedding that another model made.
+	ErrOtherModel = errors.New("the embedding is another model's")
+	// ErrOtherPicture is returned for an embedding of another picture.
+	ErrOtherPicture = errors.New("the embedding is another picture's")
+)
 
 // Embedding is what the image encoder makes of a picture. It is immutable:
 // keep it, share it among goroutines, save it with [Embedding.WriteTo].
 type Embedding struct {
 	fingerprint [16]byte
-	views       []*view // of the picture as it is, and of its mirror images
+	digest      [32]byte // of the picture that Embed was given
+	views       []*view  // of the picture as it is, and of its mirror images
 	grid        int
 	channels    int
 	picture     Size // of the caller's picture
@@ -59,6 +68,20 @@ func (e *Embedding) PictureSize() Size { return e.picture }
 
 // Fingerprint is that of the model that made the embedding.
 func (e *Embedding) Fingerprint() [16]byte { return e.fingerprint }
+
+// Of returns an error that wraps [ErrOtherPicture] unless img is the picture that
+// was embedded, pixel by pixel: it tells whether an embedding that was read from
+// a file belongs to a picture.
+func (e *Embedding) Of(img image.Image) error {
+	p, err := picture.New(img)
+	switch {
+	case err != nil:
+		return fmt.Errorf("sam: embedding: %w", err)
+	case p.Digest() != e.digest:
+		return fmt.Errorf("sam: embedding of a picture of %d x %d pixels, not of this one of %d x %d: %w", e.picture.W, e.picture.H, p.Bounds().W, p.Bounds().H, ErrOtherPicture)
+	}
+	return nil
+}
 
 // fits returns an error unless this model made the embedding.
 func (m *Model) fits(e *Embedding) error {

@@ -13,8 +13,8 @@ import (
 // ErrEmbeddingFile is returned for a file that holds no whole embedding.
 var ErrEmbeddingFile = errors.New("not a whole embedding file")
 
-// WriteTo writes the embedding in float32, with the model's fingerprint and
-// a checksum. It implements [io.WriterTo].
+// WriteTo writes the embedding in float32, with the model's fingerprint, the
+// digest of the picture and a checksum. It implements [io.WriterTo].
 func (e *Embedding) WriteTo(w io.Writer) (int64, error) {
 	return e.write(w, embedfile.Float32)
 }
@@ -40,7 +40,7 @@ func (e *Embedding) encode(w io.Writer, t embedfile.Type) (int64, error) {
 	}
 	shape := [3]int{len(e.views) * e.channels, e.grid, e.grid}
 	return embedfile.Write(w, &embedfile.Embedding{
-		Fingerprint: e.fingerprint, Shape: shape, Picture: embedfile.Size(e.picture), Input: embedfile.Size(e.input), Data: data,
+		Fingerprint: e.fingerprint, Shape: shape, Picture: embedfile.Size(e.picture), Input: embedfile.Size(e.input), Digest: e.digest, Data: data,
 	}, t)
 }
 
@@ -64,6 +64,7 @@ func (e *Embedding) Save(path string, half bool) error {
 // ReadEmbedding reads what [Embedding.WriteTo] or [Embedding.WriteFloat16]
 // wrote. It returns an error that wraps [ErrEmbeddingFile] if the content is
 // damaged, and one that wraps [ErrOtherModel] if another model made it.
+// [Embedding.Of] tells whether it is of a picture.
 func (m *Model) ReadEmbedding(r io.Reader) (*Embedding, error) {
 	e, err := m.readEmbedding(r)
 	if err != nil {
@@ -87,7 +88,7 @@ func (m *Model) readEmbedding(r io.Reader) (*Embedding, error) {
 	case f.Shape != [3]int{len(m.mirrors) * c.Channels(), c.Grid(), c.Grid()} || Size(f.Input) != inputSize(Size(f.Picture), c.ImageSize()):
 		return nil, fmt.Errorf("%w: shape %v of a picture of %v does not fit the model", ErrEmbeddingFile, f.Shape, Size(f.Picture))
 	}
-	e := &Embedding{fingerprint: f.Fingerprint, grid: c.Grid(), channels: c.Channels(), picture: Size(f.Picture), input: Size(f.Input)}
+	e := &Embedding{fingerprint: f.Fingerprint, digest: f.Digest, grid: c.Grid(), channels: c.Channels(), picture: Size(f.Picture), input: Size(f.Input)}
 	n := e.grid * e.grid
 	for all := f.Data; len(all) > 0; all = all[n*e.channels:] {
 		data := make([]float32, n*e.channels)

@@ -3,6 +3,8 @@ package sam_test
 import (
 	"bytes"
 	"context"
+	"image"
+	"image/draw"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,6 +32,14 @@ func TestEmbeddingFiles(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, e.PictureSize(), got.PictureSize())
 			assert.Equal(t, e.Fingerprint(), got.Fingerprint())
+			require.NoError(t, got.Of(picture()))
+			other := image.NewRGBA(picture().Bounds())
+			draw.Draw(other, other.Rect, picture(), other.Rect.Min, draw.Src)
+			require.NoError(t, got.Of(other), "another type of image")
+			other.Pix[5] ^= 1
+			assert.ErrorIs(t, got.Of(other), sam.ErrOtherPicture)
+			assert.ErrorIs(t, got.Of(other.SubImage(image.Rect(0, 0, 20, 20))), sam.ErrOtherPicture)
+			assert.ErrorContains(t, got.Of(nil), "no picture given")
 			a, _ := e.Tensor()
 			b, shape := got.Tensor()
 			assert.Equal(t, [3]int{32, 16, 16}, shape)

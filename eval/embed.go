@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"image"
 	"os"
 	"path/filepath"
@@ -20,7 +19,8 @@ type reader interface {
 
 // embed embeds a picture, or reads its embedding from dir. The file's name is a
 // hash of the model's fingerprint and the pixels, so that nothing else can be
-// taken for it; a file that cannot be read is written again.
+// taken for it; a file that cannot be read, or is of another picture, is written
+// again.
 func embed(ctx context.Context, m Model, img image.Image, dir string) (*sam.Embedding, error) {
 	rd, ok := m.(reader)
 	if dir == "" || !ok {
@@ -34,7 +34,7 @@ func embed(ctx context.Context, m Model, img image.Image, dir string) (*sam.Embe
 		return nil, err
 	}
 	path := filepath.Join(dir, name+".embedding")
-	if e, err := rd.LoadEmbedding(path); err == nil {
+	if e, err := rd.LoadEmbedding(path); err == nil && e.Of(img) == nil {
 		return e, nil
 	}
 	e, err := m.Embed(ctx, img)
@@ -49,12 +49,7 @@ func pixelHash(m Model, img image.Image) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h := sha256.New()
-	fp, size := m.Fingerprint(), p.Bounds()
-	fmt.Fprintf(h, "%x %d %d ", fp, size.H, size.W)
-	buf := make([]byte, 3*size.W)
-	for y := range size.H {
-		h.Write(p.Row(y, buf))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+	fp, digest := m.Fingerprint(), p.Digest()
+	sum := sha256.Sum256(append(fp[:], digest[:]...))
+	return hex.EncodeToString(sum[:16]), nil
 }

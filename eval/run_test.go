@@ -397,12 +397,20 @@ func TestRunKeepsEmbeddings(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, document(t, plain), document(t, r))
 	require.Equal(t, 7, m.n)
+	// A file under another picture's name is embedded again.
+	other, err := os.ReadFile(files[1])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(files[0], other, 0o600))
+	r, err = eval.Run(context.Background(), m, discs(2), o)
+	require.NoError(t, err)
+	require.Equal(t, document(t, plain), document(t, r))
+	require.Equal(t, 8, m.n)
 	v := eval.NewViewer(m, discs(2), r.Plan)
 	v.Embeddings = o.Embeddings
 	shown, err := v.Show(context.Background(), "picture/1", o.Settings[1], 0.25)
 	require.NoError(t, err)
 	require.Equal(t, r.Records[3].Pixels, shown.Pixels)
-	require.Equal(t, 7, m.n)
+	require.Equal(t, 8, m.n)
 	_, err = v.Show(context.Background(), "picture/9", o.Settings[1], 0.25)
 	require.ErrorContains(t, err, "is not in data set discs")
 }

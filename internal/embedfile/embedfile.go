@@ -4,14 +4,15 @@
 //
 //	offset  bytes  what
 //	0       8      "SAMEMBED"
-//	8       2      version, 1
+//	8       2      version, 2
 //	10      2      type of the data: 0 float32, 1 float16
 //	12      16     fingerprint of the model that made it
 //	28      12     shape: channels (of all views of the picture), height, width
 //	40      8      the picture's height and width
 //	48      8      its height and width after the resize to the model's input
-//	56      4      CRC-32C of bytes 0 to 55
-//	60             data, [C, H, W] row-major
+//	56      32     digest of the picture's pixels
+//	88      4      CRC-32C of bytes 0 to 87
+//	92             data, [C, H, W] row-major
 //	end     4      CRC-32C of the data
 //
 // Reading is strict: a truncated file, a changed bit, a size out of range or
@@ -63,13 +64,15 @@ type Embedding struct {
 	Shape       [3]int   // channels, height, width
 	Picture     Size     // the picture's size
 	Input       Size     // after the resize to the model's input
+	Digest      [32]byte // of the picture's pixels
 	Data        []float32
 }
 
 const (
 	magic      = "SAMEMBED"
-	version    = 1
-	headerSize = 60
+	version    = 2
+	headerSize = 92
+	sumAt      = headerSize - 4 // of the header's checksum
 	// Bounds of what a header may say.
 	maxSide   = 1 << 24
 	maxValues = 1 << 28
@@ -174,6 +177,7 @@ func (e *Embedding) header(t Type) []byte {
 	} {
 		b = binary.LittleEndian.AppendUint32(b, uint32(v))
 	}
+	b = append(b, e.Digest[:]...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -210,13 +214,16 @@ func readHeader(r io.Reader) (*Embedding, Type, error) {
 	if string(b[:len(magic)]) != magic {
 		return nil, 0, fmt.Errorf("%w: it begins with %q, want %q", ErrFormat, b[:len(magic)], magic)
 	}
-	if err := full(r, b[len(magic):]); err != nil {
+	if err := full(r, b[len(magic):10]); err != nil {
 		return nil, 0, err
 	}
 	if v := binary.LittleEndian.Uint16(b[8:]); v != version {
 		return nil, 0, fmt.Errorf("%w: version %d, this program reads %d: embed the picture again", ErrFormat, v, version)
 	}
-	if want, got := binary.LittleEndian.Uint32(b[56:]), crc32.Checksum(b[:56], castagnoli); want != got {
+	if err := full(r, b[10:]); err != nil {
+		return nil, 0, err
+	}
+	if want, got := binary.LittleEndian.Uint32(b[sumAt:]), crc32.Checksum(b[:sumAt], castagnoli); want != got {
 		return nil, 0, fmt.Errorf("%w: checksum of the header is %08x, want %08x: the file is damaged", ErrFormat, got, want)
 	}
 	t := Type(binary.LittleEndian.Uint16(b[10:]))
@@ -235,6 +242,7 @@ func readHeader(r io.Reader) (*Embedding, Type, error) {
 		Shape: [3]int(n[:3]), Picture: Size{H: n[3], W: n[4]}, Input: Size{H: n[5], W: n[6]},
 	}
 	copy(e.Fingerprint[:], b[12:28])
+	copy(e.Digest[:], b[56:sumAt])
 	if fault := e.check(); fault != "" {
 		return nil, 0, fmt.Errorf("%w: %s", ErrFormat, fault)
 	}

@@ -22,7 +22,7 @@ import (
 // sample is an embedding with values that float16 holds exactly.
 func sample(c, h, w int) *embedfile.Embedding {
 	e := &embedfile.Embedding{
-		Fingerprint: [16]byte{1, 2, 3, 15: 16}, Shape: [3]int{c, h, w},
+		Fingerprint: [16]byte{1, 2, 3, 15: 16}, Digest: [32]byte{4, 5, 31: 6}, Shape: [3]int{c, h, w},
 		Picture: embedfile.Size{H: 300, W: 500}, Input: embedfile.Size{H: 614, W: 1024},
 	}
 	for i := range c * h * w {
@@ -45,7 +45,7 @@ func TestRoundTrip(t *testing.T) {
 		for _, typ := range []embedfile.Type{embedfile.Float32, embedfile.Float16} {
 			t.Run(fmt.Sprintf("%v/%d", shape, typ), func(t *testing.T) {
 				b := encode(t, e, typ)
-				assert.Len(t, b, 64+len(e.Data)*(4-2*int(typ)))
+				assert.Len(t, b, 96+len(e.Data)*(4-2*int(typ)))
 				r := bytes.NewReader(append(b, "rest"...))
 				got, err := embedfile.Read(r)
 				require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestFlippedBitsAreRefused(t *testing.T) {
 func forge(b []byte, change func(b []byte)) []byte {
 	b = bytes.Clone(b)
 	change(b)
-	binary.LittleEndian.PutUint32(b[56:], crc32.Checksum(b[:56], crc32.MakeTable(crc32.Castagnoli)))
+	binary.LittleEndian.PutUint32(b[88:], crc32.Checksum(b[:88], crc32.MakeTable(crc32.Castagnoli)))
 	return b
 }
 
@@ -100,7 +100,7 @@ func TestForgedHeadersAreRefused(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func([]byte){
-		"magic": func(b []byte) { b[0] = 's' }, "version": func(b []byte) { b[8] = 2 }, "type": func(b []byte) { b[10] = 2 },
+		"magic": func(b []byte) { b[0] = 's' }, "version": func(b []byte) { b[8] = 3 }, "the version before": func(b []byte) { b[8] = 1 }, "type": func(b []byte) { b[10] = 2 },
 		"no channels": put(28, 0), "2^32-1 channels": put(28, math.MaxUint32), "product overflows": put(28, 1<<28, 1<<28, 1<<28),
 		"too many values": put(28, 1<<14, 1<<14, 2), "no picture": put(40, 0, 7), "huge picture": put(40, 5, 1<<25), "no input": put(48, 3, 0),
 		"more data than there is": put(28, 256, 1024, 1024),
@@ -156,14 +156,14 @@ func (l *limited) Write(p []byte) (int, error) {
 
 func TestReaderAndWriterErrorsAreKept(t *testing.T) {
 	e := sample(2, 3, 5)
-	for _, n := range []int{0, 59, 60, 100, 180, 183} {
+	for _, n := range []int{0, 91, 92, 130, 212, 215} {
 		got, err := embedfile.Write(&limited{n}, e, embedfile.Float32)
 		assert.ErrorContains(t, err, "no space left")
 		assert.LessOrEqual(t, got, int64(n))
 	}
 	fault := errors.New("fault")
 	b := encode(t, e, embedfile.Float32)
-	for _, n := range []int{0, 20, 60, 100, 181} {
+	for _, n := range []int{0, 20, 92, 130, 213} {
 		_, err := embedfile.Read(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(fault)))
 		assert.ErrorIs(t, err, fault)
 		assert.NotErrorIs(t, err, embedfile.ErrFormat)
@@ -180,8 +180,8 @@ func TestNonFiniteValuesAreRefused(t *testing.T) {
 		{embedfile.Float16, []byte{0x00, 0x7c}}, {embedfile.Float16, []byte{0x01, 0xfc}},
 	} {
 		b := encode(t, sample(2, 3, 5), tt.typ)
-		copy(b[60+2*len(tt.bits):], tt.bits)
-		binary.LittleEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[60:len(b)-4], table))
+		copy(b[92+2*len(tt.bits):], tt.bits)
+		binary.LittleEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[92:len(b)-4], table))
 		_, err := embedfile.Read(bytes.NewReader(b))
 		assert.ErrorIs(t, err, embedfile.ErrFormat)
 		assert.ErrorContains(t, err, "value 2")
@@ -258,5 +258,5 @@ func Example() {
 		return
 	}
 	fmt.Println(n, back.Shape, back.Picture, back.Data)
-	// Output: 72 [1 2 2] {30 40} [0.5 -1 2 0.33325195]
+	// Output: 104 [1 2 2] {30 40} [0.5 -1 2 0.33325195]
 }

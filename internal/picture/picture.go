@@ -19,6 +19,8 @@
 package picture
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
@@ -56,6 +58,18 @@ func (p *Picture) RGB() resample.RGB {
 		p.row(y, out.Pix[y*n:(y+1)*n])
 	}
 	return out
+}
+
+// Digest is the SHA-256 of the picture's height and width, each as four bytes,
+// the lowest first, and of its red, green and blue, row by row.
+func (p *Picture) Digest() [32]byte {
+	h := sha256.New()
+	_ = binary.Write(h, binary.LittleEndian, [2]uint32{uint32(p.size.H), uint32(p.size.W)}) // a hash takes all
+	buf := make([]byte, 3*p.size.W)
+	for y := range p.size.H {
+		h.Write(p.Row(y, buf))
+	}
+	return [32]byte(h.Sum(nil))
 }
 
 // New returns a view of img; the pixels are read when rows are asked for.
