@@ -2,6 +2,7 @@ package sam_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,14 +21,16 @@ type adaptersFile struct {
 	Size   golden.Size
 	Seed   uint64
 	Point  [2]float64
-	Cases  []struct {
-		Name    string
-		Weights []string
-		Shapes  [][]int
-		// Own are the names that CellSeg1's own file has for its tensors.
-		Own map[string]string
-	}
-	Torch json.RawMessage
+	Cases  []adaptersCase
+	Torch  json.RawMessage
+}
+
+type adaptersCase struct {
+	Name    string
+	Weights []string
+	Shapes  [][]int
+	// Own is which tensor each one of the file is that CellSeg1 itself saves.
+	Own map[string]string
 }
 
 // adapted returns the weights of one case: factors lie around 1.
@@ -116,4 +119,49 @@ func TestAdapters(t *testing.T) {
 			assert.Equal(t, m.Fingerprint(), again.Fingerprint())
 		})
 	}
+}
+
+// TestCellSeg1File merges the file that CellSeg1 itself saves into the model
+// that was adapted.
+func TestCellSeg1File(t *testing.T) {
+	f, meta := adaptersReference(t)
+	i := slices.IndexFunc(meta.Cases, func(c adaptersCase) bool { return c.Name == "cellseg1" })
+	all := meta.adapted(t, i)
+	own := map[string]weights.TensorData{}
+	for name, from := range meta.Cases[i].Own {
+		own[strings.TrimPrefix(name, "sam.")] = all[from]
+	}
+	require.Contains(t, own, "fati_vb")
+	plain := map[string]weights.TensorData{}
+	for name, d := range all {
+		name = strings.NewReplacer("sam.", "", ".qkv.qkv.", ".qkv.", "_proj.proj.", "_proj.").Replace(name)
+		if strings.HasPrefix(name, "mask_decoder.") && !strings.Contains(name, "transformer") {
+			d.Data = make([]float32, len(d.Data)) // the file has them as they were trained
+		}
+		if !strings.Contains(name, ".linear_") && !strings.Contains(name, ".w_a.") && !strings.Contains(name, ".w_b.") && !strings.HasPrefix(name, "fa_ti_") {
+			plain[name] = d
+		}
+	}
+	base, err := weights.Open(saved(t, plain))
+	require.NoError(t, err)
+	merged, err := weights.OpenCellSeg1(base, saved(t, own), meta.Config.ImgSize)
+	require.NoError(t, err)
+	path := t.TempDir() + "/merged.safetensors"
+	require.NoError(t, merged.Save(t.Context(), path, weights.ConvertOptions{}))
+	require.NoError(t, merged.Close())
+	m, err := sam.Load(path)
+	require.NoError(t, err)
+	likeReference(t, f, meta, "cellseg1", m)
+
+	// For smaller pictures it is another model, which works.
+	merged, err = weights.OpenCellSeg1(base, saved(t, own), 48)
+	require.NoError(t, err)
+	require.NoError(t, merged.Save(t.Context(), path, weights.ConvertOptions{}))
+	require.NoError(t, merged.Close())
+	require.NoError(t, base.Close())
+	m, err = sam.Load(path)
+	require.NoError(t, err)
+	assert.Equal(t, 48, m.Config().Encoder.ImageSize)
+	_, err = m.Embed(t.Context(), picture())
+	require.NoError(t, err)
 }

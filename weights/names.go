@@ -182,7 +182,7 @@ func refuseOtherModels(tensors map[string]*Tensor) error {
 	case anyName(tensors, ".diam_mean", ".diam_labels"):
 		return errors.New("a Cellpose model; Cellpose-SAM has SAM's encoder, but neither prompts nor a mask decoder: load it with LoadCellpose (-prompts cellpose), or use a SAM checkpoint")
 	case tensors["w_a_000"] != nil || tensors["sa_a_000"] != nil:
-		return errors.New("the adapters of CellSeg1 (or SAMed) without the model that they adapt: save the state dict of the whole LoRA_Sam")
+		return errors.New("the adapters of CellSeg1 (or SAMed) without the model that they adapt: merge them into it with OpenCellSeg1 (convert -adapters)")
 	case anyName(tensors, ".lora_A.", ".lora_B."):
 		return errors.New("a PEFT adapter: merge it with merge_and_unload() and save the model's state dict")
 	}

@@ -22,24 +22,51 @@ import (
 func Command() cli.Command {
 	return cli.Command{
 		Name: "convert", Usage: "any checkpoint to .safetensors, .npz or .pth", Args: "FROM TO",
-		Flags: func() *flag.FlagSet { return newFlags(new(bool), new(bool)) },
+		Flags: func() *flag.FlagSet { return new(job).flags() },
 		Run: func(ctx context.Context, args []string, stdio cli.IO) error {
 			return run(ctx, args, stdio.Stdout, stdio.Stderr)
 		},
 	}
 }
 
-func newFlags(half, quiet *bool) *flag.FlagSet {
+// job is what the flags ask for.
+type job struct {
+	half, quiet bool
+	adapters    string
+	side        int
+}
+
+func (j *job) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("convert", flag.ContinueOnError)
-	fs.BoolVar(half, "float16", false, "round the weights to float16: half the size")
-	fs.BoolVar(quiet, "quiet", false, "draw no progress bar")
+	fs.BoolVar(&j.half, "float16", false, "round the weights to float16: half the size")
+	fs.BoolVar(&j.quiet, "quiet", false, "draw no progress bar")
+	fs.StringVar(&j.adapters, "adapters", "", "`file` of CellSeg1's adapters to merge into FROM, the SAM that was adapted")
+	fs.IntVar(&j.side, "side", 512, "with -adapters, side of the pictures that the model is to see, in `pixels`")
 	return fs
+}
+
+// convert writes the checkpoint, with the adapters merged.
+func (j *job) convert(ctx context.Context, src, dst string, o weights.ConvertOptions) error {
+	if j.adapters == "" {
+		return weights.Convert(ctx, src, dst, o)
+	}
+	base, err := weights.Open(src)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	c, err := weights.OpenCellSeg1(base, j.adapters, j.side)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Save(ctx, dst, o)
 }
 
 // run converts as args say, reports on out and draws its progress on progress.
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
-	var half, quiet bool
-	flags := newFlags(&half, &quiet)
+	var j job
+	flags := j.flags()
 	flags.SetOutput(progress)
 	flags.Usage = func() {
 		fmt.Fprintln(progress, "usage: convert [flags] FROM TO\n\nTO ends in .safetensors, .npz, .pth or .pt.\n\nflags:")
@@ -55,10 +82,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	src, dst := flags.Arg(0), flags.Arg(1)
 
 	o := weights.ConvertOptions{}
-	if half {
+	if j.half {
 		o.DType = weights.Float16
 	}
-	if !quiet {
+	if !j.quiet {
 		bar := progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(progress),
 			progressbar.OptionSetDescription("converting"),
@@ -71,12 +98,14 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		}
 		defer func() { _ = bar.Finish() }()
 	}
-	if a, err := os.Stat(src); err == nil {
-		if b, err := os.Stat(dst); err == nil && os.SameFile(a, b) {
-			return cli.Usagef("%s and %s are one file: give the new one another name", src, dst)
+	for _, from := range []string{src, j.adapters} {
+		if a, err := os.Stat(from); err == nil {
+			if b, err := os.Stat(dst); err == nil && os.SameFile(a, b) {
+				return cli.Usagef("%s and %s are one file: give the new one another name", from, dst)
+			}
 		}
 	}
-	if err := weights.Convert(ctx, src, dst, o); err != nil {
+	if err := j.convert(ctx, src, dst, o); err != nil {
 		return err
 	}
 	return report(dst, out)
