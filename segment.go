@@ -120,6 +120,7 @@ type SegmentResult struct {
 	Merged  bool
 	Tally   SegmentTally  // what became of the prompts, once merged
 	Missing []string      // tiles of the slide that could not be read and were left out, once merged
+	Doubts  []string      // why the outlines may be wrong: areas that nuclei do not have, a model that is not sure; once merged
 	Scales  []ScaleResult // the coarsest first
 }
 
@@ -153,7 +154,7 @@ type ScaleResult struct {
 }
 
 func newSegmentResult(r *wholeslide.Result) *SegmentResult {
-	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged, Tally: SegmentTally(r.Tally), Missing: r.Missing}
+	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged, Tally: SegmentTally(r.Tally), Missing: r.Missing, Doubts: r.Doubts}
 	for _, s := range r.Scales {
 		out.Scales = append(out.Scales, ScaleResult(s))
 	}

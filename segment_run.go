@@ -167,7 +167,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 		return wholeslide.Scale{}, err
 	}
 	return wholeslide.Scale{
-		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Finder: id,
+		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Finder: id, Nuclei: sc.FindName == nucleiFinder,
 		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, wholeslide.Tally, error) {
 			return r.search(ctx, img, t, sc)
 		},
@@ -188,6 +188,9 @@ func newFinderIdentity(model string, sc SegmentScale) wholeslide.SearchIdentity 
 	}
 	return id
 }
+
+// nucleiFinder is the name that runs of FindNuclei go by.
+const nucleiFinder = "nuclei"
 
 // search finds the objects of one tile.
 func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile, sc SegmentScale) ([]wholeslide.Object, wholeslide.Tally, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 
+	"github.com/slidesam/sam/internal/wholeslide"
 	"github.com/slidesam/sam/internal/wsi"
 )
 
@@ -42,6 +43,9 @@ type SlideOptions struct {
 	OnBadTile func(*TileError)
 	// MPP overrides the file's micrometres per pixel of level 0.
 	MPP float64
+	// MPPNote says how MPP was come by, for instance an MPPEstimate in words;
+	// summary.json of a run repeats it.
+	MPPNote string
 	// MaxPixels bounds the pixels that are decoded at once: one tile or strip
 	// of a TIFF, a sixteenth of that for JPEG 2000, or all of a PNG or JPEG. 0
 	// means 1<<26, 8192 x 8192, which takes up to 1.5 GiB. It is looked
@@ -208,6 +212,30 @@ func (s *Slide) ReadAt(ctx context.Context, mpp float64, r image.Rectangle) (*im
 		return nil, fmt.Errorf("sam: slide: %w", err)
 	}
 	return dst, nil
+}
+
+// MPPEstimate is the pixel size of a slide that does not say it.
+type MPPEstimate struct {
+	MPP       float64 // micrometres per pixel of level 0
+	Low, High float64 // it lies between them in nine of ten slides
+	By        string  // "objective" or "nuclei"
+}
+
+// String says the estimate in words.
+func (e MPPEstimate) String() string { return wholeslide.Estimate(e).String() }
+
+// EstimateMPP estimates the pixel size of a slide that does not say it: by the
+// magnification of the objective, 10 micrometres over that, or else by the
+// size of the nuclei on an H&E slide of up to about 1.5 micrometres per pixel,
+// to a factor of 1.5. To use it, open the slide with it as SlideOptions.MPP.
+//
+// The error wraps ErrNoMPP if it cannot be told.
+func (s *Slide) EstimateMPP(ctx context.Context) (MPPEstimate, error) {
+	e, err := wholeslide.EstimateMPP(ctx, s.w)
+	if err != nil {
+		return MPPEstimate{}, fmt.Errorf("sam: estimate mpp: %w", err)
+	}
+	return MPPEstimate(e), nil
 }
 
 // SizeAt returns the size of the slide in pixels of mpp micrometres.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,10 +110,14 @@ type output struct {
 	labels     []*labelWriter // of each scale
 	ids        []*objectIDs   // of each scale
 	over       *overlay
+	sizes      []sizes // of each scale
+	mpp        float64
+	mppNote    string
 }
 
 func newOutput(ctx context.Context, s *wsi.Slide, dir string, p *Plan, res *Result) (*output, error) {
-	o := &output{dir: dir, plan: p, res: res}
+	m := s.Meta()
+	o := &output{dir: dir, plan: p, res: res, sizes: make([]sizes, len(p.scales)), mpp: math.Sqrt(m.MPPX * m.MPPY), mppNote: m.MPPNote}
 	var err error
 	for i, name := range []string{GeoJSONFile, CSVFile} {
 		if o.files[i], err = atomicfile.CreateIn(dir, name); err != nil {
@@ -144,6 +149,7 @@ func (o *output) add(k int, m found) error {
 	q := o.plan.scales[k]
 	o.res.Objects++
 	o.res.Scales[k].Objects++
+	o.sizes[k].add(m)
 	n := o.res.Objects
 	d := measure(m, q)
 	id, err := o.ids[k].of(m.Mask)
@@ -174,10 +180,13 @@ func (o *output) commit() error {
 			return err
 		}
 	}
+	for k := range o.sizes {
+		o.res.Doubts = append(o.res.Doubts, o.sizes[k].doubts(o.plan.scales[k])...)
+	}
 	if err := atomicfile.WriteIn(o.dir, OverlayFile, o.over.write); err != nil {
 		return err
 	}
-	if err := atomicfile.WriteIn(o.dir, SummaryFile, o.res.summarise); err != nil {
+	if err := atomicfile.WriteIn(o.dir, SummaryFile, o.summarise); err != nil {
 		return err
 	}
 	for _, f := range o.files {
@@ -189,14 +198,18 @@ func (o *output) commit() error {
 }
 
 // summarise writes what objects.csv does not say: what became of the prompts,
-// and what could not be read.
-func (r *Result) summarise(w io.Writer) error {
+// the resolution of the slide, what to doubt, and what could not be read.
+func (o *output) summarise(w io.Writer) error {
+	r := o.res
 	b, err := json.MarshalIndent(struct {
 		Objects int      `json:"objects"`
+		MPP     float64  `json:"mpp,omitempty"`      // of level 0
+		MPPNote string   `json:"mpp_note,omitempty"` // if the file does not say it
 		Tally   Tally    `json:"tally"`
 		Hint    string   `json:"hint,omitempty"`
+		Doubts  []string `json:"doubts,omitempty"`
 		Missing []string `json:"missing,omitempty"`
-	}{r.Objects, r.Tally, r.Tally.Hint(r.Objects), r.Missing}, "", "  ")
+	}{r.Objects, round(o.mpp, 6), o.mppNote, r.Tally, r.Tally.Hint(r.Objects), r.Doubts, r.Missing}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,7 @@ type Scale struct {
 	// that one keeps the pixels of both, and of the other its largest part.
 	Disjoint bool
 	Class    string
+	Nuclei   bool // objects are nuclei: outlines of other sizes are doubted
 }
 
 // Options changes how a slide is cut into tiles.
@@ -94,6 +95,7 @@ type Result struct {
 	Merged  bool
 	Tally   Tally         // what became of the prompts of all tiles, once merged
 	Missing []string      // tiles of the slide that could not be read and were left out, once merged
+	Doubts  []string      // why the outlines may be wrong, once merged
 	Scales  []ScaleResult // the coarsest first
 }
 

@@ -121,6 +121,12 @@ func (s *Slide) checkLevels() error {
 	return nil
 }
 
+// overrideMPP takes the pixel size that the options give.
+func (s *Slide) overrideMPP(o Options) {
+	s.setMPP(o.MPP, o.MPP)
+	s.meta.MPPNote = o.MPPNote
+}
+
 // setMPP keeps a pixel size that can be one.
 func (s *Slide) setMPP(x, y float64) {
 	if x > 0 && y > 0 && x < 1e4 && y < 1e4 {

@@ -71,7 +71,7 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.setMPP(o.MPP, o.MPP)
+	s.overrideMPP(o)
 	return s, nil
 }
 

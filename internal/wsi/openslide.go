@@ -116,7 +116,7 @@ func viaOpenSlide(path string, o Options, cause error) (*Slide, error) {
 		s.addAssociated(name, func() (image.Image, error) { return h.associated(name) })
 	}
 	s.setMPP(decimal(h.text("openslide.mpp-x")), decimal(h.text("openslide.mpp-y")))
-	s.setMPP(o.MPP, o.MPP)
+	s.overrideMPP(o)
 	if err := s.checkLevels(); err != nil {
 		h.close()
 		return nil, err

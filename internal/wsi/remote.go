@@ -65,7 +65,7 @@ func openRemote(r Remote, address string, o Options) (*Slide, error) {
 	}
 	inner := s.close
 	s.close = func() error { return errors.Join(inner(), fsys.Close()) }
-	s.setMPP(o.MPP, o.MPP)
+	s.overrideMPP(o)
 	return s, nil
 }
 

@@ -41,6 +41,7 @@ type Level struct {
 type Meta struct {
 	Format      string  // "aperio", "dicom", "leica", "mirax", "ndpi", "ome-tiff", "ome-zarr", "philips", "qptiff", "tiff", "ventana", "png", "jpeg"
 	MPPX, MPPY  float64 // micrometres per pixel of level 0
+	MPPNote     string  // Options.MPPNote
 	Objective   float64 // magnification of the objective
 	Description string  // the file's own text, as it stands
 	ICC         []byte  // colour profile, as it stands
@@ -75,6 +76,8 @@ type Options struct {
 	OnBadTile func(*TileError)
 	// MPP overrides the file's micrometres per pixel of level 0.
 	MPP float64
+	// MPPNote says how MPP was come by; it goes to the outputs of a run.
+	MPPNote string
 	// MaxPixels bounds the pixels that are decoded at once: one tile or strip
 	// of a TIFF, a sixteenth of that for JPEG 2000, or all of a PNG or JPEG. 0
 	// means 1<<26, 8192 x 8192, which takes up to 1.5 GiB. It is looked

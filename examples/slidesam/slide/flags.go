@@ -27,7 +27,7 @@ type job struct {
 	points, layers    int
 	iou, stability    float64
 	all, merge, json  bool
-	local             bool
+	local, estimate   bool
 	skipBad           bool
 	shard, shards     int
 	synthetic         int
@@ -61,6 +61,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.StringVar(&j.textMPP, "mpp", "0", "resolutions to work at, micrometres per pixel, as `0.5` or 0.5,2; 0: the slide's own,\n"+
 		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")
 	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
+	fs.BoolVar(&j.estimate, "estimate-mpp", true, "estimate the resolution of a slide that does not say it, by its objective or the size of\nits nuclei; else such a slide is searched as it is")
 	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
 	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")

@@ -105,7 +105,7 @@ func (j *job) load() (*sam.Model, error) {
 
 // remarks says what became of the prompts, and what a reader of the results
 // should know.
-func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle) []string {
+func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle, note string) []string {
 	out := []string{res.Describe() + "."}
 	if !region.Empty() {
 		out = append(out, fmt.Sprintf("Only the region %d,%d,%d,%d was searched.", region.Min.X, region.Min.Y, region.Dx(), region.Dy()))
@@ -113,8 +113,14 @@ func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle) []str
 	if h := res.Hint(); h != "" {
 		out = append(out, "Hint: "+h+".")
 	}
-	if mpp, _ := s.MPP(); mpp == 0 {
-		out = append(out, "Warning: the slide does not say its resolution, and was searched as it is: if outlines look wrong, give -slide-mpp.")
+	switch mpp, _ := s.MPP(); {
+	case mpp == 0:
+		out = append(out, "Warning: the resolution of the slide is not known, and it was searched as it is: sizes mean nothing, and the outlines may be wrong. Give -slide-mpp: 0.25 for a scan at 40x, 0.5 at 20x.")
+	case note != "":
+		out = append(out, "Warning: "+note+".")
+	}
+	for _, d := range res.Doubts {
+		out = append(out, "Warning: "+d+".")
 	}
 	if n := len(res.Missing); n > 0 {
 		out = append(out, fmt.Sprintf("Left out: %d tiles of the slide that could not be read, where nothing was looked for; %s names them. The first: %s.", n, sam.SummaryFile, res.Missing[0]))
@@ -125,14 +131,36 @@ func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle) []str
 	return out
 }
 
-// one does one slide.
-func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, stdout io.Writer) error {
+// open opens a slide. One that does not say its resolution is opened with an
+// estimate of it, and note says so; without, if it cannot be told.
+func open(ctx context.Context, j *job, path string, log *slog.Logger) (s *sam.Slide, note string, err error) {
 	o := sam.SlideOptions{MPP: j.slideMPP}
 	if j.skipBad {
 		o.SkipBadTiles = true
-		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "slide", w.slide, "error", e.Error()) }
+		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "slide", path, "error", e.Error()) }
 	}
-	s, err := sam.OpenSlideWith(w.slide, o)
+	if s, err = sam.OpenSlideWith(path, o); err != nil {
+		return nil, "", err
+	}
+	if mpp, _ := s.MPP(); mpp > 0 || !j.estimate {
+		return s, "", nil
+	}
+	e, err := s.EstimateMPP(ctx)
+	if errors.Is(err, sam.ErrNoMPP) {
+		return s, "", nil
+	}
+	s.Close()
+	if err != nil {
+		return nil, "", err
+	}
+	o.MPP, o.MPPNote = e.MPP, fmt.Sprintf("the slide does not say its resolution; it was estimated as %s: if you know it, give -slide-mpp", e)
+	s, err = sam.OpenSlideWith(path, o)
+	return s, o.MPPNote, err
+}
+
+// one does one slide.
+func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, stdout io.Writer) error {
+	s, note, err := open(ctx, j, w.slide, log)
 	if err != nil {
 		return err
 	}
@@ -143,6 +171,9 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 	size := s.Size()
 	mpp, _ := s.MPP()
 	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", size.W, "height", size.H, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())
+	if note != "" {
+		log.Warn("resolution estimated", "slide", w.slide, "note", note)
+	}
 	res, err := segment(ctx, m, s, w.out, j, log)
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.slide, err)
@@ -151,11 +182,12 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
 		return nil
 	}
-	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: remarks(s, res, j.region), Region: j.region}); err != nil {
+	notes := remarks(s, res, j.region, note)
+	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: notes, Region: j.region}); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)
-	for _, r := range remarks(s, res, j.region) {
+	for _, r := range notes {
 		fmt.Fprintf(stdout, "%s: %s\n", w.slide, r)
 	}
 	if n := len(res.Missing); n > 0 {
