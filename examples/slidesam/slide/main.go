@@ -137,7 +137,7 @@ func open(ctx context.Context, j *job, path string, log *slog.Logger) (s *sam.Sl
 	o := sam.SlideOptions{MPP: j.slideMPP}
 	if j.skipBad {
 		o.SkipBadTiles = true
-		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "slide", path, "error", e.Error()) }
+		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "error", e.Error()) }
 	}
 	if s, err = sam.OpenSlideWith(path, o); err != nil {
 		return nil, "", err
@@ -160,7 +160,7 @@ func open(ctx context.Context, j *job, path string, log *slog.Logger) (s *sam.Sl
 
 // one does one slide.
 func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, stdout io.Writer) error {
-	s, note, err := open(ctx, j, w.slide, log)
+	s, note, err := open(ctx, j, w.slide, log.With("slide", w.slide))
 	if err != nil {
 		return err
 	}

@@ -118,8 +118,7 @@ func (r *Runner) Merge(ctx context.Context, p Part) (*Info, error) { return r.do
 func (r *Runner) do(ctx context.Context, p Part, merge bool, tell func(sam.SegmentProgress)) (*Info, error) {
 	j := r.j
 	j.merge, j.slideMPP, j.shard, j.shards = merge, p.MPP, p.Part, p.Parts
-	o := sam.SlideOptions{MPP: p.MPP, SkipBadTiles: j.skipBad}
-	s, err := sam.OpenSlideWith(p.Slide, o)
+	s, note, err := open(ctx, &j, p.Slide, r.Log.With("slide", p.Title))
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +142,7 @@ func (r *Runner) do(ctx context.Context, p Part, merge bool, tell func(sam.Segme
 	if err != nil || !info.Result.Merged {
 		return info, err
 	}
-	err = writePage(ctx, p.Dir, page{Title: p.Title, Slide: s, Result: info.Result, Notes: remarks(s, info.Result, j.region), Region: j.region})
+	err = writePage(ctx, p.Dir, page{Title: p.Title, Slide: s, Result: info.Result, Notes: remarks(s, info.Result, j.region, note), Region: j.region})
 	if err != nil {
 		err = fmt.Errorf("%s: %w", filepath.Join(p.Dir, pageFile), err)
 	}
