@@ -63,7 +63,7 @@ func EstimateMPP(ctx context.Context, s *wsi.Slide) (Estimate, error) {
 		if err := s.ReadRegion(ctx, 0, image.Pt(x, y), img); err != nil {
 			return Estimate{}, err
 		}
-		whiten(img)
+		wsi.OnWhite(img)
 		fields = append(fields, img)
 	}
 	mpp, off, err := histology.Scale(ctx, fields)
