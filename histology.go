@@ -6,10 +6,8 @@ import (
 	"image"
 
 	"github.com/slidesam/sam/internal/histology"
+	"github.com/slidesam/sam/internal/wholeslide"
 )
-
-// tissueSide is the longer side, in pixels, that tissue is looked for at.
-const tissueSide = 1536
 
 // TissueMask returns where a brightfield slide has tissue, as a mask of the
 // whole slide reduced to at most 1,536 pixels.
@@ -21,34 +19,11 @@ const tissueSide = 1536
 // colour or a marker's. Specks are dropped, small gaps closed. A slide without
 // glass is all tissue and an empty one none.
 func TissueMask(ctx context.Context, s *Slide) (*Mask, error) {
-	m, err := tissueMask(ctx, s)
+	m, err := wholeslide.Tissue(ctx, s.w)
 	if err != nil {
 		return nil, fmt.Errorf("sam: tissue mask: %w", err)
 	}
-	return m, nil
-}
-
-func tissueMask(ctx context.Context, s *Slide) (*Mask, error) {
-	pic, err := s.w.Thumbnail(ctx, tissueSide)
-	if err != nil {
-		return nil, err
-	}
-	m, err := histology.Tissue(pic)
-	return (*Mask)(m), err
-}
-
-// tissueMargin is how many pixels around the tissue mask are searched: the
-// objects at its rim reach beyond it.
-const tissueMargin = 2
-
-// searchMask returns where to look for objects.
-func searchMask(ctx context.Context, s *Slide) (*Mask, error) {
-	m, err := tissueMask(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	wide, err := m.pixels().Widen(tissueMargin)
-	return (*Mask)(wide), err
+	return (*Mask)(m), nil
 }
 
 // FindNuclei returns a point prompt at each nucleus of an H&E tile: the

@@ -126,14 +126,14 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 		}
 		w.Scales = append(w.Scales, q)
 	}
-	if !o.AllTiles {
-		tissue := o.Tissue
-		if tissue == nil {
-			if tissue, err = searchMask(ctx, s); err != nil {
-				return nil, err
-			}
+	switch {
+	case o.AllTiles:
+	case o.Tissue != nil:
+		w.Tissue = o.Tissue.pixels()
+	default:
+		if w.Tissue, err = wholeslide.SearchMask(ctx, s.w); err != nil {
+			return nil, err
 		}
-		w.Tissue = tissue.pixels()
 	}
 	return wholeslide.New(ctx, s.w, w)
 }
@@ -167,7 +167,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 		return wholeslide.Scale{}, err
 	}
 	return wholeslide.Scale{
-		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Finder: id, Nuclei: sc.FindName == nucleiFinder,
+		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Finder: id, Nuclei: sc.FindName == "nuclei",
 		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, wholeslide.Tally, error) {
 			return r.search(ctx, img, t, sc)
 		},
@@ -188,9 +188,6 @@ func newFinderIdentity(model string, sc SegmentScale) wholeslide.SearchIdentity 
 	}
 	return id
 }
-
-// nucleiFinder is the name that runs of FindNuclei go by.
-const nucleiFinder = "nuclei"
 
 // search finds the objects of one tile.
 func (r slideRun) search(ctx context.Context, img *image.RGBA, t wholeslide.Tile, sc SegmentScale) ([]wholeslide.Object, wholeslide.Tally, error) {

@@ -33,7 +33,6 @@ const (
 	objectiveOff  = 1.15 // the factor to either side that scanners keep
 	estimateSide  = 768  // of a field in which nuclei are looked at, in pixels of level 0
 	estimateCount = 4    // fields
-	estimateThumb = 1536 // longer side of the picture in which fields are chosen
 )
 
 // EstimateMPP estimates the pixel size of a slide: by the magnification of the
@@ -45,7 +44,7 @@ func EstimateMPP(ctx context.Context, s *wsi.Slide) (Estimate, error) {
 	if m := s.Meta().Objective; m >= 1 && m <= 200 {
 		return newEstimate(objectiveMPP/m, objectiveOff, "objective"), nil
 	}
-	thumb, err := s.Thumbnail(ctx, estimateThumb)
+	thumb, err := s.Thumbnail(ctx, tissueSide)
 	if err != nil {
 		return Estimate{}, err
 	}
