@@ -21,9 +21,6 @@ import (
 	"github.com/slidesam/sam/internal/synth"
 )
 
-// flags make fields so small that a test can search them.
-var flags = strings.Fields("-iou -1 -stability -1 -tile 64 -halo 8 -mpp 0.5")
-
 // fields writes a sheet of two small fields of a synthetic slide and a file
 // that is none.
 func fields(t *testing.T) string {
@@ -44,7 +41,7 @@ func fields(t *testing.T) string {
 // call runs the command and returns its exit code and what it printed.
 func call(t *testing.T, env map[string]string, args ...string) (int, string) {
 	var out bytes.Buffer
-	code := cli.Main(t.Context(), append([]string{"slidesam", "cohort"}, append(args, flags...)...), "v1", []cli.Command{Command()},
+	code := cli.Main(t.Context(), append([]string{"slidesam", "cohort"}, args...), "v1", []cli.Command{Command()},
 		cli.IO{Stdout: &out, Stderr: &out, Env: func(k string) string { return env[k] }})
 	return code, out.String()
 }
@@ -74,6 +71,10 @@ func sums(t *testing.T, dir string) map[string]string {
 // that fails.
 func TestWays(t *testing.T) {
 	sheet, plain := fields(t), filepath.Join(t.TempDir(), "plain")
+	flags := []string{"-model", tinyModel(t), "-iou", "-1", "-stability", "-1", "-tile", "64", "-halo", "8"}
+	call := func(t *testing.T, env map[string]string, args ...string) (int, string) {
+		return call(t, env, append(args, flags...)...)
+	}
 	code, text := call(t, nil, "-sheet", sheet, "-out", plain)
 	require.Equal(t, cli.ExitPartial, code, text)
 	assert.Contains(t, text, "3 slides: 2 done, 1 failed")
