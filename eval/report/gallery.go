@@ -201,6 +201,14 @@ func WriteGallery(ctx context.Context, w io.Writer, sources []Source, t *Table) 
 		}
 		page.Rows = append(page.Rows, row)
 	}
+	total, done := 0, 0
+	for _, s := range sources {
+		for _, task := range s.Results.Tasks() {
+			for _, setting := range s.Results.Plan.Settings {
+				total += len(Picks(s.Results, task, setting.Name, t.Metric, t.Empty))
+			}
+		}
+	}
 	for _, s := range sources {
 		v := eval.NewViewer(s.Model, s.Data, s.Results.Plan)
 		v.Embeddings = s.Embeddings
@@ -213,6 +221,9 @@ func WriteGallery(ctx context.Context, w io.Writer, sources []Source, t *Table) 
 						return fmt.Errorf("report: gallery: %w", err)
 					}
 					sec.Figures = append(sec.Figures, f)
+					if done++; t.progress != nil {
+						t.progress(done, total)
+					}
 				}
 				if len(sec.Figures) > 0 {
 					page.Sections = append(page.Sections, sec)

@@ -302,6 +302,24 @@ func TestPlotsOfNothing(t *testing.T) {
 	require.Error(t, p.Encode(io.Discard, "gif"))
 }
 
+// TestLeaks warns where masks cover all that is to be found and much besides.
+func TestLeaks(t *testing.T) {
+	record := func(id string, prompts int, px eval.PixelCounts) eval.Record {
+		return eval.Record{Item: eval.Item{ID: id}, Setting: "boxes", Prompts: prompts, Pixels: px}
+	}
+	r := &eval.Results{Plan: eval.Plan{Dataset: "d", Settings: []eval.Setting{{Name: "boxes"}}}, Records: []eval.Record{
+		record("leaks", 9, eval.PixelCounts{TP: 100, FP: 300}), record("misses", 9, eval.PixelCounts{TP: 50, FP: 300, FN: 50}),
+		record("fits", 9, eval.PixelCounts{TP: 100, FP: 10}), record("one", 1, eval.PixelCounts{TP: 100, FP: 300}), record("nothing", 9, eval.PixelCounts{}),
+	}}
+	tab, err := report.NewTable([]*eval.Results{r}, report.Options{})
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(tab.Notes, "\n"), "Warning: d, boxes: on 1 of 5 pictures masks leak")
+	r.Records = r.Records[1:]
+	tab, err = report.NewTable([]*eval.Results{r}, report.Options{})
+	require.NoError(t, err)
+	assert.NotContains(t, strings.Join(tab.Notes, "\n"), "Warning")
+}
+
 func ExampleNewTable() {
 	s := &squares{name: "MoNuSeg", n: 4}
 	r, err := eval.Run(context.Background(), s, s, eval.Options{Settings: eval.PaperSettings(true, 0)[3:], Seed: 1})

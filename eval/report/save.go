@@ -14,8 +14,10 @@ import (
 )
 
 // Save writes everything into a folder: results-NAME.json per data set,
-// pictures.csv, table.md, table.tex, plots as PNG and SVG, gallery.html. Each
-// file is whole or not there. It returns the names of the files in the order
+// pictures.csv, table.md, table.tex, plots as PNG and SVG, gallery.html. What
+// depends on the metric has its name as well, table-aji.md, unless that is Dice,
+// so that one metric leaves the files of another alone. Each file is whole or
+// not there. It returns the names of the files in the order
 // they were written.
 func Save(ctx context.Context, dir string, sources []Source, o Options) ([]string, error) {
 	var results []*eval.Results
@@ -28,6 +30,10 @@ func Save(ctx context.Context, dir string, sources []Source, o Options) ([]strin
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("report: save: %w", err)
+	}
+	of := "" // the metric, in the names of files
+	if t.Metric.Name != "dice" {
+		of = "-" + fileName(t.Metric.Name)
 	}
 	var names []string
 	save := func(name string, f func(io.Writer) error) {
@@ -49,8 +55,8 @@ func Save(ctx context.Context, dir string, sources []Source, o Options) ([]strin
 		save("results-"+fileName(r.Plan.Dataset)+".json", r.WriteJSON)
 	}
 	save("pictures.csv", func(w io.Writer) error { return WriteCSV(w, results, o.Empty) })
-	save("table.md", t.WriteMarkdown)
-	save("table.tex", t.WriteLaTeX)
+	save("table"+of+".md", t.WriteMarkdown)
+	save("table"+of+".tex", t.WriteLaTeX)
 	for _, r := range results {
 		for _, task := range r.Tasks() {
 			for _, format := range []string{"png", "svg"} {
@@ -63,13 +69,13 @@ func Save(ctx context.Context, dir string, sources []Source, o Options) ([]strin
 						return p.Encode(w, format)
 					})
 				}
-				figure("distribution", func() (*Plot, error) { return Distribution(r, task, t.Metric.Name, o.Empty) })
+				figure("distribution"+of, func() (*Plot, error) { return Distribution(r, task, t.Metric.Name, o.Empty) })
 				figure("clicks", func() (*Plot, error) { return ClickCurves(r, task, o.Bootstrap) })
 				figure("reliability", func() (*Plot, error) { return Reliability(r, task) })
 			}
 		}
 	}
-	save("gallery.html", func(w io.Writer) error { return WriteGallery(ctx, w, sources, t) })
+	save("gallery"+of+".html", func(w io.Writer) error { return WriteGallery(ctx, w, sources, t) })
 	if err != nil {
 		return names, fmt.Errorf("report: save in %s: %w", dir, err)
 	}

@@ -17,6 +17,9 @@ type Options struct {
 	Bootstrap eval.Bootstrap
 	// Model names the method in the table; "" is "this model".
 	Model string
+	// Progress, if set, is told after each picture of the gallery. It is called by
+	// one goroutine at a time.
+	Progress func(done, total int)
 	// Column maps a task to a column of PaperTable; nil is PaperColumn.
 	Column func(task string) string
 }
@@ -53,6 +56,8 @@ type Table struct {
 	Rows        []Row
 	Comparisons []Comparison
 	Notes       []string // on what the numbers rest
+
+	progress func(done, total int) // of the gallery
 }
 
 // NewTable puts the results of one or several data sets into one table.
@@ -67,7 +72,7 @@ func NewTable(results []*eval.Results, o Options) (*Table, error) {
 	if o.Column == nil {
 		o.Column = PaperColumn
 	}
-	t := &Table{Metric: m, Empty: o.Empty, Model: o.Model}
+	t := &Table{Metric: m, Empty: o.Empty, Model: o.Model, progress: o.Progress}
 	if t.Model == "" {
 		t.Model = "this model"
 	}
@@ -188,6 +193,34 @@ func (t *Table) note(results []*eval.Results) {
 		t.Notes = append(t.Notes, fmt.Sprintf("%s: %d pictures, model %s, seed %d, masks chosen: %s; %s.",
 			r.Plan.Dataset, len(r.Plan.Items), r.Plan.Model, r.Plan.Seed, choice, how))
 		t.noteClicks(r)
+		t.noteLeaks(r)
+	}
+}
+
+// Masks of a picture leak if together they cover nearly all that is to be found
+// and as much again besides.
+const (
+	leakRecall    = 0.9
+	leakPrecision = 0.5
+)
+
+// noteLeaks warns of pictures that masks have leaked over: masks are put
+// together, so that one that is too large decides the score whatever the others
+// are.
+func (t *Table) noteLeaks(r *eval.Results) {
+	for _, s := range r.Plan.Settings {
+		for _, task := range r.Tasks() {
+			n, all := 0, 0
+			for _, rec := range r.Select(task, s.Name) {
+				all++
+				if rec.Prompts > 1 && rec.Pixels.Recall(eval.EmptyNaN) >= leakRecall && rec.Pixels.Precision(eval.EmptyNaN) < leakPrecision {
+					n++
+				}
+			}
+			if n > 0 {
+				t.Notes = append(t.Notes, fmt.Sprintf("Warning: %s, %s: on %d of %d pictures masks leak (precision below %g at a recall of %g and more). One mask that is too large is enough, since all of a picture are put together: look at the worst pictures of the gallery, and at the scores with masks held to their prompts (local).", task, s.Name, n, all, leakPrecision, leakRecall))
+			}
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"image"
 	"io"
 	"runtime"
@@ -67,6 +66,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if o.side < 1 {
 		return cli.Usagef("-points-per-side %d: want at least 1", o.side)
 	}
+	if o.random != "" && shapes[o.random] == nil {
+		return cli.Usagef("-random %q, want vit_b, vit_l or vit_h", o.random)
+	}
 	if o.scaling && runtime.GOMAXPROCS(0) == 1 {
 		return cli.Usagef("-scaling: there is one thread only")
 	}
@@ -94,15 +96,13 @@ func (o options) open() (image.Image, error) {
 	return sam.OpenPicture(o.picture)
 }
 
+// shapes are those of -random.
+var shapes = map[string]func() sam.Config{"vit_b": sam.ViTB, "vit_l": sam.ViTL, "vit_h": sam.ViTH}
+
 func (o options) load() (*sam.Model, string, error) {
-	shapes := map[string]func() sam.Config{"vit_b": sam.ViTB, "vit_l": sam.ViTL, "vit_h": sam.ViTH}
 	switch {
 	case o.random != "":
-		shape := shapes[o.random]
-		if shape == nil {
-			return nil, "", fmt.Errorf("-random %s: want vit_b, vit_l or vit_h", o.random)
-		}
-		m, err := sam.NewRandom(shape(), 1)
+		m, err := sam.NewRandom(shapes[o.random](), 1)
 		return m, o.random + ", counter-based weights", err
 	case o.model != "":
 		m, err := sam.Load(o.model)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/atomicfile"
@@ -48,13 +49,16 @@ func run(args []string, stdout io.Writer) error {
 	if fs.NArg() > 0 {
 		return cli.Usagef("unknown argument %q: checkpoints are given with -model", fs.Arg(0))
 	}
+	networks := []sam.Network{sam.ImageEncoder, sam.PromptEncoder, sam.MaskDecoder}
+	if j.network != "" {
+		if !slices.Contains(networks, sam.Network(j.network)) {
+			return cli.Usagef("-network %q, want one of %q", j.network, networks)
+		}
+		networks = []sam.Network{sam.Network(j.network)}
+	}
 	m, err := j.Load()
 	if err != nil {
 		return err
-	}
-	networks := []sam.Network{sam.ImageEncoder, sam.PromptEncoder, sam.MaskDecoder}
-	if j.network != "" {
-		networks = []sam.Network{sam.Network(j.network)}
 	}
 	if err := os.MkdirAll(j.out, 0o755); err != nil {
 		return err

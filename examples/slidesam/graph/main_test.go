@@ -46,7 +46,7 @@ func wellFormed(t *testing.T, s string) {
 func TestBadFlags(t *testing.T) {
 	for want, args := range map[string][]string{
 		"unknown argument": {"sam.pth"},
-		"no such network":  {"-network", "hat", "-out", t.TempDir()},
+		"want one of":      {"-network", "hat", "-out", t.TempDir()},
 		"no/model.pth":     {"-model", "no/model.pth"},
 	} {
 		assert.ErrorContains(t, run(args, io.Discard), want)

@@ -39,6 +39,9 @@ func (p prompt) check() error {
 	if p.Box != nil && len(p.Box) != 4 {
 		return fmt.Errorf("box of %d numbers, want [x0, y0, x1, y1]", len(p.Box))
 	}
+	if b := p.Box; b != nil && !(b[0] < b[2] && b[1] < b[3]) { // NaN too
+		return fmt.Errorf("box %g,%g,%g,%g has no area, want the upper left corner, then the lower right one", b[0], b[1], b[2], b[3])
+	}
 	for _, pt := range p.Points {
 		if len(pt) != 3 {
 			return fmt.Errorf("point of %d numbers, want [x, y, label]", len(pt))
@@ -100,6 +103,9 @@ func (f promptFlag) Set(s string) error {
 	}
 	switch {
 	case f.box && len(v) == 4:
+		if err := (prompt{Box: v}).check(); err != nil {
+			return err
+		}
 		*f.list = append(*f.list, prompt{Box: v})
 	case !f.box && len(v) == 2:
 		*f.list = append(*f.list, prompt{Points: [][]float64{{v[0], v[1], 1}}})

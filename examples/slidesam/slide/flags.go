@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -41,20 +42,35 @@ type job struct {
 
 	tissue   *sam.Mask // if it is known; nil: it is looked for
 	progress func(sam.SegmentProgress)
+	set      *flag.FlagSet // that the flags were parsed with
 }
 
 // scale is one of the resolutions to look at.
 type scale struct {
 	mpp              float64 // 0: the slide's own
 	prompts          string
-	minArea, maxArea int
+	minArea, maxArea area
 	class            string
+}
+
+// area is a number of pixels of the scale, or of square micrometres.
+type area struct {
+	n  float64
+	um bool
+}
+
+// pixels returns the area in pixels of mpp micrometres.
+func (a area) pixels(mpp float64) int {
+	if a.um {
+		return int(math.Round(a.n / (mpp * mpp)))
+	}
+	return int(a.n)
 }
 
 func (j *job) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("slide", flag.ContinueOnError)
 	fs.StringVar(&j.slide, "slide", "", "slide or picture `file`; default: a synthetic slide")
-	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out")
+	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out: a folder within that of -out")
 	j.Register(fs)
 	fs.StringVar(&j.decoder, "decoder", "", "the model's instance decoder, if it is a `file` of its own; for -prompts ais and apg")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
@@ -70,8 +86,8 @@ func (j *job) flags() *flag.FlagSet {
 		"cellpose: none, cells by a Cellpose-SAM model (cpsam)")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
-	fs.StringVar(&j.textMinArea, "min-area", "0", "least `pixels` of an object; smaller holes and islands are removed too;\n0: for nuclei 8 square micrometres, else none")
-	fs.StringVar(&j.textMaxArea, "max-area", "0", "most `pixels` of an object; 0: no bound")
+	fs.StringVar(&j.textMinArea, "min-area", "0", "least `area` of an object in pixels, or in square micrometres as 8um2; smaller holes and islands are\nremoved too; 0: for nuclei 8 square micrometres, else none")
+	fs.StringVar(&j.textMaxArea, "max-area", "0", "most `area` of an object in pixels, or in square micrometres as 200um2; 0: no bound")
 	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6; below 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only the pieces that its point is on")
@@ -79,16 +95,17 @@ func (j *job) flags() *flag.FlagSet {
 	fs.BoolVar(&j.all, "all", false, "look at glass too")
 	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
 	fs.StringVar(&j.textShard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")
-	fs.BoolVar(&j.merge, "merge", false, "join the shards")
+	fs.BoolVar(&j.merge, "merge", false, "join the shards; flags that are not given are those of the run")
 	fs.BoolVar(&j.json, "json", false, "log as JSON")
 	fs.IntVar(&j.synthetic, "synthetic", demoSide, "side of the synthetic slide in pixels of 0.25 micrometres")
-	fs.StringVar(&j.textClass, "class", "", "`class` of the objects for QuPath")
+	fs.StringVar(&j.textClass, "class", "auto", "`class` of the objects for QuPath; auto: Nucleus, Cell with -prompts cellpose, none with grid; empty: none")
 	return fs
 }
 
 func parse(args []string, env func(string) string, stderr io.Writer) (*job, error) {
 	j := &job{}
 	fs := j.flags()
+	j.set = fs
 	fs.SetOutput(stderr)
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -108,6 +125,12 @@ func (j *job) check(env func(string) string) error {
 		return fmt.Errorf("-slide-mpp %g, want micrometres per pixel, more than 0 and at most 1000", j.slideMPP)
 	case !(j.iou <= 1.5) || !(j.stability <= 1): // NaN too
 		return fmt.Errorf("-iou %g, -stability %g: no mask has so much; want at most 1.5 and 1", j.iou, j.stability)
+	case j.tile != 0 && (j.tile < 64 || j.tile > 1<<14):
+		return fmt.Errorf("-tile %d, want 64 to %d pixels, or 0 for the model's input", j.tile, 1<<14)
+	case j.halo < 0 || j.tile > 0 && 4*j.halo > j.tile:
+		return fmt.Errorf("-halo %d for tiles of %d pixels, want 0 to a quarter", j.halo, j.tile)
+	case j.layers < 0:
+		return fmt.Errorf("-layers %d, want 0 or more", j.layers)
 	case j.points < 1:
 		return fmt.Errorf("-points %d, want 1 or more", j.points)
 	case j.synthetic < 256 || j.synthetic > 1<<20:
@@ -170,8 +193,8 @@ func parseScales(mpp, prompts, minArea, maxArea, class string) ([]scale, error) 
 		set        func(s *scale, v string) error
 	}{
 		{"mpp", mpp, func(s *scale, v string) (err error) {
-			if s.mpp, err = strconv.ParseFloat(v, 64); err == nil && !(s.mpp >= 0) {
-				err = errors.New("want 0 or more")
+			if s.mpp, err = strconv.ParseFloat(v, 64); err != nil || !(s.mpp >= 0 && s.mpp <= 1000) {
+				err = fmt.Errorf("%q is not micrometres per pixel, want 0 to 1000", v)
 			}
 			return err
 		}},
@@ -198,12 +221,20 @@ func parseScales(mpp, prompts, minArea, maxArea, class string) ([]scale, error) 
 	return out, nil
 }
 
-func parseArea(s string) (int, error) {
-	n, err := strconv.Atoi(s)
-	if err == nil && n < 0 {
-		err = errors.New("want 0 or more")
+// parseArea reads a number of pixels, or of square micrometres with um2 behind.
+func parseArea(s string) (area, error) {
+	var a area
+	text := s
+	for _, unit := range []string{"um2", "µm2", "um^2", "µm^2", "um²", "µm²"} {
+		if t, ok := strings.CutSuffix(s, unit); ok {
+			text, a.um = strings.TrimSpace(t), true
+		}
 	}
-	return n, err
+	var err error
+	if a.n, err = strconv.ParseFloat(text, 64); err != nil || !(a.n >= 0 && a.n <= 1<<40) || !a.um && a.n != math.Trunc(a.n) {
+		return a, fmt.Errorf("%q: want pixels, or square micrometres as 8um2, 0 or more", s)
+	}
+	return a, nil
 }
 
 func parseRegion(s string) (image.Rectangle, error) {
@@ -289,13 +320,14 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Tissue: j.tissue, Shard: j.shard, Shards: j.shards,
 	}
 	for _, sc := range j.scales {
-		c := sam.SegmentScale{
-			MPP: sc.mpp, MinArea: sc.minArea, MaxArea: sc.maxArea, Class: sc.class,
-			Everything: sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: sc.minArea, Local: j.local},
-		}
-		if own, _ := s.MPP(); j.Bundled() && sc.mpp == 0 && own > 0 {
+		c := sam.SegmentScale{MPP: sc.mpp, Class: sc.classOr()}
+		own, _ := s.MPP()
+		if j.Bundled() && sc.mpp == 0 && own > 0 {
 			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
 		}
+		mpp := cmp.Or(c.MPP, own, 0.5) // as FindNuclei assumes
+		c.MinArea, c.MaxArea = sc.minArea.pixels(mpp), sc.maxArea.pixels(mpp)
+		c.Everything = sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: c.MinArea, Local: j.local}
 		switch sc.prompts {
 		case "ais", "apg", "cellpose":
 			c.Everything, c.Disjoint = sam.EverythingOptions{}, true
@@ -304,8 +336,7 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 			// not overlap.
 			c.Find, c.FindName = sam.FindNuclei, "nuclei"
 			c.Everything.SingleMask, c.Everything.BoxNMSThresh, c.Disjoint = true, 0.5, true
-			if own, _ := s.MPP(); c.MinArea == 0 {
-				mpp := cmp.Or(c.MPP, own, 0.5) // as FindNuclei assumes
+			if c.MinArea == 0 {
 				c.MinArea = int(leastNucleus / (mpp * mpp))
 				c.Everything.MinMaskRegionArea = c.MinArea
 			}
@@ -317,11 +348,24 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 	return o
 }
 
+// classOr returns the class of the scale's objects.
+func (s scale) classOr() string {
+	switch {
+	case s.class != "auto":
+		return s.class
+	case s.prompts == "cellpose":
+		return "Cell"
+	case s.prompts == "grid":
+		return ""
+	}
+	return "Nucleus"
+}
+
 // sample is one line of a sheet.
 type sample struct{ slide, out string }
 
 // readSheet reads a sheet. Slides are found beside the sheet if their paths are
-// relative; out defaults to the slide's name in dir.
+// relative; out lies in dir if it is relative, and defaults to the slide's name.
 func readSheet(path, dir string) ([]sample, error) {
 	head, rows, err := sheet.Read(path)
 	if err != nil {
@@ -341,7 +385,9 @@ func readSheet(path, dir string) ([]sample, error) {
 		base := filepath.Base(s.slide)
 		s.out = filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base)))
 		if out >= 0 && r[out] != "" {
-			s.out = r[out]
+			if s.out = r[out]; !filepath.IsAbs(s.out) {
+				s.out = filepath.Join(dir, s.out)
+			}
 		}
 		if k, dup := seen[s.out]; dup {
 			return nil, fmt.Errorf("%s: lines %d and %d write to %s: give them different names in a column out", path, k+2, n+2, s.out)

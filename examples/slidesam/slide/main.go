@@ -41,6 +41,17 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if j.json {
 		log = slog.New(slog.NewJSONHandler(stderr, nil))
 	}
+	work := []sample{{j.slide, j.out}}
+	if j.sheet != "" {
+		if work, err = readSheet(j.sheet, j.out); err != nil {
+			return err
+		}
+	}
+	if j.merge {
+		if err := j.recall(work[0].out, env); err != nil {
+			return err
+		}
+	}
 	m, err := j.load()
 	if err != nil {
 		return err
@@ -56,12 +67,6 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if j.slide == "" && j.sheet == "" {
 		return demo(ctx, m, j, log, stdout)
 	}
-	work := []sample{{j.slide, j.out}}
-	if j.sheet != "" {
-		if work, err = readSheet(j.sheet, j.out); err != nil {
-			return err
-		}
-	}
 	var failed []error
 	for _, w := range work {
 		err := one(ctx, m, j, w, log, stdout)
@@ -69,12 +74,32 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 			return ctx.Err()
 		}
 		if err != nil { // the other slides go on
+			if j.sheet == "" {
+				return err
+			}
 			log.Error("slide failed", "slide", w.slide, "error", err.Error())
 			failed = append(failed, err)
 		}
 	}
-	return errors.Join(failed...)
+	if len(failed) > 0 {
+		return &failures{len(work), failed}
+	}
+	return nil
 }
+
+// failures are those of a sheet's slides, which the log has.
+type failures struct {
+	of   int
+	list []error
+}
+
+// Error counts the failures.
+func (f *failures) Error() string {
+	return fmt.Sprintf("%d of %d slides failed, see above", len(f.list), f.of)
+}
+
+// Unwrap returns the failures.
+func (f *failures) Unwrap() []error { return f.list }
 
 // load loads the model, or for an instance decoder the finder in its place.
 func (j *job) load() (*sam.Model, error) {
@@ -173,6 +198,11 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 	log.Info("slide opened", "slide", w.slide, "format", s.Format(), "width", size.W, "height", size.H, "levels", len(s.Levels()), "mpp", mpp, "objective", s.Objective())
 	if note != "" {
 		log.Warn("resolution estimated", "slide", w.slide, "note", note)
+	}
+	if !j.merge {
+		if err := j.save(w.out); err != nil {
+			return err
+		}
 	}
 	res, err := segment(ctx, m, s, w.out, j, log)
 	if err != nil {

@@ -137,6 +137,8 @@ func TestSheet(t *testing.T) {
 	args := []string{"-sheet", sheet, "-out", filepath.Join(dir, "res"), "-slide-mpp", "0.5", "-iou", "-1", "-stability", "-1", "-all"}
 	err := run(context.Background(), args, noEnv, &out, &log)
 	require.ErrorIs(t, err, os.ErrNotExist, "one slide is missing, the others are done")
+	assert.EqualError(t, err, "1 of 3 slides failed, see above", "the log has said which and why")
+	assert.Equal(t, 1, strings.Count(log.String(), "missing.png: no such file"))
 	assert.FileExists(t, filepath.Join(dir, "res", "a", pageFile))
 	assert.FileExists(t, filepath.Join(dir, "other", sam.GeoJSONFile))
 	assert.Equal(t, 2, strings.Count(out.String(), "objects in"))
@@ -150,7 +152,8 @@ func TestFlags(t *testing.T) {
 		{"-prompts ais", "needs -model"}, {"-prompts cellpose", "needs -model: a Cellpose-SAM"}, {"-prompts cellpose -model a -decoder b", "goes with -prompts ais or apg"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
 		{"-mpp 0.5,2 -prompts ais,grid -model a", "for all scales or none"}, {"-mpp 0.5,2 -prompts grid,apg -model a", "for all scales or none"},
 		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
-		{"-min-area -1", "want 0 or more"}, {"-shard auto", "no variable"},
+		{"-min-area -1", "0 or more"}, {"-min-area 1.5", "want pixels"}, {"-max-area xum2", "square micrometres"}, {"-mpp abc", "is not micrometres per pixel"}, {"-tile 1", "want 64"}, {"-halo -1", "want 0 to a quarter"},
+		{"-tile 256 -halo 80", "want 0 to a quarter"}, {"-layers -1", "want 0 or more"}, {"-shard auto", "no variable"},
 	} {
 		_, err := parse(strings.Fields(tt.args), noEnv, &bytes.Buffer{})
 		assert.ErrorContains(t, err, tt.want, tt.args)
@@ -163,7 +166,7 @@ func TestFlags(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, image.Rect(1, 2, 4, 6), j.region)
 	assert.Equal(t, []int{1, 4}, []int{j.shard, j.shards})
-	assert.Equal(t, []scale{{prompts: "nuclei"}}, j.scales)
+	assert.Equal(t, []scale{{prompts: "nuclei", class: "auto"}}, j.scales)
 	plain, err := j.Load()
 	require.NoError(t, err)
 	j, err = parse([]string{"-mirror"}, noEnv, &bytes.Buffer{})
@@ -172,14 +175,19 @@ func TestFlags(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, plain.Mirrored().Fingerprint(), m.Fingerprint())
 	assert.NotEqual(t, plain.Fingerprint(), m.Fingerprint())
-	j, err = parse(strings.Fields("-mpp 0.5,2 -prompts nuclei,grid -min-area 0,50 -max-area 900,0 -class nucleus,gland"), noEnv, &bytes.Buffer{})
+	j, err = parse(strings.Fields("-mpp 0.5,2 -prompts nuclei,grid -min-area 0,50 -max-area 900,40um2 -class nucleus,gland"), noEnv, &bytes.Buffer{})
 	require.NoError(t, err)
-	assert.Equal(t, []scale{{0.5, "nuclei", 0, 900, "nucleus"}, {2, "grid", 50, 0, "gland"}}, j.scales)
+	assert.Equal(t, []scale{{0.5, "nuclei", area{}, area{n: 900}, "nucleus"}, {2, "grid", area{n: 50}, area{40, true}, "gland"}}, j.scales)
 	o := j.options(sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.25))
 	require.Len(t, o.Scales, 2)
 	assert.NotNil(t, o.Scales[0].Find)
 	assert.Equal(t, []int{32, 50}, []int{o.Scales[0].MinArea, o.Scales[1].MinArea}, "8 square micrometres, as given")
+	assert.Equal(t, []int{900, 10}, []int{o.Scales[0].MaxArea, o.Scales[1].MaxArea}, "40 square micrometres are 10 pixels of 4")
 	assert.Nil(t, o.Scales[1].Find)
+	for prompts, want := range map[string]string{"nuclei": "Nucleus", "ais": "Nucleus", "cellpose": "Cell", "grid": ""} {
+		assert.Equal(t, want, scale{prompts: prompts, class: "auto"}.classOr())
+		assert.Equal(t, "a", scale{prompts: prompts, class: "a"}.classOr())
+	}
 }
 
 func TestArrayJobs(t *testing.T) {
@@ -239,7 +247,7 @@ func TestSheets(t *testing.T) {
 			got, err := readSheet(p, "out")
 			require.NoError(t, err)
 			dir := filepath.Dir(p)
-			assert.Equal(t, []sample{{filepath.Join(dir, "a.svs"), "x"}, {filepath.Join(dir, "b.svs"), filepath.Join("out", "b")}}, got)
+			assert.Equal(t, []sample{{filepath.Join(dir, "a.svs"), filepath.Join("out", "x")}, {filepath.Join(dir, "b.svs"), filepath.Join("out", "b")}}, got)
 		})
 	}
 }
@@ -300,4 +308,34 @@ func TestCellposeOnSlide(t *testing.T) {
 	assert.FileExists(t, filepath.Join(dir, sam.GeoJSONFile))
 	assert.Contains(t, out.String(), "objects in 1 tiles")
 	assert.Contains(t, log.String(), "CC-BY-NC")
+}
+
+// TestMerge joins shards without their flags, which the folder knows, and with
+// others, which is an error.
+func TestMerge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes seconds")
+	}
+	dir := t.TempDir()
+	pic, _ := synth.New(5, synth.Options{Solid: true}).Region(9000, 9000, 150, 70, 0.5)
+	slide := filepath.Join(dir, "a.png")
+	f, err := os.Create(slide)
+	require.NoError(t, err)
+	require.NoError(t, png.Encode(f, pic))
+	require.NoError(t, f.Close())
+	out := filepath.Join(dir, "out")
+	where := []string{"-slide", slide, "-out", out}
+	how := strings.Fields("-slide-mpp 0.5 -mpp 0.5 -tile 128 -iou -1 -stability -1 -all -class a -local=false")
+	for _, shard := range []string{"0/2", "1/2"} {
+		require.NoError(t, run(t.Context(), append(append([]string{"-shard", shard}, where...), how...), noEnv, &bytes.Buffer{}, &bytes.Buffer{}))
+	}
+	require.NoError(t, run(t.Context(), append([]string{"-merge"}, where...), noEnv, &bytes.Buffer{}, &bytes.Buffer{}))
+	b, err := os.ReadFile(filepath.Join(out, sam.GeoJSONFile))
+	require.NoError(t, err)
+	assert.Contains(t, string(b), `"classification":{"name":"a"}`)
+	err = run(t.Context(), append([]string{"-merge", "-iou", "0.5"}, where...), noEnv, &bytes.Buffer{}, &bytes.Buffer{})
+	assert.ErrorIs(t, err, sam.ErrOtherRun)
+	require.NoError(t, os.WriteFile(filepath.Join(out, flagsFile), []byte(`{"nothing":"1"}`), 0o600))
+	err = run(t.Context(), append([]string{"-merge"}, where...), noEnv, &bytes.Buffer{}, &bytes.Buffer{})
+	assert.ErrorContains(t, err, "flags.json: -nothing")
 }

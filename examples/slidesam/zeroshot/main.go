@@ -94,6 +94,7 @@ func parse(args []string, help io.Writer) (config, error) {
 	f.Usage = func() {
 		fmt.Fprint(help, "usage: zeroshot [flags]\n\nWithout -data: the synthetic sets. Without -model: the bundled model.\n\nflags:\n")
 		f.PrintDefaults()
+		fmt.Fprint(help, "\n"+layouts)
 	}
 	if err := cli.Parse(f, args); err != nil {
 		return c, err
@@ -105,7 +106,17 @@ func parse(args []string, help io.Writer) (config, error) {
 		return c, cli.Usagef("-pictures must be at least 1; -limit, -erode and -clicks at least 0")
 	}
 	if _, err := eval.MetricNamed(c.metric); err != nil {
-		return c, err
+		return c, cli.Usagef("-metric: %w", err)
+	}
+	switch eval.Choice(c.choice) {
+	case eval.ChooseAuto, eval.ChoosePredicted, eval.ChooseSingle, eval.ChooseOracle:
+	default:
+		return c, cli.Usagef("-masks %q, want auto, predicted, single or oracle", c.choice)
+	}
+	for _, d := range c.data {
+		if err := checkData(d); err != nil {
+			return c, err
+		}
 	}
 	return c, nil
 }
@@ -138,11 +149,20 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	if c.out != "" {
+		if !c.quiet {
+			var bar *progressbar.ProgressBar
+			o.Progress = func(done, total int) {
+				if bar == nil {
+					bar = newBar(progress, total, "gallery")
+				}
+				_ = bar.Set(done)
+			}
+		}
 		names, err := report.Save(ctx, c.out, sources, o)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\n%d files in %s; open %s\n", len(names), c.out, filepath.Join(c.out, "gallery.html"))
+		fmt.Fprintf(out, "\n%d files in %s; open %s\n", len(names), c.out, filepath.Join(c.out, names[len(names)-1]))
 	}
 	fmt.Fprintf(progress, "%.1f s\n", time.Since(begin).Seconds())
 	return nil
@@ -203,11 +223,15 @@ func (c config) options(d eval.Dataset, progress io.Writer) eval.Options {
 		o.Embeddings = c.embeddings()
 	}
 	if !c.quiet {
-		bar := progressbar.NewOptions(d.Len(), progressbar.OptionSetWriter(progress), progressbar.OptionSetDescription(d.Name()),
-			progressbar.OptionShowCount(), progressbar.OptionOnCompletion(func() { fmt.Fprintln(progress) }))
+		bar := newBar(progress, d.Len(), d.Name())
 		o.Progress = func(p eval.Progress) { _ = bar.Set(p.Done) }
 	}
 	return o
+}
+
+func newBar(w io.Writer, total int, what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionOnCompletion(func() { fmt.Fprintln(w) }))
 }
 
 func (c config) print(out io.Writer, sources []report.Source, o report.Options) error {

@@ -3,6 +3,7 @@ package zeroshot
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"image"
 	"image/color"
@@ -72,6 +73,16 @@ func TestRealDataPath(t *testing.T) {
 	for _, name := range []string{"table.md", "table.tex", "pictures.csv", "gallery.html", "clicks-pictures_40x.svg"} {
 		assert.FileExists(t, filepath.Join(dir, name))
 	}
+	table, err := os.ReadFile(filepath.Join(dir, "table.md"))
+	require.NoError(t, err)
+	other, err := zeroshot(t, append(args, "-metric", "aji")...)
+	require.NoError(t, err)
+	assert.Contains(t, other, "gallery-aji.html")
+	assert.FileExists(t, filepath.Join(dir, "gallery-aji.html"))
+	assert.FileExists(t, filepath.Join(dir, "table-aji.md"))
+	kept, err := os.ReadFile(filepath.Join(dir, "table.md"))
+	require.NoError(t, err)
+	assert.Equal(t, string(table), string(kept), "another metric leaves the table of the first alone")
 	_, err = zeroshot(t, append(args, "-seed", "2")...)
 	require.ErrorContains(t, err, "another experiment")
 }
@@ -109,19 +120,22 @@ func TestFlags(t *testing.T) {
 		says string
 	}{
 		{[]string{"-data", "monuseg"}, "want KIND=FOLDER"},
-		{[]string{"-data", "luck=x"}, "want two folders"},
+		{[]string{"-data", "luck=x"}, `kind "luck" is not known`},
 		{[]string{"-data", "luck=x,y"}, `kind "luck" is not known`},
 		{[]string{"-data", "pairs=x"}, "want two folders"},
 		{[]string{"-data", "pairs=x,y,z"}, "is not micrometres per pixel"},
 		{[]string{"-data", "monuseg=/does/not/exist"}, "MoNuSeg"},
 		{[]string{"-model", "/does/not/exist.pth"}, "exist.pth"},
 		{[]string{"-metric", "luck"}, "is not known"},
+		{[]string{"-masks", "luck"}, "want auto"},
 		{[]string{"-pictures", "0"}, "at least 1"},
 		{[]string{"more"}, "is not a flag"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			_, err := zeroshot(t, tt.args...)
 			require.ErrorContains(t, err, tt.says)
+			var usage *cli.UsageError
+			assert.Equal(t, !strings.Contains(strings.Join(tt.args, " "), "/does/not/exist"), errors.As(err, &usage), "flags that mean nothing, or files that are not there")
 		})
 	}
 	plain, name, err := config{}.load()
