@@ -8,6 +8,8 @@ package kernel
 //go:generate sh -c "cd _asm && go run . -part tile -isa avx512 -out ../tile_avx512_amd64.s -stubs ../tile_avx512_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part narrow -isa avx512 -out ../narrow_avx512_amd64.s -stubs ../narrow_avx512_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part vec -isa avx512 -out ../vec_avx512_amd64.s -stubs ../vec_avx512_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part eight -isa avx2 -out ../eight_avx2_amd64.s -stubs ../eight_avx2_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part eight -isa vnni -out ../eight_vnni_amd64.s -stubs ../eight_vnni_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run ./neon -part tile -out ../tile_arm64.s -stubs ../tile_arm64.go"
 //go:generate sh -c "cd _asm && go run ./neon -part narrow -out ../narrow_arm64.s -stubs ../narrow_arm64.go"
 //go:generate sh -c "cd _asm && go run ./neon -part vec -out ../vec_arm64.s -stubs ../vec_arm64.go"

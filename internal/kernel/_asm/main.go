@@ -4,7 +4,8 @@
 //	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
 //
 // The parts are tile (products with full panels), narrow (products with
-// narrow panels) and vec (everything else).
+// narrow panels), eight (products in 8 bits; -isa avx2 or vnni) and vec
+// (everything else).
 package main
 
 import (
@@ -28,15 +29,16 @@ type isa struct {
 var isas = map[string]*isa{
 	"avx2":   {name: "AVX2", vec: 8, rows: 6, reg: YMM},
 	"avx512": {name: "AVX512", vec: 16, rows: 12, reg: ZMM, wide: true},
+	"vnni":   {name: "VNNI", vec: 16, rows: 12, reg: ZMM, wide: true},
 }
 
 func main() {
-	part := flag.String("part", "", "tile, narrow or vec")
-	name := flag.String("isa", "", "avx2 or avx512")
+	part := flag.String("part", "", "tile, narrow, eight or vec")
+	name := flag.String("isa", "", "avx2, avx512 or vnni")
 	flag.Parse()
 	s := isas[*name]
 	if s == nil {
-		log.Fatalf("isa %q: want avx2 or avx512", *name)
+		log.Fatalf("isa %q: want avx2, avx512 or vnni", *name)
 	}
 	ConstraintExpr("!purego")
 	ConstraintExpr("!noasm")
@@ -49,10 +51,12 @@ func main() {
 		for r := 1; r <= s.rows; r++ {
 			s.tile(r, 1)
 		}
+	case "eight":
+		s.eight()
 	case "vec":
 		s.vectors()
 	default:
-		log.Fatalf("part %q: want tile, narrow or vec", *part)
+		log.Fatalf("part %q: want tile, narrow, eight or vec", *part)
 	}
 	Generate()
 }
