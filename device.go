@@ -7,6 +7,7 @@ import (
 
 	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/cuda"
+	"github.com/slidesam/sam/internal/graph"
 )
 
 // Names of devices for [Model.On]. GPUs are "cuda:0", "cuda:1" and so on.
@@ -28,20 +29,46 @@ var (
 	ErrDeviceLost = cuda.ErrLost
 )
 
-// Precision is the number format in which a GPU multiplies matrices. Sums,
-// and all else, are in float32.
+// Precision is the number format in which matrices are multiplied. All else is
+// in float32.
 type Precision cuda.Precision
 
-// The precisions. Only FP32 is had on the CPU, and on GPUs before Ampere.
+// The precisions. The CPU has FP32 and INT8; GPUs have all but INT8, before
+// Ampere FP32 only.
 const (
 	FP32 = Precision(cuda.FP32) // the CPU's result, up to the order of sums
 	TF32 = Precision(cuda.TF32) // factors rounded to 11 significant bits
 	FP16 = Precision(cuda.FP16) // the same, at most 65504, and attention too
 	BF16 = Precision(cuda.BF16) // factors rounded to 8 significant bits, and attention too
+	// INT8 rounds the factors of the linear layers of a ViT's blocks, but for
+	// the first and the last block: activations to integers up to 127, with a
+	// scale for each token, weights to integers up to 64, with one for each
+	// output channel. Sums are exact. All else is in float32.
+	INT8 = Precision(0x80)
 )
 
-// String returns the precision's name: "fp32", "tf32", "fp16" or "bf16".
-func (p Precision) String() string { return cuda.Precision(p).String() }
+// String returns the precision's name: "fp32", "tf32", "fp16", "bf16" or
+// "int8".
+func (p Precision) String() string {
+	if p == INT8 {
+		return "int8"
+	}
+	return cuda.Precision(p).String()
+}
+
+// MarshalText implements [encoding.TextMarshaler]: the name.
+func (p Precision) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Precision) UnmarshalText(name []byte) error {
+	for _, q := range []Precision{FP32, TF32, FP16, BF16, INT8} {
+		if q.String() == string(name) {
+			*p = q
+			return nil
+		}
+	}
+	return fmt.Errorf("sam: precision %q: want fp32 or int8, or on a GPU tf32, fp16 or bf16", name)
+}
 
 // Device is what a model computes on.
 type Device struct {
@@ -90,11 +117,19 @@ func (m *Model) Device() Device { return m.device }
 // on either. A model of another precision has a fingerprint of its own.
 //
 // [Auto] falls back to the CPU; [Model.Device] of the result then says why.
-// It does not with another precision than FP32. Otherwise On returns
-// [ErrNoDevice] if the device cannot be used, and [ErrDeviceMemory] if the
-// weights have no room on it.
+// It does not with another precision than FP32; for [INT8] it is the CPU.
+// Otherwise On returns [ErrNoDevice] if the device cannot be used or has no
+// such precision, and [ErrDeviceMemory] if the weights have no room on it.
+//
+// A model of [LoadIn] has the rounded weights only, and stays what it is.
 func (m *Model) On(device string, p Precision) (*Model, error) {
 	c := *m
+	if p == INT8 && device == Auto {
+		device = CPU
+	}
+	if m.rounded && p != m.precision {
+		return nil, fmt.Errorf("sam: on %s in %v: the weights were loaded in %v: load the file anew", device, p, m.precision)
+	}
 	c.precision = p
 	switch err := c.move(device); {
 	case err == nil:
@@ -121,11 +156,17 @@ func (m *Model) onCPU(why error) *Model {
 // move makes a device the model's, with the weights on it.
 func (m *Model) move(device string) error {
 	if device == CPU {
-		if m.precision != FP32 {
-			return fmt.Errorf("%w: the CPU computes in fp32", ErrNoDevice)
+		if err := m.checkPrecision(); err != nil {
+			return err
 		}
 		m.device, m.backend = Device{Name: CPU}, cpu.Backend{}
-		return nil
+		if m.precision == FP32 {
+			return nil
+		}
+		return m.prepare()
+	}
+	if m.precision == INT8 {
+		return fmt.Errorf("%w: only the CPU computes in int8", ErrNoDevice)
 	}
 	index := 0
 	if device != Auto {
@@ -142,4 +183,34 @@ func (m *Model) move(device string) error {
 	}
 	m.device, m.backend = gpu(info), backend
 	return m.prepare()
+}
+
+// checkPrecision returns an error if the CPU cannot run the model in its
+// precision.
+func (m *Model) checkPrecision() error {
+	switch _, ok := m.encoder.(blockwise); {
+	case m.precision != FP32 && m.precision != INT8:
+		return fmt.Errorf("%w: the CPU computes in fp32 and int8", ErrNoDevice)
+	case m.precision == INT8 && !ok:
+		return fmt.Errorf("%w: an encoder of the kind %s has no int8 form", ErrNoDevice, m.encoder.Name())
+	}
+	return nil
+}
+
+// blockwise is an encoder of blocks whose products can be rounded.
+type blockwise interface{ Products() [][]*graph.Weight }
+
+// formats are those of the encoder's weights in the model's precision.
+func (m *Model) formats() map[*graph.Weight]graph.Format {
+	if m.precision != INT8 {
+		return nil
+	}
+	blocks := m.encoder.(blockwise).Products()
+	f := map[*graph.Weight]graph.Format{}
+	for _, ws := range blocks[1:max(1, len(blocks)-1)] {
+		for _, w := range ws {
+			f[w] = graph.Int8
+		}
+	}
+	return f
 }

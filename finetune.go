@@ -202,7 +202,7 @@ func (f *FineTuned) Model() (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := fromCheckpoint(ck)
+	m, err := fromCheckpoint(ck, FP32)
 	if err != nil {
 		return nil, fmt.Errorf("sam: fine-tuned model: %w", err)
 	}

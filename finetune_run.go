@@ -48,7 +48,7 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 	if err := checkFields(fields); err != nil {
 		return nil, err
 	}
-	m, err := fromCheckpoint(from)
+	m, err := fromCheckpoint(from, FP32)
 	if err != nil {
 		return nil, err
 	}

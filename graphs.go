@@ -29,6 +29,9 @@ const (
 // are the caller's own. gorgonia's machines can run it once its inputs have
 // values; the model itself runs what its backend makes of such graphs.
 func (m *Model) Graph(n Network) (*gorgonia.ExprGraph, error) {
+	if m.rounded {
+		return nil, fmt.Errorf("sam: graph %s: the weights were loaded in %v: load the file anew", n, m.precision)
+	}
 	b := graph.NewBuilder()
 	b.Run(cpu.Run)
 	switch n {
@@ -79,7 +82,7 @@ func (m *Model) compile(n network) (graph.Program, error) {
 // encoderGraph is the graph from a picture to its embedding.
 func (m *Model) encoderGraph() network {
 	b := graph.NewBuilder()
-	return network{"image encoder", b, []*gorgonia.Node{m.encoder.Build(b)}, graph.CompileOptions{}}
+	return network{"image encoder", b, []*gorgonia.Node{m.encoder.Build(b)}, graph.CompileOptions{Formats: m.formats()}}
 }
 
 // image adds the picture's side of the decoder, from an embedding.

@@ -53,7 +53,7 @@ func loadInstances(paths []string) (*InstanceModel, error) {
 	if encoder := dec.Only(isEncoder); len(paths) == 1 && len(encoder.Names()) > 0 {
 		model, err = newEncoder(encoder)
 	} else {
-		model, err = load(paths[0])
+		model, err = load(paths[0], FP32)
 	}
 	if err != nil {
 		return nil, err

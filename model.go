@@ -27,6 +27,7 @@ type Model struct {
 	defaults    Defaults
 	device      Device
 	precision   Precision
+	rounded     bool // the weights are only had in precision
 	backend     graph.Backend
 	batch       int // prompts decoded in one run
 	encoder     Encoder
@@ -60,21 +61,25 @@ func newParams(c Config) *params {
 // Anything model, one that lists every missing, unexpected and ill-shaped
 // tensor, or one that names a tensor with a value that is not finite. A file
 // that another program changes meanwhile is an error.
-func Load(path string) (*Model, error) {
-	m, err := load(path)
+func Load(path string) (*Model, error) { return LoadIn(path, FP32) }
+
+// LoadIn is [Load] in a precision of the CPU's: [FP32] or [INT8]. Unlike
+// [Model.On] it never has all weights in memory in float32.
+func LoadIn(path string, p Precision) (*Model, error) {
+	m, err := load(path, p)
 	if err != nil {
 		return nil, fmt.Errorf("sam: load %s: %w", path, err)
 	}
 	return m, nil
 }
 
-func load(path string) (*Model, error) {
+func load(path string, p Precision) (*Model, error) {
 	ck, err := weights.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer ck.Close()
-	m, err := fromCheckpoint(ck)
+	m, err := fromCheckpoint(ck, p)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func Bundled() (*Model, error) {
 		return nil, fmt.Errorf("sam: bundled model: %w", err)
 	}
 	defer ck.Close()
-	m, err := fromCheckpoint(ck)
+	m, err := fromCheckpoint(ck, FP32)
 	if err != nil {
 		return nil, fmt.Errorf("sam: bundled model: %w", err)
 	}
@@ -104,36 +109,36 @@ func NewRandom(cfg Config, seed uint64) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := newModel(cfg, weights.Random(weights.Specs(newParams(cfg)), seed))
+	m, err := newModel(cfg, weights.Random(weights.Specs(newParams(cfg)), seed), FP32)
 	if err != nil {
 		return nil, fmt.Errorf("sam: random model: %w", err)
 	}
 	return m, nil
 }
 
-func fromCheckpoint(ck *weights.Checkpoint) (*Model, error) {
+func fromCheckpoint(ck *weights.Checkpoint, p Precision) (*Model, error) {
 	cfg, err := configOf(ck)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newModel(cfg, ck)
+	m, err := newModel(cfg, ck, p)
 	if err != nil {
 		return nil, err
 	}
-	if fmt.Sprintf("%x", m.fingerprint) == bundledFingerprint {
+	if fmt.Sprintf("%x", m.origin) == bundledFingerprint {
 		m.defaults = bundledDefaults
 	}
 	return m, nil
 }
 
-func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
+func newModel(cfg Config, ck *weights.Checkpoint, in Precision) (*Model, error) {
 	cfg = cfg.clone()
 	p := newParams(cfg)
 	err := weights.Bind(ck, p)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{cfg: cfg, defaults: publishedDefaults}
+	m := &Model{cfg: cfg, defaults: publishedDefaults, precision: in, rounded: in != FP32}
 	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
@@ -156,6 +161,9 @@ func newModel(cfg Config, ck *weights.Checkpoint) (*Model, error) {
 // up the pools of programs.
 func (m *Model) start() error {
 	m.startEncoder()
+	if err := m.checkPrecision(); err != nil {
+		return err
+	}
 	if err := m.prepare(); err != nil {
 		return err
 	}
@@ -185,7 +193,7 @@ func (m *Model) makePools() {
 func (m *Model) startEncoder() {
 	m.device, m.backend = Device{Name: CPU}, cpu.Backend{}
 	m.pixels, m.mirrors = new(sync.Pool), make([]mirror.View, 1)
-	m.fingerprint = m.origin
+	m.fingerprint = m.derivedFingerprint()
 	m.colours = newColourTable(m.encoder)
 }
 
@@ -194,7 +202,7 @@ func (m *Model) Config() Config { return m.cfg.clone() }
 
 // Fingerprint tells models apart: it is a hash of all weights, the same
 // whatever file they came from, of whether the model is [Model.Mirrored], and
-// of the precision that [Model.On] chose, if it is not [FP32].
+// of the precision that [Model.On] or [LoadIn] chose, if it is not [FP32].
 func (m *Model) Fingerprint() [16]byte { return m.fingerprint }
 
 // Bytes is the memory that the model's weights take.

@@ -139,6 +139,16 @@ func (e *Encoder) BuildFrom(b *graph.Builder, n int, x *G.Node) *G.Node {
 	return b.Stage("neck", e.norm2.Apply(b, x))
 }
 
+// Products are the weights of each block's linear layers: qkv, proj, lin1 and
+// lin2.
+func (e *Encoder) Products() [][]*graph.Weight {
+	all := make([][]*graph.Weight, len(e.blocks))
+	for i, b := range e.blocks {
+		all[i] = []*graph.Weight{b.qkv.W, b.proj.W, b.lin1.W, b.lin2.W}
+	}
+	return all
+}
+
 // QKV is the weight of block i that makes queries, keys and values, [3*A,
 // Width].
 func (e *Encoder) QKV(i int) *graph.Weight { return e.blocks[i].qkv.W }

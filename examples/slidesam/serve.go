@@ -96,13 +96,19 @@ func (v *server) config(args []string, stderr io.Writer) (serve.Config, error) {
 			return c, fmt.Errorf("slides: %w", err)
 		}
 	}
-	if v.Model.Bundled() && !v.Mirror {
+	if v.Model.Bundled() && !v.Mirror && v.Precision == sam.FP32 {
 		return c, nil // the server's default
 	}
 	m, err := v.Load()
-	c.Model, c.Bundled, c.ModelName = m, v.Model.Bundled(), "bundled, mirrored"
+	c.Model, c.Bundled, c.ModelName = m, v.Model.Bundled(), "bundled"
 	if !v.Model.Bundled() {
 		c.ModelName = filepath.Base(v.Path)
+	}
+	if v.Precision != sam.FP32 {
+		c.ModelName += ", " + v.Precision.String()
+	}
+	if v.Mirror {
+		c.ModelName += ", mirrored"
 	}
 	return c, err
 }

@@ -9,15 +9,17 @@ import (
 
 // Model is the flags that choose a model.
 type Model struct {
-	Path   string // empty: the bundled model
-	Device string // as sam.Model.On names it; empty: the processor
-	Mirror bool
+	Path      string // empty: the bundled model
+	Device    string // as sam.Model.On names it; empty: the processor
+	Precision sam.Precision
+	Mirror    bool
 }
 
-// Register adds -model and -device.
+// Register adds -model, -device and -precision.
 func (m *Model) Register(fs *flag.FlagSet) {
 	fs.StringVar(&m.Path, "model", "", "checkpoint `file`; default: the bundled model")
 	fs.StringVar(&m.Device, "device", sam.Auto, "compute on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one")
+	fs.TextVar(&m.Precision, "precision", sam.FP32, "multiply in `precision`: fp32; on a processor int8, some 1.4 times as fast; on a GPU tf32, fp16 or bf16")
 }
 
 // RegisterMirror adds -mirror.
@@ -32,13 +34,17 @@ func (m *Model) Bundled() bool { return m.Path == "" }
 func (m *Model) Load() (*sam.Model, error) {
 	load := sam.Bundled
 	if !m.Bundled() {
-		load = func() (*sam.Model, error) { return sam.Load(m.Path) }
+		in := sam.FP32
+		if m.Precision == sam.INT8 {
+			in = sam.INT8
+		}
+		load = func() (*sam.Model, error) { return sam.LoadIn(m.Path, in) }
 	}
 	model, err := load()
 	if err != nil {
 		return nil, err
 	}
-	if model, err = model.On(cmp.Or(m.Device, sam.CPU), sam.FP32); err != nil || !m.Mirror {
+	if model, err = model.On(cmp.Or(m.Device, sam.CPU), m.Precision); err != nil || !m.Mirror {
 		return model, err
 	}
 	return model.Mirrored(), nil

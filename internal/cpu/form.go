@@ -73,6 +73,21 @@ func packed(w *value, n, k int) *value {
 	return formOf(w, "packed", kernel.PackedLen(n, k), func(v []float32) graph.Form { return packedForm(v, n, k) })
 }
 
+// packedAs is packed in the weight's format.
+func packedAs(w *value, n, k int) *value {
+	if w.format != graph.Int8 {
+		return packed(w, n, k)
+	}
+	return formOf(w, "packed in 8 bits", kernel.Len8(n, k), func(v []float32) graph.Form {
+		p := kernel.Pack8(v, n, k)
+		return graph.Form{Data: p.Data(), Logical: func() []float32 {
+			back := make([]float32, n*k)
+			p.Unpack(back)
+			return back
+		}}
+	})
+}
+
 func packedForm(v []float32, n, k int) graph.Form {
 	data := kernel.Pack(v, n, k).Data()
 	return graph.Form{Data: data, Logical: func() []float32 {

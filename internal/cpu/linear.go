@@ -11,13 +11,19 @@ import (
 // Add, where its number of rows R divides M and the R rows are added to each block of R rows.
 // Output: [M, N].
 type linear struct {
-	N, K int
-	Act  kernel.Act
-	Bias bool
-	Add  bool
+	N, K   int
+	Format graph.Format // of the weight and of the product
+	Act    kernel.Act
+	Bias   bool
+	Add    bool
 }
 
-func (linear) Name() string { return "linear" }
+func (l linear) Name() string {
+	if l.Format == graph.Int8 {
+		return "linear_int8"
+	}
+	return "linear"
+}
 
 func (l linear) arity() int {
 	n := 2
@@ -41,7 +47,6 @@ func (l linear) InPlace() int {
 // Forward implements [graph.Forwarder].
 func (l linear) Forward(out graph.View, in []graph.View) error {
 	m := in[0].Shape[0]
-	w := kernel.PackedOf(in[1].Data, l.N, l.K)
 	e := kernel.Epilogue{Act: l.Act}
 	if l.Bias {
 		e.Bias = in[2].Data
@@ -52,7 +57,19 @@ func (l linear) Forward(out graph.View, in []graph.View) error {
 		rows, e.Add, e.LdAdd = len(a.Data)/l.N, a.Data, l.N
 	}
 	for at := 0; at < m; at += rows {
-		kernel.Gemm(out.Data[at*l.N:(at+rows)*l.N], l.N, in[0].Data[at*l.K:(at+rows)*l.K], l.K, rows, &w, e)
+		l.product(out.Data[at*l.N:(at+rows)*l.N], in[0].Data[at*l.K:(at+rows)*l.K], rows, in[1].Data, e)
 	}
 	return nil
+}
+
+// product multiplies x [rows, K] with the packed weight w.
+func (l linear) product(dst, x []float32, rows int, w []float32, e kernel.Epilogue) {
+	switch l.Format {
+	case graph.Int8:
+		p := kernel.Packed8Of(w, l.N, l.K)
+		kernel.Gemm8(dst, l.N, x, l.K, rows, &p, e)
+	default:
+		p := kernel.PackedOf(w, l.N, l.K)
+		kernel.Gemm(dst, l.N, x, l.K, rows, &p, e)
+	}
 }

@@ -46,7 +46,7 @@ func (l *lowered) projectAhead() {
 	}
 	l.each(func(v *value) {
 		at, ok := v.projects()
-		if !ok || at.x.keep || other[at.x] {
+		if !ok || at.x.keep || other[at.x] || at.w.format != graph.Float32 {
 			return
 		}
 		x, p, ok := at.x.sum()
@@ -70,8 +70,8 @@ func choose(v *value) {
 	case op.Linear:
 		if l, ok := v.projects(); ok {
 			n, k := v.shape[1], l.x.shape[1]
-			v.op = linear{N: n, K: k, Bias: l.bias != nil}
-			v.in[1] = packed(l.w, n, k)
+			v.op = linear{N: n, K: k, Format: l.w.format, Bias: l.bias != nil}
+			v.in[1] = packedAs(l.w, n, k)
 		}
 	case op.Conv:
 		if v.in[1].fixed() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/op"
 )
 
@@ -51,6 +52,37 @@ func TestEpilogues(t *testing.T) {
 	for i, v := range out[0][1] {
 		assert.InDelta(t, v, out[1][1][i], tol, "the positions are projected by themselves")
 	}
+}
+
+// TestFormats: linear layers read those weights in 8 bits that are asked for,
+// with what follows in their epilogues, and no other op does.
+func TestFormats(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 1))
+	const m, n, k = 5, 7, 6
+	x, w, bias := random(rng, m*k), random(rng, n*k), random(rng, n)
+	leaf := func(name string, v []float32, shape ...int) *graph.Weight {
+		return graph.NewWeight(name, shape, func(use func([]float32)) error { use(v); return nil })
+	}
+	lw, lb, lp := leaf("w", w, n, k), leaf("b", bias, n), leaf("p", x[:k], 1, k)
+	b := graph.NewBuilder()
+	in := b.Input("x", m, k)
+	y := b.Apply(op.GELU{}, b.Apply(op.Linear{}, in, b.Weight(lw), b.Weight(lb)))
+	sum := b.Apply(op.Linear{}, b.Apply(op.Add{}, in, b.Weight(lp)), b.Weight(lw))
+	p, err := cpu.Compile(b, graph.CompileOptions{Formats: map[*graph.Weight]graph.Format{lw: graph.Int8}}, y, sum)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{"linear_int8", "add", "linear_int8"}, p.Steps())
+	copy(p.Input("x"), x)
+	require.NoError(t, p.Run(context.Background()))
+	packed, want := kernel.Pack8(w, n, k), make([]float32, m*n)
+	kernel.Gemm8(want, n, x, k, m, packed, kernel.Epilogue{Bias: bias, Act: kernel.ActGELU})
+	assert.Equal(t, want, p.Output(0))
+
+	rounded := make([]float32, n*k)
+	packed.Unpack(rounded)
+	require.NoError(t, lw.Detach())
+	got, err := lw.Values()
+	require.NoError(t, err)
+	assert.Equal(t, rounded, got, "no other values are at hand")
 }
 
 // TestVariables change between runs.

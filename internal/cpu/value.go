@@ -22,6 +22,7 @@ type value struct {
 	leaf   graph.LeafKind
 	name   string        // of a leaf
 	weight *graph.Weight // of LeafWeight and LeafVariable
+	format graph.Format  // in which linear layers read the weight
 	form   *form         // what is in memory in a weight's place
 	data   []float32     // of a prepared form
 	keep   bool          // an output, or a stage that is kept
@@ -75,7 +76,7 @@ func read(b *graph.Builder, o graph.CompileOptions, outputs []*G.Node) (*lowered
 	of := map[*G.Node]*value{}
 	all := make([]*value, len(nodes))
 	for i, n := range nodes {
-		v := &value{shape: n.Shape, node: n.Node, leaf: n.Leaf, name: n.Name, weight: n.Weight}
+		v := &value{shape: n.Shape, node: n.Node, leaf: n.Leaf, name: n.Name, weight: n.Weight, format: o.Formats[n.Weight]}
 		if n.Op != nil {
 			v.op = n.Op
 		}

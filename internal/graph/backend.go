@@ -20,7 +20,20 @@ type CompileOptions struct {
 	// Lasting names inputs to which only arrays are bound that do not change
 	// any more: a backend may keep copies of them.
 	Lasting []string
+	// Formats are those of weights that the linear layers may read in another
+	// format than float32. Only package cpu's backend knows them.
+	Formats map[*Weight]Format
 }
+
+// Format is the number format in which a backend keeps a weight of linear
+// layers, and multiplies.
+type Format uint8
+
+// The formats.
+const (
+	Float32 Format = iota
+	Int8           // weights and activations are rounded to 8 bits: see kernel.Gemm8
+)
 
 // Backend runs graphs on one kind of device.
 type Backend interface {

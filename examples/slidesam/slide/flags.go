@@ -177,6 +177,8 @@ func (j *job) checkInstances() error {
 		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", first)
 	case j.instances() && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
 		return fmt.Errorf("-prompts %s runs on the CPU: leave -device out", first)
+	case j.instances() && j.Precision != sam.FP32:
+		return fmt.Errorf("-prompts %s computes in fp32: leave -precision out", first)
 	case j.instances() && j.Mirror:
 		return fmt.Errorf("-mirror does not go with -prompts %s", first)
 	case j.decoder != "" && (!j.instances() || first == "cellpose"):

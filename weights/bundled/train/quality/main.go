@@ -6,7 +6,7 @@
 //
 // DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128. -window
 // 800 embeds overlapping parts of 800 x 800 instead of whole pictures; -mirror
-// measures sam.Model.Mirrored. With -draw OUT it also writes the real pictures
+// measures sam.Model.Mirrored, -precision int8 the model in 8 bits. With -draw OUT it also writes the real pictures
 // with the masks' outlines to OUT/NAME-box.png and OUT/NAME-point.png.
 package main
 
@@ -34,20 +34,25 @@ func main() {
 	most := flag.Int("most", 0, "objects of a real picture, spread over it; 0: all")
 	side := flag.Int("window", 0, "pixels per side of overlapping windows, in which real pictures are embedded one by one, enlarged to the model's frame; 0: in one piece")
 	mirror := flag.Bool("mirror", false, "measure the mirrored model")
+	var precision sam.Precision
+	flag.TextVar(&precision, "precision", sam.FP32, "fp32 or int8")
 	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
 	flag.Parse()
-	if err := run(*path, *nuclei, *show, *pictures, *per, *most, *side, *mirror); err != nil {
+	if err := run(*path, precision, *nuclei, *show, *pictures, *per, *most, *side, *mirror); err != nil {
 		fmt.Fprintln(os.Stderr, "quality:", err)
 		os.Exit(1)
 	}
 }
 
-func run(path, nuclei, show string, pictures, per, most, side int, mirror bool) error {
+func run(path string, precision sam.Precision, nuclei, show string, pictures, per, most, side int, mirror bool) error {
 	if path == "" {
 		path = "bundled"
 	}
 	m, err := load(path)
 	if err != nil {
+		return err
+	}
+	if m, err = m.On(sam.CPU, precision); err != nil {
 		return err
 	}
 	if mirror {
