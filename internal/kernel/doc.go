@@ -13,6 +13,10 @@
 // build tags purego and noasm leave the assembly out, and GODEBUG=cpu.avx2=off
 // turns it off for one run.
 //
+// Products in 8 bits, Pack8 and Gemm8, have implementations of their own: AVX2
+// and AVX-512 VNNI on amd64, and Go, which on other processors is slower than
+// their float32 kernels. All give the same integers.
+//
 // The order in which an output element is summed up depends on the inner
 // dimension and on the implementation only: not on the number of rows, the
 // row's place among them, or the number of goroutines. The same input thus
