@@ -2,7 +2,6 @@ package sam
 
 import (
 	"fmt"
-	"image/color"
 	"io"
 
 	"github.com/paulmach/orb"
@@ -36,19 +35,16 @@ const (
 	MeasureAreaMicrons  = geojson.MeasureAreaMicrons
 	MeasureScale        = geojson.MeasureScale // resolution that the object was found at
 	MeasureCoarseIoU    = geojson.MeasureCoarseIoU
+	MeasurePerimeter    = geojson.MeasurePerimeter
+	MeasureCircularity  = geojson.MeasureCircularity
 )
 
-// Class is the class of an object, as QuPath shows it.
-type Class struct {
-	Name  string
-	Color color.Color // nil: QuPath picks one. Alpha is dropped.
-}
+// Class is the class of an object, as QuPath shows it: its Name and Color, of
+// which alpha is dropped; without one QuPath picks it.
+type Class geojson.Class
 
-// Measurement is one number that belongs to an object.
-type Measurement struct {
-	Name  string
-	Value float64
-}
+// Measurement is one number that belongs to an object: its Name and Value.
+type Measurement geojson.Measurement
 
 // Feature is one object of a GeoJSON file.
 type Feature struct {
@@ -66,16 +62,25 @@ type Feature struct {
 }
 
 // Frame places a picture's pixels on a slide: a point p of the picture lies
-// at Offset + Scale*p. The zero value leaves points where they are.
-type Frame struct {
-	OffsetX, OffsetY float64 // of the picture's top left corner, in slide pixels
-	Scale            float64 // slide pixels per picture pixel; 0 stands for 1
-}
+// (OffsetX, OffsetY) + Scale*p, in slide pixels; a Scale of 0 stands for 1. The
+// zero value leaves points where they are.
+type Frame mask.Frame
 
 // Geometry returns the mask's outlines on the slide: an orb.Polygon if the
 // mask is one 4-connected part, else an orb.MultiPolygon. It is nil if the
 // mask is empty. The rules are those of [Mask.Polygons].
 func (m *Mask) Geometry(f Frame) orb.Geometry { return m.pixels().Geometry(mask.Frame(f)) }
+
+func newFeature(o *geojson.Object) Feature {
+	f := Feature{ID: o.ID, Geometry: o.Geometry, Type: ObjectType(o.Type), Name: o.Name, Locked: o.Locked}
+	if o.Class != "" {
+		f.Class = &Class{Name: o.Class}
+	}
+	for _, m := range o.Measurements {
+		f.Measurements = append(f.Measurements, Measurement(m))
+	}
+	return f
+}
 
 // plain is the feature as the machinery below knows it.
 func (f Feature) plain() geojson.Feature {

@@ -40,7 +40,7 @@ func (m *Mask) pixels() *mask.Mask { return (*mask.Mask)(m) }
 
 // NewMask returns the mask of the pixels for which in is true. in is called
 // once for each pixel of the picture, row by row. NewMask returns an error
-// that wraps [ErrMask] if a side is not in 1 to 1<<24.
+// that wraps [ErrMask] if a side is not in 1 to 1<<24, or in is nil.
 func NewMask(size Size, in func(x, y int) bool) (*Mask, error) {
 	return faceMask("new mask")(mask.New(mask.Size(size), in))
 }

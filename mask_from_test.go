@@ -98,3 +98,8 @@ func TestPredictRefusesThreshold(t *testing.T) {
 		assert.ErrorContains(t, err, "want a finite number", "%v", v)
 	}
 }
+
+func TestNewMaskNil(t *testing.T) {
+	_, err := sam.NewMask(sam.Size{H: 2, W: 2}, nil)
+	assert.ErrorIs(t, err, sam.ErrMask)
+}

@@ -18,6 +18,8 @@ import (
 // Model is a Segment Anything model: three networks and their weights. It is
 // immutable and safe for any number of goroutines.
 //
+// The nil Model is none: its methods panic.
+//
 // A model keeps the working memory of a few runs for the next ones. More
 // goroutines than it has such memory for wait for each other.
 type Model struct {

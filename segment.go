@@ -2,9 +2,12 @@ package sam
 
 import (
 	"context"
+	"fmt"
 	"image"
-	"time"
+	"iter"
+	"path/filepath"
 
+	"github.com/slidesam/sam/internal/geojson"
 	"github.com/slidesam/sam/internal/wholeslide"
 )
 
@@ -73,8 +76,10 @@ type SegmentOptions struct {
 	// Shard of Shards takes every Shards-th tile; Shards 0 or 1 means all.
 	// A run with more than one shard leaves the outputs to MergeSlide.
 	Shard, Shards int
-	// Class names the objects in GeoJSON; empty: none.
+	// Class names the objects in GeoJSON; empty: none. Type is what QuPath makes of
+	// them; empty: Detection, as they may be many.
 	Class string
+	Type  ObjectType
 	// Enlarge brings pictures and tiles that are smaller than the model's input
 	// to its size, as the original does with all pictures; by default they are
 	// padded if the pixel size is known, so that the model sees the resolution
@@ -99,17 +104,15 @@ type SegmentScale struct {
 	MinArea, MaxArea int
 	Disjoint         bool
 	Class            string
+	Type             ObjectType
 	Enlarge          bool
 }
 
-// SegmentProgress says how far a run is.
-type SegmentProgress struct {
-	Done, Total int           // tiles of this run, those of earlier runs included
-	Resumed     int           // tiles that an earlier run had finished
-	Objects     int           // found so far, before seams are merged
-	Elapsed     time.Duration // of this run
-	Left        time.Duration // what remains at this pace, 0 if unknown
-}
+// SegmentProgress says how far a run is: of Total tiles Done are, those of earlier
+// runs included, which had done Resumed of them; Objects were found so far, before
+// seams are merged; Elapsed is the time of this run, and Left what remains at this
+// pace, 0 if unknown.
+type SegmentProgress wholeslide.Progress
 
 // SegmentResult says what a run did.
 type SegmentResult struct {
@@ -131,27 +134,35 @@ func (r *SegmentResult) Describe() string { return wholeslide.Tally(r.Tally).Des
 // was prompted; it is empty if there is nothing to say.
 func (r *SegmentResult) Hint() string { return wholeslide.Tally(r.Tally).Hint(r.Objects) }
 
-// SegmentTally counts what became of prompts and masks on the way to objects.
-type SegmentTally struct {
-	Prompts      int // that the model was given
-	Clipped      int // prompts just outside the picture that were brought to its edge
-	Masks        int // that it answered with
-	LowIoU       int // dropped by predicted IoU
-	LowStability int // dropped by stability
-	Edge         int // dropped at the edge of a crop
-	Duplicates   int // dropped for a better one of nearly the same box, within a tile
-	Size         int // dropped because they are too small, too large or empty
-	Seen         int // objects that tiles kept; seams and overlaps leave SegmentResult.Objects of them
+// Features yields the objects of a run that was merged, one by one, as they are in
+// its GeoJSON file.
+func (r *SegmentResult) Features() iter.Seq2[Feature, error] {
+	return func(yield func(Feature, error) bool) {
+		for o, err := range geojson.ReadFile(filepath.Join(r.Dir, GeoJSONFile), geojson.Options{}) {
+			var f Feature
+			if err != nil {
+				err = fmt.Errorf("sam: objects of %s: %w", r.Dir, err)
+			} else {
+				f = newFeature(o)
+			}
+			if !yield(f, err) {
+				return
+			}
+		}
+	}
 }
 
-// ScaleResult says what a run did at one scale.
-type ScaleResult struct {
-	MPP     float64 // 0: unknown
-	Class   string
-	Tiles   int    // with tissue, of all shards
-	Objects int    // as SegmentResult.Objects
-	Labels  string // name of the file of labels
-}
+// SegmentTally counts what became of prompts and masks on the way to objects:
+// Prompts that the model was given, Clipped ones among them that lay just outside
+// the picture, and the Masks that it answered with; those dropped for LowIoU,
+// LowStability, at the Edge of a crop, as Duplicates within a tile, or by Size; and
+// the objects Seen by tiles, of which seams and overlaps leave those of the result.
+type SegmentTally wholeslide.Tally
+
+// ScaleResult says what a run did at one scale, of MPP micrometres per pixel (0:
+// unknown), for its Class: how many Tiles with tissue it has, of all shards, how
+// many Objects, as SegmentResult does, and the name of the file of Labels.
+type ScaleResult wholeslide.ScaleResult
 
 func newSegmentResult(r *wholeslide.Result) *SegmentResult {
 	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged, Tally: SegmentTally(r.Tally), Missing: r.Missing, Doubts: r.Doubts}

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/slidesam/sam/internal/geojson"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/pointgrid"
 	"github.com/slidesam/sam/internal/wholeslide"
@@ -143,7 +144,7 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 func (o SegmentOptions) scales() ([]SegmentScale, error) {
 	one := SegmentScale{
 		MPP: o.MPP, Everything: o.Everything, Find: o.Find, FindName: o.FindName,
-		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class, Enlarge: o.Enlarge,
+		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class, Type: o.Type, Enlarge: o.Enlarge,
 	}
 	if len(o.Scales) == 0 {
 		return []SegmentScale{one}, nil
@@ -167,7 +168,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 		return wholeslide.Scale{}, err
 	}
 	return wholeslide.Scale{
-		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Finder: id, Nuclei: sc.FindName == "nuclei",
+		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Type: geojson.ObjectType(sc.Type), Finder: id, Nuclei: sc.FindName == "nuclei",
 		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, wholeslide.Tally, error) {
 			return r.search(ctx, img, t, sc)
 		},

@@ -40,6 +40,8 @@ const (
 	MeasureAreaMicrons  = "Area µm^2"
 	MeasureScale        = "Scale µm/px" // resolution that the object was found at
 	MeasureCoarseIoU    = "IoU with coarse outline"
+	MeasurePerimeter    = "Perimeter µm"
+	MeasureCircularity  = "Circularity" // 1 for a disc
 )
 
 // Class is the class of an object, as QuPath shows it.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/paulmach/orb"
+
+	"github.com/slidesam/sam/internal/regular"
 )
 
 // Object types of QuPath that are only read.
@@ -141,6 +143,23 @@ func Read(r io.Reader, o Options) iter.Seq2[*Object, error] {
 		}
 		if s.Err() != nil {
 			yield(nil, s.Err())
+		}
+	}
+}
+
+// ReadFile is Read of the file at a path.
+func ReadFile(path string, o Options) iter.Seq2[*Object, error] {
+	return func(yield func(*Object, error) bool) {
+		f, err := regular.Open(path)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer f.Close()
+		for obj, err := range Read(f, o) {
+			if !yield(obj, err) {
+				return
+			}
 		}
 	}
 }

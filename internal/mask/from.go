@@ -13,8 +13,11 @@ import (
 
 // New returns the mask of the pixels for which in is true. in is called
 // once for each pixel of the picture, row by row. New returns an error
-// that wraps [ErrMask] if a side is not in 1 to 1<<24.
+// that wraps [ErrMask] if a side is not in 1 to 1<<24, or in is nil.
 func New(size Size, in func(x, y int) bool) (*Mask, error) {
+	if in == nil {
+		return nil, fmt.Errorf("%w: no function says which pixels belong to it", ErrMask)
+	}
 	b, err := NewBuilder(size, image.Rect(0, 0, size.W, size.H))
 	if err != nil {
 		return nil, err

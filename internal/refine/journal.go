@@ -33,8 +33,10 @@ type journal struct {
 type finding struct {
 	Object    int32            `json:"object"`
 	Reason    Reason           `json:"reason,omitempty"`
-	Outline   orb.MultiPolygon `json:"outline,omitempty"` // on level 0
-	Area      float64          `json:"area,omitempty"`    // pixels of level 0
+	Outline   orb.MultiPolygon `json:"outline,omitempty"`   // on level 0
+	Area      float64          `json:"area,omitempty"`      // pixels of level 0
+	Perimeter float64          `json:"perimeter,omitempty"` // pixels of the window
+	Circular  float64          `json:"circularity,omitempty"`
 	IoUPred   float32          `json:"iou"`
 	Stability float32          `json:"stability"`
 	Coarse    float64          `json:"coarse"` // IoU with the coarse outline; -1: it has none

@@ -316,7 +316,7 @@ type identity struct {
 	Model       json.RawMessage `json:"model"`
 }
 
-const identityVersion = 1
+const identityVersion = 2
 
 func (p *plan) identify(ctx context.Context, annotations string) error {
 	slide, err := p.file.Identity(ctx)

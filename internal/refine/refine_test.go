@@ -176,6 +176,8 @@ func TestRun(t *testing.T) {
 	assert.InDelta(t, 0.8, value(o, geojson.MeasureStability), 1e-6)
 	assert.InDelta(t, area/(55*55), value(o, geojson.MeasureCoarseIoU), 0.01)
 	assert.Equal(t, 0.25, value(o, geojson.MeasureScale))
+	assert.InEpsilon(t, 2*3.14159*20*0.25, value(o, geojson.MeasurePerimeter), 0.05)
+	assert.Greater(t, value(o, geojson.MeasureCircularity), 0.9)
 	assert.Equal(t, 7.0, value(o, "mine"))
 	assert.Equal(t, []any{1.0, 2.0}, raw[0]["other"])
 	assert.Equal(t, []any{1.0, 2.0, 3.0}, raw[0]["properties"].(map[string]any)["color"])

@@ -299,6 +299,7 @@ func (p *plan) judge(w window, a asked, r Answer) (finding, error) {
 		f.Reason = Disagrees
 	default:
 		f.Outline, f.Area = p.outline(w, m)
+		f.Perimeter, f.Circular = m.Perimeter(), m.Circularity()
 	}
 	return f, nil
 }

@@ -141,8 +141,10 @@ func (p *plan) change(j *journal, object int) (geojson.Change, Reason, error) {
 	if p.known {
 		mpp := p.resolution(p.windows[b.window].level)
 		add(geojson.MeasureAreaMicrons, f.Area*p.own*p.own)
+		add(geojson.MeasurePerimeter, f.Perimeter*mpp)
 		add(geojson.MeasureScale, mpp)
 	}
+	add(geojson.MeasureCircularity, f.Circular)
 	c.Geometry = f.Outline
 	if len(f.Outline) == 1 {
 		c.Geometry = f.Outline[0]

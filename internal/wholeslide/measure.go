@@ -46,10 +46,12 @@ type measures struct {
 	area         int
 	x, y         float64 // centroid, level 0
 	major, minor float64 // axes of the ellipse of the same second moments
+	perimeter    float64
+	circularity  float64
 }
 
 func measure(m found, p *scalePlan) measures {
-	d := measures{object: m, plan: p, area: m.Mask.Area()}
+	d := measures{object: m, plan: p, area: m.Mask.Area(), perimeter: m.Mask.Perimeter(), circularity: m.Mask.Circularity()}
 	cx, cy := m.Mask.Centroid()
 	d.x, d.y = cx*p.fx, cy*p.fy
 	var xx, yy, xy float64
@@ -81,14 +83,16 @@ func (d measures) measurements() []geojson.Measurement {
 		add(geojson.MeasureAreaMicrons, round(float64(d.area)*um*um, 4))
 		add("Major axis µm", round(d.major*um, 4))
 		add("Minor axis µm", round(d.minor*um, 4))
+		add(geojson.MeasurePerimeter, round(d.perimeter*um, 4))
 		add(geojson.MeasureScale, um)
 	}
 	add("Eccentricity", round(math.Sqrt(max(1-d.minor*d.minor/(d.major*d.major), 0)), 4))
+	add(geojson.MeasureCircularity, round(d.circularity, 4))
 	add("Tiles", float64(d.object.tiles))
 	return ms
 }
 
-const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles,uuid"
+const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles,perimeter_um,circularity,uuid"
 
 // csv returns the object's line: places, box and area_px in pixels of level 0
 // whatever the scale; unknown values empty.
@@ -106,9 +110,9 @@ func (d measures) csv(id int, name uuid.UUID) string {
 		mpp = strconv.FormatFloat(um, 'g', -1, 64)
 	}
 	short := func(v float64) string { return strconv.FormatFloat(round(v, 2), 'f', -1, 64) }
-	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d,%s", id, csvText(d.plan.Class), mpp,
+	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d,%s,%.4f,%s", id, csvText(d.plan.Class), mpp,
 		d.x, d.y, short(x0), short(y0), short(x1-x0), short(y1-y0), short(d.areaPixels()), known(float64(d.area)*um*um), known(d.major*um), known(d.minor*um),
-		d.object.IoUPred, d.object.Stability, d.object.Pt.X*d.plan.fx, d.object.Pt.Y*d.plan.fy, d.object.tiles, name)
+		d.object.IoUPred, d.object.Stability, d.object.Pt.X*d.plan.fx, d.object.Pt.Y*d.plan.fy, d.object.tiles, known(d.perimeter*um), d.circularity, name)
 }
 
 // csvText quotes a field that needs it.

@@ -2,6 +2,7 @@ package wholeslide
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,7 +157,7 @@ func (o *output) add(k int, m found) error {
 	if err != nil {
 		return err
 	}
-	f := geojson.Feature{ID: id.String(), Geometry: q.outlines(m.Mask), Type: geojson.Detection, Measurements: d.measurements()}
+	f := geojson.Feature{ID: id.String(), Geometry: q.outlines(m.Mask), Type: cmp.Or(q.Type, geojson.Detection), Measurements: d.measurements()}
 	if c := q.Class; c != "" {
 		f.Class = &geojson.Class{Name: c}
 	}

@@ -23,6 +23,7 @@ import (
 	"image"
 	"time"
 
+	"github.com/slidesam/sam/internal/geojson"
 	"github.com/slidesam/sam/internal/mask"
 )
 
@@ -63,7 +64,8 @@ type Scale struct {
 	// that one keeps the pixels of both, and of the other its largest part.
 	Disjoint bool
 	Class    string
-	Nuclei   bool // objects are nuclei: outlines of other sizes are doubted
+	Nuclei   bool               // objects are nuclei: outlines of other sizes are doubted
+	Type     geojson.ObjectType // of the objects; empty: Detection
 }
 
 // Options changes how a slide is cut into tiles.

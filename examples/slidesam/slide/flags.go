@@ -29,7 +29,7 @@ type job struct {
 	iou, stability    float64
 	all, merge, json  bool
 	local, estimate   bool
-	skipBad           bool
+	skipBad, coco     bool
 	shard, shards     int
 	synthetic         int
 
@@ -96,6 +96,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave out tiles of the slide that are missing or corrupt, and say so")
 	fs.StringVar(&j.textShard, "shard", "", "`i/n`, i from 0: do every n-th tile; auto: from the array job's variables")
 	fs.BoolVar(&j.merge, "merge", false, "join the shards; flags that are not given are those of the run")
+	fs.BoolVar(&j.coco, "coco", false, "write objects.coco.json as well, a COCO instances file in pixels of level 0")
 	fs.BoolVar(&j.json, "json", false, "log as JSON")
 	fs.IntVar(&j.synthetic, "synthetic", demoSide, "side of the synthetic slide in pixels of 0.25 micrometres")
 	fs.StringVar(&j.textClass, "class", "auto", "`class` of the objects for QuPath; auto: Nucleus, Cell with -prompts cellpose, none with grid; empty: none")
@@ -344,6 +345,7 @@ func (j *job) options(s *sam.Slide) sam.SegmentOptions {
 			}
 		default:
 			c.Everything.PointsPerSide, c.Everything.CropNLayers = j.points, j.layers
+			c.Type = sam.Annotation // few and large, to be edited
 		}
 		o.Scales = append(o.Scales, c)
 	}

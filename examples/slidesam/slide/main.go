@@ -216,6 +216,15 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: notes, Region: j.region}); err != nil {
 		return err
 	}
+	if j.coco {
+		tiny, err := writeCOCO(ctx, filepath.Base(w.slide), size, res)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.slide, err)
+		}
+		if tiny > 0 {
+			log.Warn("objects smaller than a pixel are not in "+cocoFile, "objects", tiny)
+		}
+	}
 	fmt.Fprintf(stdout, "%s: %d objects in %d tiles, in %s\n", w.slide, res.Objects, res.Tiles, w.out)
 	for _, r := range notes {
 		fmt.Fprintf(stdout, "%s: %s\n", w.slide, r)

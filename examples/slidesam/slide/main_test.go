@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval/dataset"
 	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/internal/draw"
 	"github.com/slidesam/sam/internal/synth"
@@ -329,7 +330,13 @@ func TestMerge(t *testing.T) {
 	for _, shard := range []string{"0/2", "1/2"} {
 		require.NoError(t, run(t.Context(), append(append([]string{"-shard", shard}, where...), how...), noEnv, &bytes.Buffer{}, &bytes.Buffer{}))
 	}
-	require.NoError(t, run(t.Context(), append([]string{"-merge"}, where...), noEnv, &bytes.Buffer{}, &bytes.Buffer{}))
+	require.NoError(t, run(t.Context(), append([]string{"-merge", "-coco"}, where...), noEnv, &bytes.Buffer{}, &bytes.Buffer{}))
+	set, err := dataset.COCO("c", filepath.Join(out, cocoFile), dir, 0.5)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a"}, set.Classes())
+	pic2, err := set.Load(t.Context(), 0)
+	require.NoError(t, err)
+	assert.Positive(t, pic2.Truth.Mask().Area())
 	b, err := os.ReadFile(filepath.Join(out, sam.GeoJSONFile))
 	require.NoError(t, err)
 	assert.Contains(t, string(b), `"classification":{"name":"a"}`)

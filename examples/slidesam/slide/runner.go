@@ -27,7 +27,7 @@ type Runner struct {
 
 // ofOneRun are the flags of slide that say which slide, where to and how much
 // of it.
-var ofOneRun = []string{"slide", "sheet", "out", "shard", "merge", "json", "synthetic", "slide-mpp"}
+var ofOneRun = []string{"slide", "sheet", "out", "shard", "merge", "json", "coco", "synthetic", "slide-mpp"}
 
 // Register adds the flags of slide that say how slides are searched.
 func (r *Runner) Register(fs *flag.FlagSet) {
