@@ -25,8 +25,8 @@ const bundledFingerprint = "306f67d11e2f38fd3c2b6c0fa3fc2a1e"
 
 // Defaults returns what zero values of options mean for the model: the
 // original's for checkpoints, its own for the bundled model, whatever file its
-// weights come from. A model that was fine-tuned from it and saved is another
-// model: give the thresholds.
+// weights come from, and those that [FineTune] wrote beside the weights of a
+// model that it made from another.
 func (m *Model) Defaults() Defaults { return m.defaults }
 
 // fill puts the thresholds into options that leave them open.

@@ -5,6 +5,7 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -30,6 +31,46 @@ func TestDefaults(t *testing.T) {
 	m, err := sam.Load(path)
 	require.NoError(t, err)
 	assert.Equal(t, b.Defaults(), m.Defaults())
+}
+
+// TestDefaultsSaved: a file's own defaults count, but not for weights of
+// another architecture.
+func TestDefaultsSaved(t *testing.T) {
+	ck, err := bundled.Checkpoint()
+	require.NoError(t, err)
+	defer ck.Close()
+	tuned, err := sam.FineTune(t.Context(), ck, sixDisks(t), sam.FineTuneOptions{Steps: 1, Objects: 1, Corrections: -1, Turns: 1, HeldBack: -1})
+	require.NoError(t, err)
+	saved, err := tuned.Checkpoint()
+	require.NoError(t, err)
+	entries := saved.Metadata()
+	require.Contains(t, entries, "slidesam.defaults")
+	dir := t.TempDir()
+	load := func(ck *weights.Checkpoint, entry string) (*sam.Model, error) {
+		noted, err := ck.WithMetadata(map[string]string{"slidesam.defaults": entry})
+		require.NoError(t, err)
+		path := filepath.Join(dir, "x.npz")
+		require.NoError(t, noted.Save(t.Context(), path, weights.ConvertOptions{}))
+		return sam.Load(path)
+	}
+	entry := entries["slidesam.defaults"]
+	m, err := load(saved, strings.Replace(entry, `"MPP":0.25`, `"MPP":0.5`, 1))
+	require.NoError(t, err)
+	assert.Equal(t, sam.Defaults{MPP: 0.5, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4}, m.Defaults())
+
+	for _, tt := range []struct{ name, entry, want string }{
+		{"no JSON", "{", "metadata slidesam.defaults: "},
+		{"a resolution of nothing", strings.Replace(entry, `"MPP":0.25`, `"MPP":-1`, 1), "mean nothing"},
+		{"a threshold no mask reaches", strings.Replace(entry, `"PredIoUThresh":0.6`, `"PredIoUThresh":6`, 1), "mean nothing"},
+		{"another architecture", strings.Replace(entry, `"Architecture":"`, `"Architecture":"x`, 1), "are for another architecture"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.NotEqual(t, entry, tt.entry)
+			_, err := load(saved, tt.entry)
+			require.ErrorContains(t, err, tt.want)
+			assert.ErrorContains(t, err, "x.npz")
+		})
+	}
 }
 
 // TestDefaultsFindNuclei: with the bundled model zero options find what is

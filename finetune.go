@@ -104,7 +104,6 @@ func (o FineTuneOptions) full() (FineTuneOptions, error) {
 	set(&o.Every, 10)
 	set(&o.Patience, 5)
 	set(&o.Turns, 8)
-	o.LoRA = max(o.LoRA, 0)
 	set(&o.LoRABlocks, 3)
 	if o.Rate == 0 {
 		o.Rate = 1e-4
@@ -116,6 +115,8 @@ func (o FineTuneOptions) full() (FineTuneOptions, error) {
 	switch {
 	case o.Steps == 0 || o.Objects == 0 || o.Every == 0:
 		return o, fmt.Errorf("%d steps of %d objects, measured every %d: want at least one", o.Steps, o.Objects, o.Every)
+	case o.LoRA < 0:
+		return o, fmt.Errorf("low-rank matrices of rank %d, want 1 or more, or 0 for none", o.LoRA)
 	case o.Turns < 1 || o.Turns > 8:
 		return o, fmt.Errorf("%d turns, want 1 to 8", o.Turns)
 	case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
@@ -150,14 +151,19 @@ type FineTuned struct {
 	Stopped bool
 
 	from     *weights.Checkpoint
+	metadata map[string]string
 	tensors  map[string]weights.TensorData
 	adapters map[string]weights.TensorData
 }
 
-// Checkpoint returns all weights of the best model, to save or to load. It
-// aliases the checkpoint that was fine-tuned, which must stay open.
+// Checkpoint returns all weights of the best model, to save or to load, and
+// the [Defaults] of the model that was fine-tuned. It aliases the checkpoint
+// that was fine-tuned, which must stay open.
 func (f *FineTuned) Checkpoint() (*weights.Checkpoint, error) {
 	ck, err := f.from.With(f.tensors)
+	if err == nil {
+		ck, err = ck.WithMetadata(f.metadata)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sam: fine-tuned checkpoint: %w", err)
 	}
@@ -193,7 +199,11 @@ func (f *FineTuned) Adapted() (*weights.Checkpoint, error) {
 		}
 		all[name] = d
 	}
-	return weights.FromTensors(all), nil
+	ck, err := weights.FromTensors(all).WithMetadata(f.metadata)
+	if err != nil {
+		return nil, fmt.Errorf("sam: fine-tuned checkpoint: %w", err)
+	}
+	return ck, nil
 }
 
 // Model returns the best model.

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/slidesam/sam/internal/defaults"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
@@ -27,6 +28,7 @@ import (
 type fineTuning struct {
 	o        FineTuneOptions
 	from     *weights.Checkpoint
+	metadata map[string]string
 	session  *train.Run
 	head     graph.Program // the encoder up to the adapters; nil without LoRA
 	learn    []train.View
@@ -53,6 +55,11 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 		return nil, err
 	}
 	t := &fineTuning{o: o, from: from, heldBack: holdBack(fields, o)}
+	if m.defaults != publishedDefaults {
+		if t.metadata, err = defaults.Entries(defaults.Values(m.defaults), weights.Specs(newParams(m.cfg))); err != nil {
+			return nil, err
+		}
+	}
 	var adapters *train.Adapters
 	if o.LoRA > 0 {
 		enc, ok := m.encoder.(*vit.Encoder)
@@ -288,7 +295,7 @@ func (t *fineTuning) cut(ctx context.Context, err error) error {
 }
 
 func (t *fineTuning) result() (*FineTuned, error) {
-	out := &FineTuned{HeldBack: t.heldBack, Stopped: t.session.Stopped(), from: t.from}
+	out := &FineTuned{HeldBack: t.heldBack, Stopped: t.session.Stopped(), from: t.from, metadata: t.metadata}
 	for _, s := range t.session.Curve {
 		out.Steps = append(out.Steps, FineTuneStep(s))
 	}

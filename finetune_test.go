@@ -99,6 +99,7 @@ func TestFineTune(t *testing.T) {
 	loaded, err := sam.Load(path)
 	require.NoError(t, err)
 	assert.Equal(t, want, loaded.Fingerprint())
+	assert.Equal(t, m.Defaults(), loaded.Defaults(), "of the model that it began with")
 
 	o.Seed = 8
 	_, err = sam.FineTune(ctx, ck, fields, o)
@@ -139,6 +140,9 @@ func TestFineTuneLoRA(t *testing.T) {
 	loaded, err := sam.Load(path)
 	require.NoError(t, err)
 	assert.Equal(t, want, loaded.Fingerprint())
+	m, err := sam.Bundled()
+	require.NoError(t, err)
+	assert.Equal(t, m.Defaults(), loaded.Defaults(), "of the model that it began with")
 
 	out, err := tuned.Checkpoint()
 	require.NoError(t, err)
@@ -177,6 +181,7 @@ func TestFineTuneErrors(t *testing.T) {
 		{"full", func(f *[]sam.TrainingField, _ *sam.FineTuneOptions) { (*f)[0].Objects[1] = full }, "object 1 fills the picture", sam.ErrAnnotations},
 		{"size", func(f *[]sam.TrainingField, _ *sam.FineTuneOptions) { (*f)[0].Objects[1] = other.Objects[0] }, "object 1 is for a picture of 50 x 50, not 90 x 70", sam.ErrAnnotations},
 		{"rank", func(_ *[]sam.TrainingField, o *sam.FineTuneOptions) { o.LoRA = 1000 }, "adapters of rank 1000", nil},
+		{"negative rank", func(_ *[]sam.TrainingField, o *sam.FineTuneOptions) { o.LoRA = -1 }, "low-rank matrices of rank -1", nil},
 		{"turns", func(_ *[]sam.TrainingField, o *sam.FineTuneOptions) { o.Turns = 9 }, "9 turns, want 1 to 8", nil},
 		{"rate", func(_ *[]sam.TrainingField, o *sam.FineTuneOptions) { o.Rate = -1 }, "learning rate -1", nil},
 		{"held back", func(_ *[]sam.TrainingField, o *sam.FineTuneOptions) { o.HeldBack = 1 }, "none would be left", nil},

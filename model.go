@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/slidesam/sam/internal/cpu"
+	"github.com/slidesam/sam/internal/defaults"
 	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/mirror"
@@ -127,7 +128,12 @@ func fromCheckpoint(ck *weights.Checkpoint, p Precision) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fmt.Sprintf("%x", m.origin) == bundledFingerprint {
+	switch d, saved, err := defaults.Of(ck.Metadata(), weights.Specs(newParams(cfg))); {
+	case err != nil:
+		return nil, err
+	case saved:
+		m.defaults = Defaults(d)
+	case fmt.Sprintf("%x", m.origin) == bundledFingerprint:
 		m.defaults = bundledDefaults
 	}
 	return m, nil

@@ -13,7 +13,8 @@ type Checkpoint struct {
 	layout  Layout
 	names   []string // sorted
 	tensors map[string]*Tensor
-	file    *mapping // nil when in memory
+	file    *mapping          // nil when in memory
+	notes   map[string]string // see Metadata
 }
 
 // newCheckpoint takes tensors keyed by their name.
@@ -91,7 +92,7 @@ func (c *Checkpoint) Only(keep func(name string) bool) *Checkpoint {
 			m[name] = t
 		}
 	}
-	return newCheckpoint(m, c.layout, nil)
+	return newCheckpoint(m, c.layout, nil).noting(c.notes)
 }
 
 // With returns a checkpoint that has the tensors given in place of c's own of
@@ -112,5 +113,5 @@ func (c *Checkpoint) With(tensors map[string]TensorData) (*Checkpoint, error) {
 		shape := slices.Clone(d.Shape)
 		all[name] = &Tensor{Name: name, Shape: shape, src: memSource{shape, d.Data}}
 	}
-	return newCheckpoint(all, c.layout, nil), nil
+	return newCheckpoint(all, c.layout, nil).noting(c.notes), nil
 }

@@ -24,7 +24,8 @@ type mapping struct {
 	path string // empty when data is ordinary memory
 	info os.FileInfo
 
-	parts []*mapping // the files of an index, closed with it
+	parts []*mapping        // the files of an index, closed with it
+	notes map[string]string // what the file says beside its weights, once it is parsed
 }
 
 // mapFile maps a whole file. An empty file has empty data. The file stays open

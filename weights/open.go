@@ -79,20 +79,27 @@ func read(file *mapping, names namer) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	return names(tensors, opaque, file)
+	c, err := names(tensors, opaque, file)
+	if err != nil {
+		return nil, err
+	}
+	return c.noting(file.notes), nil
 }
 
 // readTensors returns the tensors of a file by their names in it, and what its
-// other objects are.
+// other objects are. It sets the file's notes.
 func readTensors(file *mapping) (tensors map[string]*Tensor, opaque map[string]string, err error) {
 	b := file.data
 	switch {
 	case isSafetensors(b):
-		tensors, err = readSafetensors(file)
+		tensors, file.notes, err = readSafetensors(file)
 		return tensors, nil, err
 	case zipfile.IsZip(b):
-		entries, err := zipfile.Read(file, len(b))
+		entries, comment, err := zipfile.Read(file, len(b))
 		if err != nil {
+			return nil, nil, err
+		}
+		if file.notes, err = parseComment(comment); err != nil {
 			return nil, nil, err
 		}
 		if isNPZ(entries) {

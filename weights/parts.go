@@ -50,7 +50,7 @@ func readParts(index *mapping) (tensors map[string]*Tensor, opaque map[string]st
 	for _, file := range at {
 		files[file] = true
 	}
-	tensors, opaque = map[string]*Tensor{}, map[string]string{}
+	tensors, opaque, index.notes = map[string]*Tensor{}, map[string]string{}, map[string]string{}
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		part, err := mapFile(filepath.Join(filepath.Dir(index.path), file))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -66,6 +66,7 @@ func readParts(index *mapping) (tensors map[string]*Tensor, opaque map[string]st
 			return nil, nil, fmt.Errorf("part %s: %w", file, err)
 		}
 		maps.Copy(opaque, ownOpaque)
+		maps.Copy(index.notes, part.notes)
 		for _, name := range slices.Sorted(maps.Keys(own)) {
 			switch place, ok := at[name]; {
 			case !ok:

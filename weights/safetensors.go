@@ -19,27 +19,27 @@ var safetensorsTypes = map[safetensors.DType]DType{
 }
 
 // readSafetensors returns the tensors of a .safetensors file by their names in
-// the file. No values are read.
-func readSafetensors(file *mapping) (map[string]*Tensor, error) {
+// the file, and the file's metadata. No values are read.
+func readSafetensors(file *mapping) (map[string]*Tensor, map[string]string, error) {
 	b := file.data
 	if err := checkSafetensorsHeader(b); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n, meta, err := safetensors.ReadMetadata(b)
 	if err != nil {
-		return nil, fmt.Errorf("safetensors header: %w", err)
+		return nil, nil, fmt.Errorf("safetensors header: %w", err)
 	}
 	base := 8 + int(n)
 	tensors := map[string]*Tensor{}
 	for name, info := range meta.Tensors() {
 		dt, ok := safetensorsTypes[info.DType]
 		if !ok {
-			return nil, fmt.Errorf("tensor %s: type %v is not one that weights have", name, info.DType)
+			return nil, nil, fmt.Errorf("tensor %s: type %v is not one that weights have", name, info.DType)
 		}
 		shape := make([]int, len(info.Shape))
 		for i, d := range info.Shape {
 			if d > 1<<40 {
-				return nil, fmt.Errorf("tensor %s: shape %v: too large", name, info.Shape)
+				return nil, nil, fmt.Errorf("tensor %s: shape %v: too large", name, info.Shape)
 			}
 			shape[i] = int(d)
 		}
@@ -47,11 +47,11 @@ func readSafetensors(file *mapping) (map[string]*Tensor, error) {
 		begin, end := int(info.DataOffsets[0]), int(info.DataOffsets[1])
 		v, err := newView(view{file: file, dtype: dt, off: base + begin, size: end - begin, shape: shape})
 		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", name, err)
+			return nil, nil, fmt.Errorf("tensor %s: %w", name, err)
 		}
 		tensors[name] = &Tensor{Name: name, Shape: shape, DType: dt, src: v}
 	}
-	return tensors, nil
+	return tensors, meta.Metadata(), nil
 }
 
 // checkSafetensorsHeader bounds what decoding the header can cost: its length,

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
+	"maps"
 )
 
 // writeSafetensors writes a .safetensors file. The library's writer would hold
@@ -21,7 +22,9 @@ func writeSafetensors(w io.Writer, e *encoder) error {
 	if e.dtype == Float16 {
 		dtype = "F16"
 	}
-	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
+	notes := map[string]string{"format": "pt"}
+	maps.Copy(notes, e.c.notes)
+	header := map[string]any{"__metadata__": notes}
 	at := 0
 	for _, name := range e.c.names {
 		t := e.c.tensors[name]

@@ -25,7 +25,7 @@ func writeTorch(w io.Writer, e *encoder) error {
 	if err := a.bytes(root+"version", []byte("3\n")); err != nil {
 		return err
 	}
-	return a.zip.Close()
+	return a.close(e.c.notes)
 }
 
 // stateDict returns the pickle of {name: tensor}, protocol 2. Tensor i has

@@ -76,6 +76,18 @@ func (a *archive) tensor(name string, head []byte, e *encoder, t *Tensor) error 
 	return e.write(w, t)
 }
 
+// close ends the archive, with the metadata as its comment.
+func (a *archive) close(notes map[string]string) error {
+	text, err := comment(notes)
+	if err != nil {
+		return err
+	}
+	if err := a.zip.SetComment(text); err != nil {
+		return err
+	}
+	return a.zip.Close()
+}
+
 // writeNPZ writes a .npz file. npyio's writer, which knows neither float16 nor
 // arrays of more than two axes, is not used.
 func writeNPZ(w io.Writer, e *encoder) error {
@@ -86,7 +98,7 @@ func writeNPZ(w io.Writer, e *encoder) error {
 			return err
 		}
 	}
-	return a.zip.Close()
+	return a.close(e.c.notes)
 }
 
 // npyHead returns the header of an array, version 1.0, padded to 64 bytes.

@@ -310,23 +310,20 @@ func ParseShard(s string, env func(string) string) (i, n int, err error) {
 	return i, n, nil
 }
 
-// bundledMPP is the resolution at which the bundled model sees nuclei best.
-const bundledMPP = 0.25
-
 // leastNucleus is the area in square micrometres that no nucleus is below,
 // nor a part of one worth keeping; a lymphocyte's is about 30.
 const leastNucleus = 8
 
-// options are the flags as sam wants them, for slide s.
-func (j *job) options(s *sam.Slide) sam.SegmentOptions {
+// options are the flags as sam wants them, for slide s and a model's defaults.
+func (j *job) options(s *sam.Slide, d sam.Defaults) sam.SegmentOptions {
 	o := sam.SegmentOptions{
 		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Tissue: j.tissue, Shard: j.shard, Shards: j.shards,
 	}
 	for _, sc := range j.scales {
 		c := sam.SegmentScale{MPP: sc.mpp, Class: sc.classOr()}
 		own, _ := s.MPP()
-		if j.Bundled() && sc.mpp == 0 && own > 0 {
-			c.MPP = max(bundledMPP, own/2) // more than twice as fine shows nothing more
+		if sc.mpp == 0 {
+			c.MPP = d.Resolution(own)
 		}
 		mpp := cmp.Or(c.MPP, own, 0.5) // as FindNuclei assumes
 		c.MinArea, c.MaxArea = sc.minArea.pixels(mpp), sc.maxArea.pixels(mpp)

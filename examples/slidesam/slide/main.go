@@ -237,7 +237,11 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 
 // segment runs or merges one slide with a line of log now and then.
 func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job, log *slog.Logger) (*sam.SegmentResult, error) {
-	o := j.options(s)
+	var d sam.Defaults // none of instance decoders
+	if m != nil {
+		d = m.Defaults()
+	}
+	o := j.options(s, d)
 	last := time.Now()
 	o.Progress = func(p sam.SegmentProgress) {
 		if j.progress != nil {

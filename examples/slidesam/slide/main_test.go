@@ -179,7 +179,7 @@ func TestFlags(t *testing.T) {
 	j, err = parse(strings.Fields("-mpp 0.5,2 -prompts nuclei,grid -min-area 0,50 -max-area 900,40um2 -class nucleus,gland"), noEnv, &bytes.Buffer{})
 	require.NoError(t, err)
 	assert.Equal(t, []scale{{0.5, "nuclei", area{}, area{n: 900}, "nucleus"}, {2, "grid", area{n: 50}, area{40, true}, "gland"}}, j.scales)
-	o := j.options(sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.25))
+	o := j.options(sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.25), m.Defaults())
 	require.Len(t, o.Scales, 2)
 	assert.NotNil(t, o.Scales[0].Find)
 	assert.Equal(t, []int{32, 50}, []int{o.Scales[0].MinArea, o.Scales[1].MinArea}, "8 square micrometres, as given")
@@ -188,6 +188,20 @@ func TestFlags(t *testing.T) {
 	for prompts, want := range map[string]string{"nuclei": "Nucleus", "ais": "Nucleus", "cellpose": "Cell", "grid": ""} {
 		assert.Equal(t, want, scale{prompts: prompts, class: "auto"}.classOr())
 		assert.Equal(t, "a", scale{prompts: prompts, class: "a"}.classOr())
+	}
+
+	// Without -mpp a model works at its own resolution, and areas go by that.
+	j, err = parse(nil, noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	half := sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.5)
+	for _, tt := range []struct {
+		d    sam.Defaults
+		mpp  float64
+		area int
+	}{{m.Defaults(), 0.25, 128}, {sam.Defaults{}, 0, 32}} {
+		o = j.options(half, tt.d)
+		assert.Equal(t, tt.mpp, o.Scales[0].MPP)
+		assert.Equal(t, tt.area, o.Scales[0].MinArea)
 	}
 }
 

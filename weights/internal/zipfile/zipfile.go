@@ -1,7 +1,7 @@
 // Package zipfile reads the directory of a zip archive. Entries are found, not
 // copied, for use in a mapped file:
 //
-//	entries, err := zipfile.Read(file, size)
+//	entries, _, err := zipfile.Read(file, size)
 //	b := mapped[entries[0].Off:][:entries[0].Stored]
 //
 // Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.
@@ -59,39 +59,40 @@ const (
 )
 
 // Read returns the entries of an archive of size bytes, in the order of its
-// directory. It reads the directory and the headers of the entries, no more:
-// touching them in a mapped file would bring in the pages around each.
+// directory, and its comment. It reads the directory and the headers of the
+// entries, no more: touching them in a mapped file would bring in the pages
+// around each.
 //
 // Every entry lies inside the archive, before the directory, and overlaps no
 // other; stored entries are as long in the archive as outside. Read returns an
 // error if that does not hold, and for encrypted and multi-part archives.
 // Contents are not looked at.
-func Read(r io.ReaderAt, size int) ([]Entry, error) {
-	at, n, count, err := directory(r, size)
+func Read(r io.ReaderAt, size int) (entries []Entry, comment []byte, err error) {
+	at, n, count, comment, err := directory(r, size)
 	if err != nil {
-		return nil, fmt.Errorf("zip: %w", err)
+		return nil, nil, fmt.Errorf("zip: %w", err)
 	}
 	dir := make([]byte, n)
 	if err := readAt(r, dir, at); err != nil {
-		return nil, fmt.Errorf("zip: directory: %w", err)
+		return nil, nil, fmt.Errorf("zip: directory: %w", err)
 	}
 	b := body{r: r, size: at}
-	entries := make([]Entry, 0, count) // no more than the directory has room for
+	entries = make([]Entry, 0, count) // no more than the directory has room for
 	for len(dir) > 0 {
 		e, rest, err := b.entry(dir)
 		if err != nil {
-			return nil, fmt.Errorf("zip: entry %d: %w", len(entries), err)
+			return nil, nil, fmt.Errorf("zip: entry %d: %w", len(entries), err)
 		}
 		if len(entries) == maxEntries {
-			return nil, fmt.Errorf("zip: more than %d entries", maxEntries)
+			return nil, nil, fmt.Errorf("zip: more than %d entries", maxEntries)
 		}
 		entries = append(entries, e)
 		dir = rest
 	}
 	if len(entries) != count {
-		return nil, fmt.Errorf("zip: %d entries, the directory says %d", len(entries), count)
+		return nil, nil, fmt.Errorf("zip: %d entries, the directory says %d", len(entries), count)
 	}
-	return entries, overlaps(entries)
+	return entries, comment, overlaps(entries)
 }
 
 // readAt fills b from off.
@@ -107,41 +108,42 @@ func readAt(r io.ReaderAt, b []byte, off int) error {
 }
 
 // directory returns where the central directory is, its size in bytes and the
-// number of its entries.
-func directory(r io.ReaderAt, fileSize int) (at, size, count int, err error) {
+// number of its entries, and the archive's comment.
+func directory(r io.ReaderAt, fileSize int) (at, size, count int, comment []byte, err error) {
 	tail := make([]byte, min(fileSize, locator64+endLen+maxComment))
 	tailAt := fileSize - len(tail)
 	if err := readAt(r, tail, tailAt); err != nil {
-		return 0, 0, 0, err
+		return 0, 0, 0, nil, err
 	}
 	i, ok := findEnd(tail)
 	if !ok {
-		return 0, 0, 0, errors.New("no directory at the end: " + errCutShort)
+		return 0, 0, 0, nil, errors.New("no directory at the end: " + errCutShort)
 	}
 	b, end := tail[i:], tailAt+i
 	le := binary.LittleEndian
+	comment = b[endLen:][:le.Uint16(b[20:])] // findEnd made sure that it is there
 	disk, n := uint64(le.Uint16(b[4:])), uint64(le.Uint16(b[10:]))
 	length, off := uint64(le.Uint32(b[12:])), uint64(le.Uint32(b[16:]))
 	if (n == max16 || length == max32 || off == max32) && i >= locator64 && le.Uint32(tail[i-locator64:]) == sigLocator {
 		end64 := le.Uint64(tail[i-locator64+8:])
 		b := make([]byte, end64Len)
 		if end64 > uint64(end) || readAt(r, b, int(end64)) != nil || le.Uint32(b) != sigEnd64 {
-			return 0, 0, 0, errors.New("damaged zip64 end record")
+			return 0, 0, 0, nil, errors.New("damaged zip64 end record")
 		}
 		disk, n = uint64(le.Uint32(b[16:])), le.Uint64(b[32:])
 		length, off = le.Uint64(b[40:]), le.Uint64(b[48:])
 		end = int(end64)
 	}
 	if disk != 0 {
-		return 0, 0, 0, errors.New("one part of several")
+		return 0, 0, 0, nil, errors.New("one part of several")
 	}
 	if off > uint64(end) || length > uint64(end)-off {
-		return 0, 0, 0, fmt.Errorf("directory of %d bytes at %d does not fit a file of %d", length, off, fileSize)
+		return 0, 0, 0, nil, fmt.Errorf("directory of %d bytes at %d does not fit a file of %d", length, off, fileSize)
 	}
 	if n > length/centralLen {
-		return 0, 0, 0, fmt.Errorf("directory of %d bytes cannot hold %d entries", length, n)
+		return 0, 0, 0, nil, fmt.Errorf("directory of %d bytes cannot hold %d entries", length, n)
 	}
-	return int(off), int(length), int(n), nil
+	return int(off), int(length), int(n), comment, nil
 }
 
 // findEnd returns where the end record is, looking back past a comment.

@@ -38,7 +38,7 @@ func TestReadLikeStandardLibrary(t *testing.T) {
 func compare(t testing.TB, data []byte) {
 	want, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	require.NoError(t, err)
-	got, err := zipfile.Read(bytes.NewReader(data), len(data))
+	got, _, err := zipfile.Read(bytes.NewReader(data), len(data))
 	require.NoError(t, err)
 	require.Len(t, got, len(want.File))
 	for i, f := range want.File {
@@ -105,7 +105,7 @@ func TestReadZip64(t *testing.T) {
 	compare(t, big)
 
 	le.PutUint64(big[end+len(end64)+8:], uint64(len(big)))
-	_, err := zipfile.Read(bytes.NewReader(big), len(big))
+	_, _, err := zipfile.Read(bytes.NewReader(big), len(big))
 	require.EqualError(t, err, "zip: damaged zip64 end record")
 }
 
@@ -136,15 +136,15 @@ func TestReadZip64Entry(t *testing.T) {
 	end = le.AppendUint32(end, uint32(len(local)))
 	end = append(end, 0, 0)
 	data := slices.Concat(local, dir, end)
-	got, err := zipfile.Read(bytes.NewReader(data), len(data))
+	got, _, err := zipfile.Read(bytes.NewReader(data), len(data))
 	require.NoError(t, err)
 	assert.Equal(t, []zipfile.Entry{{Name: "a", Off: 31, Stored: 4, Size: 4}}, got)
 
 	le.PutUint64(data[len(local)+len(dir)-16:], 5) // stored: one more than there is
-	_, err = zipfile.Read(bytes.NewReader(data), len(data))
+	_, _, err = zipfile.Read(bytes.NewReader(data), len(data))
 	require.ErrorContains(t, err, "stored as 5 bytes, size 4")
 	le.PutUint64(data[len(local)+len(dir)-24:], 5)
-	_, err = zipfile.Read(bytes.NewReader(data), len(data))
+	_, _, err = zipfile.Read(bytes.NewReader(data), len(data))
 	require.ErrorContains(t, err, "5 bytes at 31 of 35: the file is cut short")
 }
 
@@ -176,7 +176,7 @@ func TestReadErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			data := slices.Clone(good)
 			copy(data[tt.at:], tt.b)
-			_, err := zipfile.Read(bytes.NewReader(data), len(data))
+			_, _, err := zipfile.Read(bytes.NewReader(data), len(data))
 			require.ErrorContains(t, err, tt.want)
 			require.ErrorContains(t, err, "zip: ")
 		})
@@ -192,7 +192,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := zipfile.Read(bytes.NewReader(data), len(data))
+		entries, _, err := zipfile.Read(bytes.NewReader(data), len(data))
 		if err != nil {
 			return
 		}
@@ -216,7 +216,7 @@ func ExampleRead() {
 		_, _ = io.WriteString(w, "world")
 	}
 	_ = z.Close()
-	entries, err := zipfile.Read(bytes.NewReader(b.Bytes()), b.Len())
+	entries, _, err := zipfile.Read(bytes.NewReader(b.Bytes()), b.Len())
 	for _, e := range entries {
 		fmt.Println(e.Name, string(b.Bytes()[e.Off:][:e.Stored]))
 	}
