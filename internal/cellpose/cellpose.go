@@ -18,10 +18,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-)
 
-// ErrMaps is wrapped by every error about maps that no cells can be made of.
-var ErrMaps = errors.New("bad maps")
+	"github.com/slidesam/sam/internal/instance"
+)
 
 // Maps are what the network predicts for a picture of H x W pixels.
 type Maps struct {
@@ -53,7 +52,7 @@ func (o Options) filled() Options {
 // from 1 in the order of their first pixels row by row. The maps are not
 // written to.
 //
-// It returns an error that wraps ErrMaps if a map does not hold H x W finite
+// It returns an error that wraps [instance.ErrMaps] if a map does not hold H x W finite
 // values, and ctx's error soon after ctx is done.
 //
 // Source: dynamics.py, resize_and_compute_masks (cellpose 4.2.1.1).
@@ -103,19 +102,14 @@ const (
 
 func (m *Maps) check() error {
 	if m.H < 1 || m.W < 1 || m.H > maxSide || m.W > maxSide {
-		return fmt.Errorf("%w: %d x %d pixels, want sides of 1 to %d", ErrMaps, m.W, m.H, maxSide)
+		return fmt.Errorf("%w: %d x %d pixels, want sides of 1 to %d", instance.ErrMaps, m.W, m.H, maxSide)
 	}
 	for _, x := range []struct {
 		name string
 		data []float32
 	}{{"flow down", m.Down}, {"flow right", m.Right}, {"logit", m.Logit}} {
-		if len(x.data) != m.H*m.W {
-			return fmt.Errorf("%w: %s: %d values, want %d for %d x %d pixels", ErrMaps, x.name, len(x.data), m.H*m.W, m.W, m.H)
-		}
-		for i, v := range x.data {
-			if v-v != 0 { //nolint:staticcheck // false for infinities and NaN alone
-				return fmt.Errorf("%w: %s: %g at (%d, %d)", ErrMaps, x.name, v, i%m.W, i/m.W)
-			}
+		if err := instance.CheckMap(x.name, x.data, m.H, m.W); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -90,6 +90,9 @@ func TestLabel(t *testing.T) {
 	require.GreaterOrEqual(t, len(cases), 9)
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
+			if testing.Short() && c.Size.H > 1000 {
+				t.Skip("a million pixels")
+			}
 			m := drawn(c.Size.H, c.Size.W, c.Cell, c.Seed, c.Amp)
 			foreground := 0
 			for _, v := range m.Logit {

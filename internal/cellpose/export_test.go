@@ -61,3 +61,9 @@ func (n *Network) Window(t testing.TB, x []float32) []float32 {
 	}
 	return out
 }
+
+// Axis is how a side is padded and cut into windows.
+func Axis(size, window int) (before, padded int, starts []int) {
+	a := newAxis(size, window)
+	return a.before, a.padded, a.starts
+}

@@ -7,6 +7,7 @@ import (
 	"gorgonia.org/gorgonia"
 
 	"github.com/slidesam/sam/internal/graph"
+	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/vit"
 	model "github.com/slidesam/sam/vit/cellpose"
@@ -66,7 +67,7 @@ func (n *Network) Config() model.Config { return n.net.Config() }
 // Source: core.py, run_net; transforms.py, average_tiles (cellpose 4.2.1.1).
 func (n *Network) Predict(ctx context.Context, p resample.RGB, levels *Levels) (Maps, error) {
 	if p.Size.H < 1 || p.Size.W < 1 || p.Size.H > maxSide || p.Size.W > maxSide {
-		return Maps{}, fmt.Errorf("%w: %d x %d pixels, want sides of 1 to %d", ErrMaps, p.Size.W, p.Size.H, maxSide)
+		return Maps{}, fmt.Errorf("%w: %d x %d pixels, want sides of 1 to %d", instance.ErrMaps, p.Size.W, p.Size.H, maxSide)
 	}
 	if levels == nil {
 		l := LevelsOf(p)

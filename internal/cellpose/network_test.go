@@ -1,6 +1,7 @@
 package cellpose_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/slidesam/sam/internal/cellpose"
 	"github.com/slidesam/sam/internal/cpu"
 	"github.com/slidesam/sam/internal/golden"
+	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/internal/tensortest"
 	"github.com/slidesam/sam/weights"
@@ -128,7 +130,7 @@ func TestPredict(t *testing.T) {
 	_, err = n.Predict(t.Context(), rgb, &cellpose.Levels{{0, 255}, {0, 0}, {0, 255}})
 	assert.ErrorContains(t, err, "levels 0 and 0 of green")
 	_, err = n.Predict(t.Context(), resample.RGB{}, nil)
-	assert.ErrorIs(t, err, cellpose.ErrMaps)
+	assert.ErrorIs(t, err, instance.ErrMaps)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = n.Predict(cancelled, rgb, nil)
@@ -146,4 +148,18 @@ func TestLevels(t *testing.T) {
 	assert.InDelta(t, 98.01, l[0][1], 1e-5)
 	assert.Equal(t, [2]float32{}, l[1])
 	assert.InDelta(t, 0.01, l[2][1], 1e-6)
+	// 101 pixels of 7 and two of 255, to the last bit.
+	pix = append(bytes.Repeat([]byte{255}, 6), bytes.Repeat([]byte{7}, 3*101)...)
+	l = cellpose.LevelsOf(resample.RGB{Size: resample.Size{H: 1, W: 103}, Pix: pix})
+	assert.Equal(t, [2]float32{7, 250.04}, l[0])
+}
+
+// TestAxis: numpy.linspace, cut off.
+func TestAxis(t *testing.T) {
+	before, padded, starts := cellpose.Axis(2000, 256)
+	assert.Equal(t, []int{8, 2016}, []int{before, padded})
+	assert.Equal(t, []int{0, 195, 391, 586, 782, 977, 1173, 1368, 1564, 1760}, starts)
+	before, padded, starts = cellpose.Axis(100, 256)
+	assert.Equal(t, []int{78, 256}, []int{before, padded})
+	assert.Equal(t, []int{0}, starts)
 }

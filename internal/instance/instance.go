@@ -103,13 +103,22 @@ func (m *Maps) check() error {
 		name string
 		data []float32
 	}{{"foreground", m.Foreground}, {"centre", m.Centre}, {"boundary", m.Boundary}} {
-		if len(x.data) != m.H*m.W {
-			return fmt.Errorf("%w: %s: %d values, want %d for %d x %d pixels", ErrMaps, x.name, len(x.data), m.H*m.W, m.W, m.H)
+		if err := CheckMap(x.name, x.data, m.H, m.W); err != nil {
+			return err
 		}
-		for i, v := range x.data {
-			if v-v != 0 { //nolint:staticcheck // false for infinities and NaN alone
-				return fmt.Errorf("%w: %s: %g at (%d, %d)", ErrMaps, x.name, v, i%m.W, i/m.W)
-			}
+	}
+	return nil
+}
+
+// CheckMap returns an error that wraps ErrMaps unless a map holds h x w finite
+// values.
+func CheckMap(name string, data []float32, h, w int) error {
+	if len(data) != h*w {
+		return fmt.Errorf("%w: %s: %d values, want %d for %d x %d pixels", ErrMaps, name, len(data), h*w, w, h)
+	}
+	for i, v := range data {
+		if v-v != 0 { //nolint:staticcheck // false for infinities and NaN alone
+			return fmt.Errorf("%w: %s: %g at (%d, %d)", ErrMaps, name, v, i%w, i/w)
 		}
 	}
 	return nil

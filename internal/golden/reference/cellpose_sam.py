@@ -101,6 +101,8 @@ FLOWS = [
     dict(name="strict", size=[128, 128], cell=30, seed=34, amp=1.0, options=dict(flow_threshold=0.2, cellprob_threshold=1.5, min_size=60)),
     dict(name="large", size=[40, 50], cell=60, seed=35, amp=0.2, options={}),
     dict(name="big", size=[40, 50], cell=80, seed=43, amp=0.1, options=dict(flow_threshold=0.0)),
+    # Too few steps: ends lie scattered.
+    dict(name="spread", size=[120, 120], cell=40, seed=39, amp=0.3, options=dict(niter=14, flow_threshold=0.0)),
     dict(name="sparse", size=[60, 7], cell=9, seed=36, amp=0.2, options=dict(niter=50)),
     dict(name="empty", size=[20, 20], cell=9, seed=37, amp=0.2, options=dict(cellprob_threshold=100.0)),
     dict(name="field", size=[1024, 1024], cell=28, seed=38, amp=1.0, options={}),
