@@ -19,6 +19,12 @@ import data
 import model
 
 
+def half(dev):
+    """Autocast to bfloat16 where it is faster: on a GPU and on CPUs with instructions for it."""
+    fast = dev.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(dev.type, dtype=torch.bfloat16, enabled=fast)
+
+
 MOST = 5.0  # loss of a prompt beyond which its weight falls
 
 
@@ -167,7 +173,7 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n, exact):
     some = lambda: list(range(16)) if cells == 16 else rng.permutation(16)[:cells].tolist()
 
     def run(g, sparse, masks, multi):
-        with torch.autocast(dev.type, dtype=torch.bfloat16):
+        with half(dev):
             emb = F.embedding(g["tokens"], flat).transpose(1, 2).unflatten(2, (w, w))
             hs, keys = model.attend(sam, emb, place[g["tokens"]], sparse, masks)
             logits, iou, *rest = sampled(sam, hs, keys, g["target"], g["tight"], some())
@@ -188,7 +194,7 @@ def rounds(sam, flat, place, g, rng, clicks, cells, n, exact):
         stats.append((loss, box, true, off))
         pick = torch.from_numpy(np.flatnonzero(rng.random(m) < clicks)).to(dev)
         if len(pick):
-            with torch.no_grad(), torch.autocast(dev.type, dtype=torch.bfloat16):
+            with torch.no_grad(), half(dev):
                 vec, _ = model.hyper(sam, hs[pick])
                 low = vec[:, :1] @ model.upscaled(sam, keys[pick]).flatten(1, 2).transpose(1, 2)
             again.append((pick + i, model.spread_cells(low.float().unflatten(2, (-1, 16)), w, w)))
@@ -373,14 +379,14 @@ def main():
             x[:, :, :, int(size * rng.uniform(0.6, 1)):] = 0
         for p in params:
             p.grad = None
-        with torch.set_grad_enabled(encoder), torch.autocast(dev.type, dtype=torch.bfloat16):
+        with torch.set_grad_enabled(encoder), half(dev):
             emb = model.encode(sam, x, at)
         leaf, aux, st = emb.detach().float().requires_grad_(), torch.zeros((), device=dev), torch.full((4,), torch.nan, device=dev)
         if prompts:
             st = prompted(sam, leaf, at, b, rng, o.clicks, fine and turn.random() < o.near, o.exact)
         dense = o.dense if fine or o.coarse_dense is None else o.coarse_dense
         if dense:
-            with torch.autocast(dev.type, dtype=torch.bfloat16):
+            with half(dev):
                 aux = dense_loss(head, model.unprompted(sam, leaf), b["dense"], FINE if fine else COARSE)
             (dense * aux).backward()
         if encoder:
