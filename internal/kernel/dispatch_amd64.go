@@ -4,11 +4,11 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-// avx2 needs AVX2, FMA and BMI2 (all on every such CPU from Haswell and Zen
+// avx2 needs AVX2, FMA, F16C and BMI2 (all on every such CPU from Haswell and Zen
 // on). GODEBUG=cpu.avx2=off turns it and avx512 off.
 var avx2 = impl{
 	name: "avx2",
-	mr:   6, nr: 16, half: 8,
+	mr:   6, nr: 16, half: 8, cols: 64,
 	tile: [2][]tileFunc{
 		{tile1x8AVX2, tile2x8AVX2, tile3x8AVX2, tile4x8AVX2, tile5x8AVX2, tile6x8AVX2},
 		{tile1x16AVX2, tile2x16AVX2, tile3x16AVX2, tile4x16AVX2, tile5x16AVX2, tile6x16AVX2},
@@ -20,6 +20,7 @@ var avx2 = impl{
 	maxRows:   maxRowsAVX2,
 	expSum:    expSumAVX2,
 	mulRows:   mulRowsAVX2,
+	widen:     widenAVX2,
 	add:       addAVX2,
 	scale:     scaleAVX2,
 	blend:     blendAVX2,
@@ -37,7 +38,7 @@ var avx2 = impl{
 // GODEBUG=cpu.avx512f=off turns it off.
 var avx512 = impl{
 	name: "avx512",
-	mr:   12, nr: 32, half: 16,
+	mr:   12, nr: 32, half: 16, cols: 256,
 	tile: [2][]tileFunc{
 		{tile1x16AVX512, tile2x16AVX512, tile3x16AVX512, tile4x16AVX512, tile5x16AVX512, tile6x16AVX512,
 			tile7x16AVX512, tile8x16AVX512, tile9x16AVX512, tile10x16AVX512, tile11x16AVX512, tile12x16AVX512},
@@ -51,6 +52,7 @@ var avx512 = impl{
 	maxRows:   maxRowsAVX512,
 	expSum:    expSumAVX512,
 	mulRows:   mulRowsAVX512,
+	widen:     widenAVX2,
 	add:       addAVX512,
 	scale:     scaleAVX512,
 	blend:     blendAVX512,
@@ -65,7 +67,7 @@ var avx512 = impl{
 }
 
 func hasAVX2() bool {
-	return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2
+	return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C && cpu.X86.HasBMI2
 }
 
 func hasAVX512() bool {
@@ -95,4 +97,11 @@ func missing() []string {
 		list = append(list, "avx512")
 	}
 	return list
+}
+
+// widenAVX2 does whole blocks in assembly and the rest in Go.
+func widenAVX2(dst []float32, src []uint16) {
+	n := len(dst) &^ 15
+	widenBlocksAVX2(dst[:n], src)
+	widenGeneric(dst[n:], src[n:])
 }

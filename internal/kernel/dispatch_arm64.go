@@ -5,7 +5,7 @@ package kernel
 // neon runs on every arm64 machine. Layer normalisation is the portable one.
 var neon = impl{
 	name: "neon",
-	mr:   12, nr: 8, half: 4,
+	mr:   12, nr: 8, half: 4, cols: 256,
 	tile: [2][]tileFunc{
 		{tile1x4NEON, tile2x4NEON, tile3x4NEON, tile4x4NEON, tile5x4NEON, tile6x4NEON,
 			tile7x4NEON, tile8x4NEON, tile9x4NEON, tile10x4NEON, tile11x4NEON, tile12x4NEON},
@@ -19,6 +19,7 @@ var neon = impl{
 	maxRows:   maxRowsNEON,
 	expSum:    expSumNEON,
 	mulRows:   mulRowsNEON,
+	widen:     widenGeneric,
 	add:       addNEON,
 	scale:     scaleNEON,
 	blend:     blendNEON,

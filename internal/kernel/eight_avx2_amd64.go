@@ -23,3 +23,8 @@ func quantiseBlocksAVX2(dst []uint32, x []float32, scale float32)
 //
 //go:noescape
 func dequantiseBlocksAVX2(dst []float32, sums []int32, scales []float32, bias []float32, scale float32)
+
+// widenBlocksAVX2 works like widenGeneric; the length of dst is a multiple of 16.
+//
+//go:noescape
+func widenBlocksAVX2(dst []float32, src []uint16)

@@ -302,3 +302,26 @@ block:
 done:
 	VZEROUPPER
 	RET
+
+// func widenBlocksAVX2(dst []float32, src []uint16)
+// Requires: AVX, F16C
+TEXT ·widenBlocksAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ dst_len+8(FP), CX
+	MOVQ src_base+24(FP), DX
+	SHRQ $0x04, CX
+	JZ   done
+
+block:
+	VCVTPH2PS (DX), Y0
+	VMOVUPS   Y0, (AX)
+	VCVTPH2PS 16(DX), Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, AX
+	DECQ      CX
+	JNZ       block
+
+done:
+	VZEROUPPER
+	RET

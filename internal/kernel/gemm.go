@@ -46,13 +46,12 @@ func GemmSerial(dst []float32, ldd int, a []float32, lda, m int, b *Packed, e Ep
 	t.free()
 }
 
-// Blocking. A task computes a few rows and usually all columns. Its rows of
-// a, packed, and the columns of b in hand stay in the second-level cache
-// together; a panel of a stays in the first.
+// Blocking. A task computes a few rows and usually all columns. The columns of
+// b in hand, impl.cols, stay in the second-level cache while the rows of a,
+// packed, pass by; a panel of a stays in the first.
 const (
 	blockRows  = 96   // rows of a task
 	tailRows   = 24   // rows of the last tasks, so that all cores end together
-	blockCols  = 256  // columns in hand at a time
 	superK     = 1536 // inner elements packed at a time
 	serialWork = 1 << 19
 )
@@ -133,7 +132,7 @@ func (t *gemmTask) block(r0, r1, c0, c1 int) {
 	im, b := t.im, t.b
 	kSuper := min(b.K, superK/b.kc*b.kc)
 	direct := t.e.Act == ActNone && t.e.Add == nil // whole panels go straight to dst
-	cols := blockCols
+	cols := im.cols
 	if b.K > kSuper {
 		cols = c1 - c0 // partial sums of all columns wait for the next round
 	}
@@ -141,18 +140,21 @@ func (t *gemmTask) block(r0, r1, c0, c1 int) {
 	rowsIn := min(blockRows, r1-r0)
 
 	s := arenas.get()
-	gather := 0
+	gather, wide := 0, 0
+	if b.half {
+		wide = im.padded(min(im.cols, c1-c0)) * b.kc
+	}
 	if t.conv != nil {
 		gather = im.mr * b.kc
 	}
-	s.reset(rowsIn*(kSuper+width) + im.nr + gather)
+	s.reset(rowsIn*(kSuper+width) + im.nr + gather + wide)
 	edge := s.take(im.nr) // bias of a last panel that is not full
 	if full := b.N / im.nr * im.nr; t.e.Bias != nil && full < b.N {
 		clear(edge[copy(edge, t.e.Bias[full:b.N]):])
 	}
 	ap := s.take(rowsIn * kSuper)
 	sums := s.take(rowsIn * width)
-	tmp := s.take(gather)
+	tmp, widened := s.take(gather), s.take(wide)
 
 	for ; r0 < r1; r0 += blockRows {
 		rows := min(blockRows, r1-r0)
@@ -161,7 +163,7 @@ func (t *gemmTask) block(r0, r1, c0, c1 int) {
 			t.packRows(ap, tmp, r0, rows, k0, k1)
 			for j0 := c0; j0 < c1; j0 += cols {
 				j1 := min(j0+cols, c1)
-				t.panels(sums, width, ap, edge, r0, rows, k0, k1, j0, j1, direct)
+				t.panels(sums, width, ap, edge, widened, r0, rows, k0, k1, j0, j1, direct)
 				if k1 == b.K {
 					t.finish(sums, width, r0, rows, j0, j1, direct)
 				}
@@ -193,34 +195,43 @@ func (t *gemmTask) packRows(ap, tmp []float32, r0, rows, k0, k1 int) {
 // panels adds the inner elements [k0, k1) to the sums of columns [j0, j1);
 // k0 = 0 starts them with the bias. The last inner elements of whole panels
 // go to dst if direct is true.
-func (t *gemmTask) panels(sums []float32, ld int, ap, edge []float32, r0, rows, k0, k1, j0, j1 int, direct bool) {
+func (t *gemmTask) panels(sums []float32, ld int, ap, edge, wide []float32, r0, rows, k0, k1, j0, j1 int, direct bool) {
 	im, b := t.im, t.b
 	for ; k0 < k1; k0 += b.kc {
 		kc := min(b.kc, k1-k0)
-		direct := direct && k0+kc == b.K
-		for i := 0; i < rows; i += im.mr {
-			r := min(im.mr, rows-i)
-			a := ap[i*kc:]
-			for j := j0; j < j1; j += im.nr {
-				w := im.panelWidth(b.N - j)
-				c, ldc := sums[i*ld+j-j0:], ld
-				d, ldd := c, ld
-				if k0 == 0 {
-					d, ldd = nil, 0
-					if t.e.Bias != nil {
-						d = edge
-						if j+w <= b.N {
-							d = t.e.Bias[j:]
-						}
-					}
-				}
-				if direct && j+w <= b.N {
-					c, ldc = t.dst[(r0+i)*t.ldd+j:], t.ldd
-				}
-				im.tileOf(r, w)(kc, a, r, b.panel(k0, kc, j, w), c, ldc, d, ldd)
+		for at := j0; at < j1; at += im.cols {
+			end := min(at+im.cols, j1)
+			bp := b.panelsOf(wide, k0, kc, at, end)
+			for i := 0; i < rows; i += im.mr {
+				t.rowPanels(sums[i*ld+at-j0:], ld, ap[i*kc:], edge, bp, r0+i, min(im.mr, rows-i), k0, kc, at, end, direct)
 			}
 		}
 		ap = ap[rows*kc:]
+	}
+}
+
+// rowPanels is panels for one panel of r rows of a, and the panels bp of
+// columns [j0, j1).
+func (t *gemmTask) rowPanels(sums []float32, ld int, a, edge, bp []float32, row, r, k0, kc, j0, j1 int, direct bool) {
+	im, b := t.im, t.b
+	direct = direct && k0+kc == b.K
+	for j := j0; j < j1; j += im.nr {
+		w := im.panelWidth(b.N - j)
+		c, ldc := sums[j-j0:], ld
+		d, ldd := c, ld
+		if k0 == 0 {
+			d, ldd = nil, 0
+			if t.e.Bias != nil {
+				d = edge
+				if j+w <= b.N {
+					d = t.e.Bias[j:]
+				}
+			}
+		}
+		if direct && j+w <= b.N {
+			c, ldc = t.dst[row*t.ldd+j:], t.ldd
+		}
+		im.tileOf(r, w)(kc, a, r, bp[(j-j0)*kc:], c, ldc, d, ldd)
 	}
 }
 

@@ -12,6 +12,7 @@ type impl struct {
 	mr   int // most rows of a tile
 	nr   int // columns of a full panel
 	half int // columns of a narrow panel; a divisor of nr
+	cols int // columns of a product in hand at a time; a multiple of nr
 
 	// tile[v][r-1] computes r rows of a product with a panel of half (v = 0)
 	// or nr (v = 1) columns:
@@ -45,6 +46,10 @@ type impl struct {
 
 	// mulRows sets o[i] *= c over n rows of w lanes.
 	mulRows func(o, c []float32, n, w int)
+
+	// widen sets dst to the values of halves, which are finite: IEEE 754
+	// binary16.
+	widen func(dst []float32, src []uint16)
 
 	add       func(dst, a, b []float32)
 	scale     func(dst, x []float32, a float32)

@@ -7,7 +7,7 @@ import "math"
 // machine.
 var generic = impl{
 	name: "generic",
-	mr:   4, nr: 4, half: 2,
+	mr:   4, nr: 4, half: 2, cols: 256,
 	tile: [2][]tileFunc{
 		{tileGeneric(1, 2), tileGeneric(2, 2), tileGeneric(3, 2), tile4x2Generic},
 		{tileGeneric(1, 4), tileGeneric(2, 4), tileGeneric(3, 4), tile4x4Generic},
@@ -19,6 +19,7 @@ var generic = impl{
 	maxRows:   maxRowsGeneric,
 	expSum:    expSumGeneric,
 	mulRows:   mulRowsGeneric,
+	widen:     widenGeneric,
 	add:       addGeneric,
 	scale:     scaleGeneric,
 	blend:     blendGeneric,

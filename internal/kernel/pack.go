@@ -11,8 +11,9 @@ type Packed struct {
 	N, K int // columns of the result, inner dimension
 
 	im    *impl
-	width int // columns with the padding of the last panel
-	kc    int // length of a block of the inner dimension
+	width int  // columns with the padding of the last panel
+	kc    int  // length of a block of the inner dimension
+	half  bool // data are binary16, two to a value: see PackHalf
 	data  []float32
 }
 

@@ -17,6 +17,7 @@ func (s *isa) eight() {
 		s.absMax()
 		s.quantise()
 		s.dequantise()
+		s.widen()
 	}
 }
 
@@ -202,6 +203,30 @@ func (s *isa) dequantise() {
 	for _, p := range []reg.Register{dst, sums, scales, bias} {
 		ADDQ(U8(32), p)
 	}
+	DECQ(n)
+	JNZ(LabelRef("block"))
+	Label("done")
+	ret()
+}
+
+// widen writes the conversion from binary16.
+func (s *isa) widen() {
+	name := "widenBlocks" + s.name
+	TEXT(name, NOSPLIT, "func(dst []float32, src []uint16)")
+	Doc(name + " works like widenGeneric; the length of dst is a multiple of 16.")
+	Pragma("noescape")
+	dst, n := slice("dst"), Load(Param("dst").Len(), GP64())
+	src := slice("src")
+	SHRQ(U8(4), n)
+	JZ(LabelRef("done"))
+	Label("block")
+	for j := range 2 {
+		v := YMM()
+		VCVTPH2PS(at(src, 16*j), v)
+		VMOVUPS(v, at(dst, 32*j))
+	}
+	ADDQ(U8(32), src)
+	ADDQ(U8(64), dst)
 	DECQ(n)
 	JNZ(LabelRef("block"))
 	Label("done")

@@ -4,7 +4,8 @@
 //	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
 //
 // The parts are tile (products with full panels), narrow (products with
-// narrow panels), eight (products in 8 bits; -isa avx2 or vnni) and vec
+// narrow panels), eight (products in 8 bits,
+// and from 16; -isa avx2 or vnni) and vec
 // (everything else).
 package main
 
