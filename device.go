@@ -33,8 +33,8 @@ var (
 // in float32.
 type Precision cuda.Precision
 
-// The precisions. The CPU has FP32 and INT8; GPUs have all but INT8, before
-// Ampere FP32 only.
+// The precisions. The CPU has FP32, INT8 and FP16Weights; GPUs have the first
+// four, before Ampere FP32 only.
 const (
 	FP32 = Precision(cuda.FP32) // the CPU's result, up to the order of sums
 	TF32 = Precision(cuda.TF32) // factors rounded to 11 significant bits
@@ -45,13 +45,19 @@ const (
 	// scale for each token, weights to integers up to 64, with one for each
 	// output channel. Sums are exact. All else is in float32.
 	INT8 = Precision(0x80)
+	// FP16Weights rounds the weights of those layers, in all blocks, to 11
+	// significant bits, in half the memory. Factors and sums are in float32.
+	FP16Weights = Precision(0x81)
 )
 
-// String returns the precision's name: "fp32", "tf32", "fp16", "bf16" or
-// "int8".
+// rounded are the names of the CPU's own precisions.
+var rounded = map[Precision]string{INT8: "int8", FP16Weights: "fp16weights"}
+
+// String returns the precision's name: "fp32", "tf32", "fp16", "bf16", "int8" or
+// "fp16weights".
 func (p Precision) String() string {
-	if p == INT8 {
-		return "int8"
+	if name, ok := rounded[p]; ok {
+		return name
 	}
 	return cuda.Precision(p).String()
 }
@@ -61,13 +67,13 @@ func (p Precision) MarshalText() ([]byte, error) { return []byte(p.String()), ni
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (p *Precision) UnmarshalText(name []byte) error {
-	for _, q := range []Precision{FP32, TF32, FP16, BF16, INT8} {
+	for _, q := range []Precision{FP32, TF32, FP16, BF16, INT8, FP16Weights} {
 		if q.String() == string(name) {
 			*p = q
 			return nil
 		}
 	}
-	return fmt.Errorf("sam: precision %q: want fp32 or int8, or on a GPU tf32, fp16 or bf16", name)
+	return fmt.Errorf("sam: precision %q: want fp32, int8 or fp16weights, or on a GPU tf32, fp16 or bf16", name)
 }
 
 // Device is what a model computes on.
@@ -117,14 +123,14 @@ func (m *Model) Device() Device { return m.device }
 // on either. A model of another precision has a fingerprint of its own.
 //
 // [Auto] falls back to the CPU; [Model.Device] of the result then says why.
-// It does not with another precision than FP32; for [INT8] it is the CPU.
+// It does not with another precision than FP32; for the CPU's own it is the CPU.
 // Otherwise On returns [ErrNoDevice] if the device cannot be used or has no
 // such precision, and [ErrDeviceMemory] if the weights have no room on it.
 //
 // A model of [LoadIn] has the rounded weights only, and stays what it is.
 func (m *Model) On(device string, p Precision) (*Model, error) {
 	c := *m
-	if p == INT8 && device == Auto {
+	if rounded[p] != "" && device == Auto {
 		device = CPU
 	}
 	if m.rounded && p != m.precision {
@@ -165,8 +171,8 @@ func (m *Model) move(device string) error {
 		}
 		return m.prepare()
 	}
-	if m.precision == INT8 {
-		return fmt.Errorf("%w: only the CPU computes in int8", ErrNoDevice)
+	if rounded[m.precision] != "" {
+		return fmt.Errorf("%w: only the CPU computes in %v", ErrNoDevice, m.precision)
 	}
 	index := 0
 	if device != Auto {
@@ -189,10 +195,11 @@ func (m *Model) move(device string) error {
 // precision.
 func (m *Model) checkPrecision() error {
 	switch _, ok := m.encoder.(blockwise); {
-	case m.precision != FP32 && m.precision != INT8:
-		return fmt.Errorf("%w: the CPU computes in fp32 and int8", ErrNoDevice)
-	case m.precision == INT8 && !ok:
-		return fmt.Errorf("%w: an encoder of the kind %s has no int8 form", ErrNoDevice, m.encoder.Name())
+	case m.precision == FP32:
+	case rounded[m.precision] == "":
+		return fmt.Errorf("%w: the CPU computes in fp32, int8 and fp16weights", ErrNoDevice)
+	case !ok:
+		return fmt.Errorf("%w: an encoder of the kind %s has no %v form", ErrNoDevice, m.encoder.Name(), m.precision)
 	}
 	return nil
 }
@@ -202,14 +209,17 @@ type blockwise interface{ Products() [][]*graph.Weight }
 
 // formats are those of the encoder's weights in the model's precision.
 func (m *Model) formats() map[*graph.Weight]graph.Format {
-	if m.precision != INT8 {
+	if rounded[m.precision] == "" {
 		return nil
 	}
-	blocks := m.encoder.(blockwise).Products()
+	blocks, as := m.encoder.(blockwise).Products(), graph.Half
+	if m.precision == INT8 {
+		blocks, as = blocks[1:max(1, len(blocks)-1)], graph.Int8
+	}
 	f := map[*graph.Weight]graph.Format{}
-	for _, ws := range blocks[1:max(1, len(blocks)-1)] {
+	for _, ws := range blocks {
 		for _, w := range ws {
-			f[w] = graph.Int8
+			f[w] = as
 		}
 	}
 	return f

@@ -37,7 +37,7 @@ func TestOnFaults(t *testing.T) {
 		p      sam.Precision
 		says   string
 	}{
-		{sam.CPU, sam.BF16, "sam: on cpu in bf16: cuda: not available: the CPU computes in fp32 and int8"},
+		{sam.CPU, sam.BF16, "sam: on cpu in bf16: cuda: not available: the CPU computes in fp32, int8 and fp16weights"},
 		{"gpu", sam.FP32, "no such name, want cpu, auto or cuda:0"},
 		{"cuda:x", sam.FP32, "no such name"},
 		{"cuda:-1", sam.FP32, "no such name"},

@@ -66,7 +66,7 @@ func newParams(c Config) *params {
 // that another program changes meanwhile is an error.
 func Load(path string) (*Model, error) { return LoadIn(path, FP32) }
 
-// LoadIn is [Load] in a precision of the CPU's: [FP32] or [INT8]. Unlike
+// LoadIn is [Load] in a precision of the CPU's: [FP32], [INT8] or [FP16Weights]. Unlike
 // [Model.On] it never has all weights in memory in float32.
 func LoadIn(path string, p Precision) (*Model, error) {
 	m, err := load(path, p)

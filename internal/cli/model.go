@@ -19,7 +19,7 @@ type Model struct {
 func (m *Model) Register(fs *flag.FlagSet) {
 	fs.StringVar(&m.Path, "model", "", "checkpoint `file`; default: the bundled model")
 	fs.StringVar(&m.Device, "device", sam.Auto, "compute on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one")
-	fs.TextVar(&m.Precision, "precision", sam.FP32, "multiply in `precision`: fp32; on a processor int8, some 1.4 times as fast; on a GPU tf32, fp16 or bf16")
+	fs.TextVar(&m.Precision, "precision", sam.FP32, "multiply in `precision`: fp32; on a processor int8, which is faster, or fp16weights, in half the memory; on a GPU tf32, fp16 or bf16")
 }
 
 // RegisterMirror adds -mirror.
@@ -35,8 +35,8 @@ func (m *Model) Load() (*sam.Model, error) {
 	load := sam.Bundled
 	if !m.Bundled() {
 		in := sam.FP32
-		if m.Precision == sam.INT8 {
-			in = sam.INT8
+		if m.Precision == sam.INT8 || m.Precision == sam.FP16Weights {
+			in = m.Precision
 		}
 		load = func() (*sam.Model, error) { return sam.LoadIn(m.Path, in) }
 	}

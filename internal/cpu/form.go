@@ -75,17 +75,33 @@ func packed(w *value, n, k int) *value {
 
 // packedAs is packed in the weight's format.
 func packedAs(w *value, n, k int) *value {
-	if w.format != graph.Int8 {
-		return packed(w, n, k)
+	switch w.format {
+	case graph.Int8:
+		return formOf(w, "packed in 8 bits", kernel.Len8(n, k), func(v []float32) graph.Form {
+			p := kernel.Pack8(v, n, k)
+			return rounded(p.Data(), n*k, p.Unpack)
+		})
+	case graph.Half:
+		return formOf(w, "packed in halves", kernel.LenHalf(n, k), func(v []float32) graph.Form {
+			for i, x := range v {
+				if x < -kernel.MaxHalf || x > kernel.MaxHalf {
+					return graph.Form{Err: fmt.Errorf("element %d is %v: halves end at %v", i, x, kernel.MaxHalf)}
+				}
+			}
+			p := kernel.PackHalf(v, n, k)
+			return rounded(p.Data(), n*k, p.UnpackHalf)
+		})
 	}
-	return formOf(w, "packed in 8 bits", kernel.Len8(n, k), func(v []float32) graph.Form {
-		p := kernel.Pack8(v, n, k)
-		return graph.Form{Data: p.Data(), Logical: func() []float32 {
-			back := make([]float32, n*k)
-			p.Unpack(back)
-			return back
-		}}
-	})
+	return packed(w, n, k)
+}
+
+// rounded is a form that gives back the n rounded values, by unpack.
+func rounded(data []float32, n int, unpack func(dst []float32)) graph.Form {
+	return graph.Form{Data: data, Logical: func() []float32 {
+		back := make([]float32, n)
+		unpack(back)
+		return back
+	}}
 }
 
 func packedForm(v []float32, n, k int) graph.Form {

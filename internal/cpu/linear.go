@@ -19,8 +19,11 @@ type linear struct {
 }
 
 func (l linear) Name() string {
-	if l.Format == graph.Int8 {
+	switch l.Format {
+	case graph.Int8:
 		return "linear_int8"
+	case graph.Half:
+		return "linear_half"
 	}
 	return "linear"
 }
@@ -68,6 +71,9 @@ func (l linear) product(dst, x []float32, rows int, w []float32, e kernel.Epilog
 	case graph.Int8:
 		p := kernel.Packed8Of(w, l.N, l.K)
 		kernel.Gemm8(dst, l.N, x, l.K, rows, &p, e)
+	case graph.Half:
+		p := kernel.PackedHalfOf(w, l.N, l.K)
+		kernel.Gemm(dst, l.N, x, l.K, rows, &p, e)
 	default:
 		p := kernel.PackedOf(w, l.N, l.K)
 		kernel.Gemm(dst, l.N, x, l.K, rows, &p, e)

@@ -85,6 +85,40 @@ func TestFormats(t *testing.T) {
 	assert.Equal(t, rounded, got, "no other values are at hand")
 }
 
+// TestHalves: linear layers whose weights are halves compute with the rounded
+// ones; a weight beyond the range of halves is an error.
+func TestHalves(t *testing.T) {
+	rng := rand.New(rand.NewPCG(12, 1))
+	const m, n, k = 5, 7, 6
+	x, w := random(rng, m*k), random(rng, n*k)
+	product := func(w []float32, f graph.Format) ([]float32, *graph.Weight, error) {
+		lw := graph.NewWeight("w", []int{n, k}, func(use func([]float32)) error { use(w); return nil })
+		b := graph.NewBuilder()
+		y := b.Apply(op.Linear{}, b.Input("x", m, k), b.Weight(lw))
+		p, err := cpu.Compile(b, graph.CompileOptions{Formats: map[*graph.Weight]graph.Format{lw: f}}, y)
+		if err != nil {
+			return nil, lw, err
+		}
+		assert.Equal(t, []string{map[graph.Format]string{graph.Half: "linear_half", graph.Float32: "linear"}[f]}, p.Steps())
+		copy(p.Input("x"), x)
+		require.NoError(t, p.Run(context.Background()))
+		return p.Output(0), lw, lw.Detach()
+	}
+	got, lw, err := product(w, graph.Half)
+	require.NoError(t, err)
+	rounded, err := lw.Values()
+	require.NoError(t, err)
+	assert.NotEqual(t, w, rounded)
+	assert.InDeltaSlice(t, w, rounded, 1e-3)
+	want, _, err := product(rounded, graph.Float32)
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+
+	w[9] = -70000
+	_, _, err = product(w, graph.Half)
+	assert.EqualError(t, err, "cpu: prepare: graph: weight w: element 9 is -70000: halves end at 65504")
+}
+
 // TestVariables change between runs.
 func TestVariables(t *testing.T) {
 	b := graph.NewBuilder()

@@ -33,6 +33,7 @@ type Format uint8
 const (
 	Float32 Format = iota
 	Int8           // weights and activations are rounded to 8 bits: see kernel.Gemm8
+	Half           // weights are rounded to IEEE 754 binary16
 )
 
 // Backend runs graphs on one kind of device.

@@ -28,6 +28,8 @@ type Form struct {
 	// Logical returns the weight's values in the checkpoint's layout. It is
 	// nil if they cannot be had from Data.
 	Logical func() []float32
+	// Err says why the weight has no such form. The other fields are nil then.
+	Err error
 }
 
 var weightIDs atomic.Uint64
@@ -99,6 +101,9 @@ func (w *Weight) Form(key string, make func(logical []float32) Form) ([]float32,
 	if !ok {
 		if err := w.use(func(v []float32) { form = make(v) }); err != nil {
 			return nil, err
+		}
+		if form.Err != nil {
+			return nil, fmt.Errorf("graph: weight %s: %w", w.name, form.Err)
 		}
 		w.add(key, form)
 	}

@@ -69,7 +69,7 @@ func (c *config) flags() *flag.FlagSet {
 	f.StringVar(&c.choice, "masks", "auto", "which of a prompt's masks counts: auto, predicted, single, oracle")
 	f.BoolVar(&c.local, "local", false, "keep of each mask what lies in its box, and the pieces that its foreground points are on; the paper's masks are whole")
 	f.BoolVar(&c.mirror, "mirror", false, "show the model each picture turned over as well, four views in all, and take the mean; four times the time")
-	f.TextVar(&c.precision, "precision", sam.FP32, "multiply in `precision`: fp32, or int8, some 1.4 times as fast")
+	f.TextVar(&c.precision, "precision", sam.FP32, "multiply in `precision`: fp32; int8, which is faster; or fp16weights, in half the memory")
 	f.Int64Var(&c.maxPixels, "max-pixels", 0, "most pixels of a picture or mask that is read; 0: 134 million")
 	f.BoolVar(&c.quiet, "quiet", false, "draw no progress bar")
 	f.Func("magnifications", "magnifications at which each picture is shown, with commas, such as 5,10,40 (default: as it is)", func(s string) error {

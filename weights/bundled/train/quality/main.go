@@ -35,7 +35,7 @@ func main() {
 	side := flag.Int("window", 0, "pixels per side of overlapping windows, in which real pictures are embedded one by one, enlarged to the model's frame; 0: in one piece")
 	mirror := flag.Bool("mirror", false, "measure the mirrored model")
 	var precision sam.Precision
-	flag.TextVar(&precision, "precision", sam.FP32, "fp32 or int8")
+	flag.TextVar(&precision, "precision", sam.FP32, "fp32, int8 or fp16weights")
 	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
 	flag.Parse()
 	if err := run(*path, precision, *nuclei, *show, *pictures, *per, *most, *side, *mirror); err != nil {

@@ -32,14 +32,23 @@ func saveTiny(t *testing.T, seed uint64) string {
 	return path
 }
 
-// TestInt8: close to fp32 and never taken for it; a loaded model is the one
+// TestRounded: close to fp32 and never taken for it; a loaded model is the one
 // that On makes, in less memory.
-func TestInt8(t *testing.T) {
+func TestRounded(t *testing.T) {
 	ctx, path := t.Context(), saveTiny(t, 1)
 	m, err := sam.Load(path)
 	require.NoError(t, err)
-	for _, device := range []string{sam.CPU, sam.Auto} {
-		q, err := m.On(device, sam.INT8)
+	for _, tt := range []struct {
+		device      string
+		p           sam.Precision
+		least, most float64 // distance
+	}{
+		// Rounding is not nothing, and to 8 bits, of one block of three, little.
+		{sam.CPU, sam.INT8, 1e-5, 0.02},
+		{sam.Auto, sam.INT8, 1e-5, 0.02},
+		{sam.Auto, sam.FP16Weights, 1e-6, 2e-3},
+	} {
+		q, err := m.On(tt.device, tt.p)
 		require.NoError(t, err)
 		assert.Equal(t, sam.CPU, q.Device().Name)
 		assert.NotEqual(t, m.Fingerprint(), q.Fingerprint())
@@ -48,9 +57,8 @@ func TestInt8(t *testing.T) {
 		e8, err := q.Embed(ctx, picture())
 		require.NoError(t, err)
 		d := distance(e, e8)
-		// Rounding to 8 bits is not 0, and of one block of three it is little.
-		assert.Greater(t, d, 1e-5)
-		assert.Less(t, d, 0.02)
+		assert.Greater(t, d, tt.least)
+		assert.Less(t, d, tt.most)
 		_, err = m.Predict(ctx, e8, sam.Prompt{}, sam.PredictOptions{})
 		assert.Error(t, err, "an embedding of the other precision")
 		_, err = q.Predict(ctx, e8, sam.Prompt{}, sam.PredictOptions{})
@@ -64,7 +72,7 @@ func TestInt8(t *testing.T) {
 		require.NoError(t, err)
 		assert.Zero(t, distance(e, back))
 
-		l, err := sam.LoadIn(path, sam.INT8)
+		l, err := sam.LoadIn(path, tt.p)
 		require.NoError(t, err)
 		assert.Equal(t, q.Fingerprint(), l.Fingerprint())
 		el, err := l.Embed(ctx, picture())
@@ -76,9 +84,9 @@ func TestInt8(t *testing.T) {
 	}
 }
 
-// TestInt8Faults: weights that are rounded are not taken for those of the
+// TestRoundedFaults: weights that are rounded are not taken for those of the
 // file.
-func TestInt8Faults(t *testing.T) {
+func TestRoundedFaults(t *testing.T) {
 	path := saveTiny(t, 2)
 	l, err := sam.LoadIn(path, sam.INT8)
 	require.NoError(t, err)
@@ -91,7 +99,7 @@ func TestInt8Faults(t *testing.T) {
 	_, err = l.Graph(sam.ImageEncoder)
 	assert.ErrorContains(t, err, "loaded in int8")
 	_, err = sam.LoadIn(path, sam.BF16)
-	assert.ErrorContains(t, err, "the CPU computes in fp32 and int8")
+	assert.ErrorContains(t, err, "the CPU computes in fp32, int8 and fp16weights")
 
 	tinyViT, err := sam.NewRandom(sam.MobileSAM(), 1)
 	require.NoError(t, err)
@@ -101,7 +109,7 @@ func TestInt8Faults(t *testing.T) {
 }
 
 func TestPrecisionText(t *testing.T) {
-	for _, p := range []sam.Precision{sam.FP32, sam.TF32, sam.FP16, sam.BF16, sam.INT8} {
+	for _, p := range []sam.Precision{sam.FP32, sam.TF32, sam.FP16, sam.BF16, sam.INT8, sam.FP16Weights} {
 		name, err := p.MarshalText()
 		require.NoError(t, err)
 		var back sam.Precision
@@ -109,5 +117,5 @@ func TestPrecisionText(t *testing.T) {
 		assert.Equal(t, p, back)
 	}
 	var p sam.Precision
-	assert.EqualError(t, p.UnmarshalText([]byte("int4")), `sam: precision "int4": want fp32 or int8, or on a GPU tf32, fp16 or bf16`)
+	assert.EqualError(t, p.UnmarshalText([]byte("int4")), `sam: precision "int4": want fp32, int8 or fp16weights, or on a GPU tf32, fp16 or bf16`)
 }
