@@ -17,6 +17,7 @@ import (
 
 type options struct {
 	model, random, picture, json string
+	precision                    sam.Precision
 	runs, side                   int
 	prompts, everything, scaling bool
 	pass, iou, stability         float64
@@ -37,6 +38,7 @@ func (o *options) flags() *flag.FlagSet {
 	fs.StringVar(&o.random, "random", "", "counter-based weights in the shape `vit_b`, vit_l or vit_h")
 	fs.StringVar(&o.picture, "picture", "", "PNG or JPEG `file`; default: the bundled picture")
 	fs.StringVar(&o.json, "json", "", "`file` for the figures as JSON")
+	fs.TextVar(&o.precision, "precision", sam.FP32, "compute in `precision`: fp32, int8 or fp16weights")
 	fs.IntVar(&o.runs, "runs", 5, "measured runs of each")
 	fs.BoolVar(&o.prompts, "prompts", true, "measure one point and 64 points")
 	fs.BoolVar(&o.scaling, "scaling", false, "measure encodes on one thread and on all in turn")
@@ -99,15 +101,21 @@ func (o options) open() (image.Image, error) {
 // shapes are those of -random.
 var shapes = map[string]func() sam.Config{"vit_b": sam.ViTB, "vit_l": sam.ViTL, "vit_h": sam.ViTH}
 
-func (o options) load() (*sam.Model, string, error) {
+func (o options) load() (m *sam.Model, name string, err error) {
 	switch {
 	case o.random != "":
-		m, err := sam.NewRandom(shapes[o.random](), 1)
-		return m, o.random + ", counter-based weights", err
+		m, err = sam.NewRandom(shapes[o.random](), 1)
+		name = o.random + ", counter-based weights"
 	case o.model != "":
-		m, err := sam.Load(o.model)
-		return m, o.model, err
+		m, err = sam.LoadIn(o.model, o.precision)
+		name = o.model
+	default:
+		m, err = sam.Bundled()
+		name = "bundled"
 	}
-	m, err := sam.Bundled()
-	return m, "bundled", err
+	if err != nil || o.precision == sam.FP32 {
+		return m, name, err
+	}
+	m, err = m.On(sam.CPU, o.precision)
+	return m, name + ", " + o.precision.String(), err
 }

@@ -45,6 +45,20 @@ func TestRun(t *testing.T) {
 	assert.Positive(t, *r.Figures[6].Masks)
 }
 
+// TestPrecision: the figures say in what they were measured.
+func TestPrecision(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "figures.json")
+	require.NoError(t, run(context.Background(), []string{"-runs", "1", "-prompts=false", "-precision", "int8", "-json", path}, io.Discard))
+	var r report
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &r))
+	assert.Equal(t, "bundled, int8", r.Model)
+	assert.Contains(t, r.Kernels, ", int8 ")
+	err = run(context.Background(), []string{"-runs", "1", "-precision", "bf16"}, io.Discard)
+	assert.ErrorIs(t, err, sam.ErrNoDevice)
+}
+
 // TestThresholds checks that the thresholds let the share pass that was asked
 // for: of the grid that they were chosen on, to a few masks.
 func TestThresholds(t *testing.T) {

@@ -17,7 +17,7 @@ func (o options) measure(ctx context.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &report{CPU: cpuName(), Go: runtime.Version(), Kernels: kernel.Name(), Threads: runtime.GOMAXPROCS(0)}
+	r := &report{CPU: cpuName(), Go: runtime.Version(), Kernels: o.kernels(), Threads: runtime.GOMAXPROCS(0)}
 	load := figure{What: "load", Threads: r.Threads}
 	if o.random != "" {
 		load.What = "make weights" // nothing is read
@@ -60,6 +60,14 @@ func (o options) measure(ctx context.Context) (*report, error) {
 	}
 	r.PeakMB = peakMB()
 	return r, nil
+}
+
+// kernels are the implementations in use.
+func (o options) kernels() string {
+	if o.precision == sam.INT8 {
+		return kernel.Name() + ", int8 " + kernel.Name8()
+	}
+	return kernel.Name()
 }
 
 // decode times prompts on an embedding.

@@ -31,7 +31,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..", "..")
 REFERENCE = os.path.join(ROOT, "internal", "golden", "reference")
 BUNDLED = os.path.join(ROOT, "weights", "bundled")
-PEERS = ["pytorch", "onnxruntime", "huggingface"]
+PEERS = ["pytorch", "onnxruntime", "onnxruntime-int8", "huggingface"]
+OURS = {"fp32": "slidesam", "int8": "slidesam-int8", "fp16weights": "slidesam-fp16weights"}
 SEED = 1  # of counter-based weights
 
 
@@ -46,7 +47,8 @@ def arguments():
     p.add_argument("--onnx", metavar="FILE", help="the encoder as ONNX, exported here when missing (default MODEL.onnx)")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--repeat", type=int, default=3, help="measured runs of each")
-    p.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
+    p.add_argument("--peers", nargs="*", choices=PEERS, default=["pytorch", "onnxruntime", "huggingface"])
+    p.add_argument("--precision", nargs="+", choices=["fp32", "int8", "fp16weights"], default=["fp32"], help="of slidesam, one after the other")
     p.add_argument("--what", nargs="+", choices=["encode", "point", "points64"], default=["encode", "point", "points64"])
     p.add_argument("--everything", action="store_true", help="time automatic masks too, once: slidesam and PyTorch")
     p.add_argument("--points-per-side", type=int, default=32, help="side of their grid of points")
@@ -221,18 +223,34 @@ def export(a, path):
     os.replace(tmp, path)
 
 
+def quantise(a):
+    """Writes the encoder with the weights of its linear layers in 8 bits, per
+    output channel, and activations rounded as they come: no calibration."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(a.onnx, int8(a) + ".part", op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
+                     weight_type=QuantType.QInt8, extra_options=dict(MatMulConstBOnly=True))  # fmt: skip
+    os.replace(int8(a) + ".part", int8(a))
+
+
+def int8(a):
+    return a.onnx.removesuffix(".onnx") + ".int8.onnx"
+
+
 def onnxruntime(a):
     if not os.path.exists(a.onnx):
         apart("export(a, a.onnx)")  # so that PyTorch does not count as memory
+    if a.child == "onnxruntime-int8" and not os.path.exists(int8(a)):
+        apart("quantise(a)")
     import numpy as np
     import onnxruntime as ort
     from PIL import Image
 
-    b = Bench(a, "onnxruntime", ort.__version__)
+    b = Bench(a, a.child, ort.__version__)
     options = ort.SessionOptions()
     options.intra_op_num_threads = a.threads
     start = time.perf_counter()
-    session = ort.InferenceSession(a.onnx, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(int8(a) if a.child.endswith("int8") else a.onnx, options, providers=["CPUExecutionProvider"])
     b.line("load", [time.perf_counter() - start])
     if "encode" not in a.what:
         return
@@ -249,7 +267,7 @@ def onnxruntime(a):
         return session.run(None, {"x": np.ascontiguousarray(x)})[0]
 
     out = b.time("encode", encode)
-    print(f"onnxruntime: embedding {out.shape}, rms {np.sqrt(np.mean(out**2)):.6f}", file=sys.stderr)
+    print(f"{a.child}: embedding {out.shape}, rms {np.sqrt(np.mean(out**2)):.6f}", file=sys.stderr)
 
 
 def huggingface(a):
@@ -302,8 +320,8 @@ def apart(call):
                    env={**os.environ, "PYTHONPATH": HERE}, check=True, stdout=sys.stderr)  # fmt: skip
 
 
-def slidesam(a, first):
-    """Runs slidesam benchmark and returns its figures as lines of this
+def slidesam(a, precision, first):
+    """Runs slidesam benchmark in a precision and returns its figures as lines of this
     program. Later runs repeat encode and prompts only, without what takes long."""
     from PIL import Image
 
@@ -311,7 +329,7 @@ def slidesam(a, first):
         out, png = os.path.join(tmp, "figures.json"), os.path.join(tmp, "picture.png")
         # The same pixels for all: JPEG decoders differ.
         Image.open(a.image).convert("RGB").save(png, compress_level=1)
-        cmd = [a.ours, "benchmark", "-model", a.checkpoint, "-picture", png, "-json", out, "-runs", str(a.repeat)]
+        cmd = [a.ours, "benchmark", "-model", a.checkpoint, "-picture", png, "-json", out, "-runs", str(a.repeat), "-precision", precision]
         if not {"point", "points64"} & set(a.what):
             cmd += ["-prompts=false"]
         if first and a.scaling:
@@ -326,7 +344,7 @@ def slidesam(a, first):
     names = {"one point": "point", "64 points": "points64"}
     for f in r["figures"]:
         what = f["what"]
-        line = {**f, "peer": "slidesam", "version": f"{r['go']}, {r['kernels']}", "model": a.model, "what": names.get(what, what)}
+        line = {**f, "peer": OURS[precision], "version": f"{r['go']}, {r['kernels']}", "model": a.model, "what": names.get(what, what)}
         if what.startswith("everything"):
             line.update(what=f"everything{a.points_per_side}")
             line.update({k: r[k] for k in ("pred_iou_thresh", "stability_score_thresh")})
@@ -341,7 +359,7 @@ def main():
     a = arguments()
     setup(a)
     if a.child:
-        return dict(pytorch=pytorch, onnxruntime=onnxruntime, huggingface=huggingface)[a.child](a)
+        return dict(pytorch=pytorch, onnxruntime=onnxruntime, huggingface=huggingface)[a.child.removesuffix("-int8")](a)
     if a.table:
         lines = []
         for path in a.table:
@@ -365,10 +383,11 @@ def main():
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     if a.ours:
-        for line in slidesam(a, True):
-            keep(line, f"{os.getpid()} first")
-            if "pred_iou_thresh" in line:
-                a.pred_iou_thresh, a.stability_score_thresh = line["pred_iou_thresh"], line["stability_score_thresh"]
+        for precision in a.precision:
+            for line in slidesam(a, precision, True):
+                keep(line, f"{os.getpid()} first {precision}")
+                if "pred_iou_thresh" in line:
+                    a.pred_iou_thresh, a.stability_score_thresh, a.share = line["pred_iou_thresh"], line["stability_score_thresh"], None
     for peer in a.peers:
         cmd = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--child", peer]
         cmd += ["--pred-iou-thresh", repr(a.pred_iou_thresh), "--stability-score-thresh", repr(a.stability_score_thresh)]
@@ -382,8 +401,9 @@ def main():
         if child.returncode:
             sys.exit(f"{peer} ended with {child.returncode}")
     if a.ours and a.peers:
-        for line in slidesam(a, False):
-            keep(line, f"{os.getpid()} last")
+        for precision in a.precision:
+            for line in slidesam(a, precision, False):
+                keep(line, f"{os.getpid()} last {precision}")
     print("\n" + table.Results(lines).table())
 
 

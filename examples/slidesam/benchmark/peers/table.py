@@ -1,6 +1,9 @@
 """The README's table from the lines that peers.py writes."""
 
-NAMES = dict(slidesam="slidesam", pytorch="PyTorch", onnxruntime="ONNX Runtime", huggingface="Hugging Face")
+NAMES = {
+    "slidesam": "slidesam", "slidesam-int8": "slidesam, int8", "slidesam-fp16weights": "slidesam, fp16weights",
+    "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "onnxruntime-int8": "int8 in ONNX Runtime", "huggingface": "Hugging Face",
+}
 ORDER = list(NAMES)
 WHAT = dict(load="load", encode="encode", point="one point, three masks", points64="64 points, 192 masks")
 
@@ -26,7 +29,7 @@ class Results:
         v = [x[value] for x in self.lines if x["peer"] == peer and x["what"] == what and x.get(value) is not None]
         if not v:
             return None
-        return max(v) if peer == "slidesam" else min(v)
+        return max(v) if peer.startswith("slidesam") else min(v)
 
     def row(self, title, what, value, form, note=lambda peer: ""):
         ours = self.of("slidesam", what, value)
@@ -56,7 +59,7 @@ class Results:
             rows.append(self.row(f"everything, {side} x {side} points", what, "best", seconds, masks))
         rows.append(self.row("peak memory after encoding", "encode", "peak_mb", lambda mb: f"{mb / 1000:.2f} GB"))
         rows = [r for r in rows if any(r[1:])]
-        head = ["", *(f"{NAMES[p]} {version[p]}" if p != "slidesam" else NAMES[p] for p in self.peers)]
+        head = ["", *(f"{NAMES[p]} {version[p]}" if not p.startswith("slidesam") else NAMES[p] for p in self.peers)]
         lines = ["| " + " | ".join(r) + " |" for r in [head, ["---"] * len(head), *rows]]
         return "\n".join([self.where(), "", *lines, "", *self.notes()])
 
