@@ -15,9 +15,16 @@ func TestImplementations(t *testing.T) {
 	for _, im := range impls() {
 		have = append(have, im.name)
 	}
-	t.Logf("in use: %s; tested: %s", Name(), strings.Join(have, ", "))
+	var have8 []string
+	for _, im := range eightBits() {
+		have8 = append(have8, im.name)
+	}
+	t.Logf("in use: %s; tested: %s; in 8 bits: %s", Name(), strings.Join(have, ", "), strings.Join(have8, ", "))
 	if Name() != have[0] {
 		t.Fatalf("in use: %s, want the best of %v", Name(), have)
+	}
+	if Name8() != have8[0] {
+		t.Fatalf("in use for 8 bits: %s, want the best of %v", Name8(), have8)
 	}
 	lack := missing()
 	if len(lack) == 0 {
