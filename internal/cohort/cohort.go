@@ -44,7 +44,8 @@ const (
 	ReportFile   = "index.html"
 
 	slidesFolder = "slides"
-	recordFile   = "slide.json"
+	recordFile   = "slide.json"  // of a slide that is done
+	failureFile  = "failed.json" // of one that failed
 	timesFolder  = "times"
 )
 

@@ -144,7 +144,9 @@ s2,0.svs,done,,0.5,400,300,2,1,0,a,<b>2,0,0,0,0,,,0,0,0,0,,,0,0,0,0,,
 
 	s.calls, s.fail = nil, nil
 	c = begin(t, s, dir, "4", "2", "0")
+	assert.FileExists(t, filepath.Join(dir, "slides", "s1", "failed.json"))
 	assert.Zero(t, searchAll(t, c, c.Whole()))
+	assert.NoFileExists(t, filepath.Join(dir, "slides", "s1", "failed.json"))
 	assert.Equal(t, []string{"s1 0/1"}, s.calls)
 	sum, err = c.Report()
 	require.NoError(t, err)
@@ -227,6 +229,19 @@ func TestFailureYields(t *testing.T) {
 	sum, err := c.Report()
 	require.NoError(t, err)
 	assert.Equal(t, 1, sum.Done)
+}
+
+// TestChangedFile: a slide whose file has another length is done again.
+func TestChangedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "3.svs")
+	s := &searcher{t: t, tiles: 1}
+	c, err := cohort.Open(t.TempDir(), []cohort.Slide{{ID: "a", Path: path}}, nil, s)
+	require.NoError(t, err)
+	for i, b := range []string{"one", "one", "another"} {
+		require.NoError(t, os.WriteFile(path, []byte(b), 0o600))
+		searchAll(t, c, c.Whole())
+		assert.Len(t, s.calls, []int{1, 1, 2}[i])
+	}
 }
 
 // meanwhile lets another process work before it fails.

@@ -22,8 +22,8 @@ const (
 	Unfinished Status = "unfinished" // not begun, or parts are missing
 )
 
-// Record is what is known of a slide: the content of slide.json. It holds no
-// times, so that every attempt gives the same bytes.
+// Record is what is known of a slide: the content of slide.json, or of
+// failed.json if it failed. It holds no times, so that every attempt gives the same bytes.
 type Record struct {
 	ID      string  `json:"id"`
 	Slide   string  `json:"slide"` // the name of its file
@@ -57,26 +57,28 @@ func newRecord(s Slide) *Record {
 	return r
 }
 
-// record returns what is known of a slide. If the slide's file is another one
-// by now, that is nothing.
+// record returns what is known of a slide: that it is done, or else that it
+// failed. If the slide's file is another one by now, nothing is known.
 func (c *Cohort) record(s Slide) (*Record, error) {
 	now := newRecord(s)
-	path := filepath.Join(c.folder(s), recordFile)
-	b, err := regular.ReadFile(path, maxRecord)
-	if errors.Is(err, os.ErrNotExist) {
-		return now, nil
+	for _, name := range []string{recordFile, failureFile} {
+		path := filepath.Join(c.folder(s), name)
+		b, err := regular.ReadFile(path, maxRecord)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		r, err := parseRecord(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: remove it, and the slide is done again", path, err)
+		}
+		if r.ID == now.ID && r.Slide == now.Slide && r.MPP == now.MPP && (now.Bytes == 0 || r.Bytes == now.Bytes) {
+			return r, nil
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	r, err := parseRecord(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: remove it, and the slide is done again", path, err)
-	}
-	if r.ID != now.ID || r.Slide != now.Slide || r.MPP != now.MPP || now.Bytes != 0 && r.Bytes != now.Bytes {
-		return now, nil
-	}
-	return r, nil
+	return now, nil
 }
 
 func parseRecord(b []byte) (*Record, error) {
@@ -96,14 +98,9 @@ func parseRecord(b []byte) (*Record, error) {
 	return &r, nil
 }
 
-// keep writes a record. A failure does not replace what another attempt
-// did meanwhile.
+// keep writes a record. Failures have a file of their own, so that one never
+// replaces what another attempt did meanwhile.
 func (c *Cohort) keep(s Slide, r *Record) error {
-	if !r.done() {
-		if have, err := c.record(s); err == nil && have.done() {
-			return nil
-		}
-	}
 	b, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return err
@@ -111,7 +108,17 @@ func (c *Cohort) keep(s Slide, r *Record) error {
 	if err := os.MkdirAll(c.folder(s), 0o777); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(c.folder(s), recordFile), append(b, '\n'))
+	failure := filepath.Join(c.folder(s), failureFile)
+	if !r.done() {
+		return writeFile(failure, append(b, '\n'))
+	}
+	if err := writeFile(filepath.Join(c.folder(s), recordFile), append(b, '\n')); err != nil {
+		return err
+	}
+	if err := os.Remove(failure); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // fail keeps why a slide failed.

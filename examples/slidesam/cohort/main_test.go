@@ -79,7 +79,7 @@ func TestWays(t *testing.T) {
 	require.Equal(t, cli.ExitPartial, code, text)
 	assert.Contains(t, text, "3 slides: 2 done, 1 failed")
 	want := sums(t, plain)
-	for _, n := range []string{cohort.TableFile, cohort.ParquetFile, cohort.ReportFile, "slides/f0/" + sam.GeoJSONFile, "slides/f1/index.html", "slides/worse/slide.json"} {
+	for _, n := range []string{cohort.TableFile, cohort.ParquetFile, cohort.ReportFile, "slides/f0/" + sam.GeoJSONFile, "slides/f1/index.html", "slides/worse/failed.json"} {
 		assert.Contains(t, want, n)
 	}
 	table, err := os.ReadFile(filepath.Join(plain, cohort.TableFile))
