@@ -21,8 +21,8 @@ import (
 type job struct {
 	cli.Model
 	slide, annotations, out string
-	slideMPP                float64
-	skipBad, json           bool
+	open                    cli.SlideFlags
+	json                    bool
 	o                       sam.RefineOptions
 }
 
@@ -44,7 +44,8 @@ func (j *job) flags() *flag.FlagSet {
 	j.Register(fs)
 	fs.StringVar(&j.out, "out", "", "GeoJSON `file` for the result; default: the name of the annotations with .refined before .geojson")
 	fs.Float64Var(&j.o.MPP, "mpp", 0, "resolution to work at, micrometres per pixel; 0: the model's own, with the bundled model 0.25")
-	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
+	fs.Float64Var(&j.open.MPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
+	fs.BoolVar(&j.open.Estimate, "estimate-mpp", true, "estimate the resolution of a slide that does not say it; else it is looked at as it is")
 	fs.Func("class", "refine objects of this `class`, and of those derived from it; may be given again; default: all", func(s string) error {
 		j.o.Classes = append(j.o.Classes, s)
 		return nil
@@ -55,7 +56,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.Float64Var(&j.o.CoarseIoUThresh, "overlap", 0.25, "least IoU with the coarse outline; 0: none")
 	fs.BoolVar(&j.o.SingleMask, "single", false, "take the decoder's single mask, not the best of its three")
 	j.RegisterMirror(fs)
-	fs.BoolVar(&j.skipBad, "skip-bad", false, "leave alone what lies on tiles of the slide that are missing or corrupt, and say so")
+	fs.BoolVar(&j.open.SkipBad, "skip-bad", false, "leave alone what lies on tiles of the slide that are missing or corrupt, and say so")
 	fs.BoolVar(&j.json, "json", false, "log as JSON")
 	return fs
 }
@@ -73,8 +74,8 @@ func parse(args []string, stderr io.Writer) (*job, error) {
 		return nil, cli.Usagef("unknown argument %q: slides are given with -slide, annotations with -annotations", fs.Arg(0))
 	case j.annotations == "" || j.slide == "":
 		return nil, cli.Usagef("give the slide with -slide and its annotations, a GeoJSON file of QuPath, with -annotations")
-	case !(j.o.MPP >= 0 && j.o.MPP <= 1000) || !(j.slideMPP >= 0 && j.slideMPP <= 1000):
-		return nil, cli.Usagef("-mpp %g, -slide-mpp %g: want micrometres per pixel, more than 0 and at most 1000", j.o.MPP, j.slideMPP)
+	case !(j.o.MPP >= 0 && j.o.MPP <= 1000) || !(j.open.MPP >= 0 && j.open.MPP <= 1000):
+		return nil, cli.Usagef("-mpp %g, -slide-mpp %g: want micrometres per pixel, more than 0 and at most 1000", j.o.MPP, j.open.MPP)
 	case !(j.o.PredIoUThresh >= 0 && j.o.PredIoUThresh <= 1.5) || !share(j.o.StabilityScoreThresh) || !share(j.o.CoarseIoUThresh):
 		return nil, cli.Usagef("-iou %g, -stability %g, -overlap %g: want 0 to 1.5, and 0 to 1", j.o.PredIoUThresh, j.o.StabilityScoreThresh, j.o.CoarseIoUThresh)
 	}
@@ -96,12 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if j.json {
 		log = slog.New(slog.NewJSONHandler(stderr, nil))
 	}
-	so := sam.SlideOptions{MPP: j.slideMPP}
-	if j.skipBad {
-		so.SkipBadTiles = true
-		so.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "slide", j.slide, "error", e.Error()) }
-	}
-	s, err := sam.OpenSlideWith(j.slide, so)
+	s, note, err := cli.OpenSlide(ctx, j.slide, j.open, log.With("slide", j.slide))
 	if err != nil {
 		return err
 	}
@@ -110,7 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		log.Warn("slide is odd", "slide", j.slide, "warning", text)
 	}
 	if mpp, _ := s.MPP(); mpp == 0 {
-		log.Warn("the slide does not say its resolution and is looked at as it is: if outlines look wrong, give -slide-mpp", "slide", j.slide)
+		note = "the slide does not say its resolution and is looked at as it is: if outlines look wrong, give -slide-mpp"
 	}
 	m, err := j.Load()
 	if err != nil {
@@ -131,6 +127,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %s, in %s\n", j.annotations, res.Describe(), j.out)
+	if note != "" {
+		fmt.Fprintf(stdout, "%s: Warning: %s.\n", j.slide, note)
+	}
 	if n := len(res.Missing); n > 0 {
 		return fmt.Errorf("%s: %w: %d of its tiles, first %s", j.slide, cli.ErrPartial, n, res.Missing[0])
 	}

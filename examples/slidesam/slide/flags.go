@@ -83,7 +83,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
 	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all;\n"+
 		"ais: none, objects by the model's instance decoder (micro-sam, patho-sam); apg: points by that decoder;\n"+
-		"cellpose: none, cells by a Cellpose-SAM model (cpsam)")
+		"cellpose: none, cells by a Cellpose-SAM model (cpsam); for those of a QuPath file see slidesam refine")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
 	fs.StringVar(&j.textMinArea, "min-area", "0", "least `area` of an object in pixels, or in square micrometres as 8um2; smaller holes and islands are\nremoved too; 0: for nuclei 8 square micrometres, else none")
@@ -203,6 +203,9 @@ func parseScales(mpp, prompts, minArea, maxArea, class string) ([]scale, error) 
 		}},
 		{"prompts", prompts, func(s *scale, v string) error {
 			if s.prompts = v; v != "nuclei" && v != "grid" && !promptless(v) {
+				if strings.HasSuffix(v, "json") {
+					return fmt.Errorf("for the boxes, points and outlines of a QuPath file: slidesam refine -annotations %s", v)
+				}
 				return errors.New("want nuclei, grid, ais, apg or cellpose")
 			}
 			return nil

@@ -156,31 +156,9 @@ func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle, note 
 	return out
 }
 
-// open opens a slide. One that does not say its resolution is opened with an
-// estimate of it, and note says so; without, if it cannot be told.
+// open opens a slide, see cli.OpenSlide.
 func open(ctx context.Context, j *job, path string, log *slog.Logger) (s *sam.Slide, note string, err error) {
-	o := sam.SlideOptions{MPP: j.slideMPP}
-	if j.skipBad {
-		o.SkipBadTiles = true
-		o.OnBadTile = func(e *sam.TileError) { log.Warn("bad tile", "error", e.Error()) }
-	}
-	if s, err = sam.OpenSlideWith(path, o); err != nil {
-		return nil, "", err
-	}
-	if mpp, _ := s.MPP(); mpp > 0 || !j.estimate {
-		return s, "", nil
-	}
-	e, err := s.EstimateMPP(ctx)
-	if errors.Is(err, sam.ErrNoMPP) {
-		return s, "", nil
-	}
-	s.Close()
-	if err != nil {
-		return nil, "", err
-	}
-	o.MPP, o.MPPNote = e.MPP, fmt.Sprintf("the slide does not say its resolution; it was estimated as %s: if you know it, give -slide-mpp", e)
-	s, err = sam.OpenSlideWith(path, o)
-	return s, o.MPPNote, err
+	return cli.OpenSlide(ctx, path, cli.SlideFlags{MPP: j.slideMPP, SkipBad: j.skipBad, Estimate: j.estimate}, log)
 }
 
 // one does one slide.
