@@ -42,6 +42,8 @@ const (
 	MeasureCoarseIoU    = "IoU with coarse outline"
 	MeasurePerimeter    = "Perimeter µm"
 	MeasureCircularity  = "Circularity" // 1 for a disc
+	MeasureHaematoxylin = "Hematoxylin OD mean"
+	MeasureEosin        = "Eosin OD mean"
 )
 
 // Class is the class of an object, as QuPath shows it.

@@ -17,7 +17,7 @@ import (
 
 // identityVersion counts what [identity] means. A change of it orphans
 // unfinished runs: their folders are refused as those of another run.
-const identityVersion = 3
+const identityVersion = 4
 
 // identity is all that the content of the tiles' files depends on. The names
 // of its fields are part of a run's ID and must not change.

@@ -88,11 +88,13 @@ func (d measures) measurements() []geojson.Measurement {
 	}
 	add("Eccentricity", round(math.Sqrt(max(1-d.minor*d.minor/(d.major*d.major), 0)), 4))
 	add(geojson.MeasureCircularity, round(d.circularity, 4))
+	add(geojson.MeasureHaematoxylin, round(float64(d.object.stain.Haematoxylin), 4))
+	add(geojson.MeasureEosin, round(float64(d.object.stain.Eosin), 4))
 	add("Tiles", float64(d.object.tiles))
 	return ms
 }
 
-const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles,perimeter_um,circularity,uuid"
+const csvHeader = "id,class,mpp,centroid_x,centroid_y,box_x,box_y,box_w,box_h,area_px,area_um2,major_um,minor_um,predicted_iou,stability_score,point_x,point_y,tiles,perimeter_um,circularity,haematoxylin_od,eosin_od,uuid"
 
 // csv returns the object's line: places, box and area_px in pixels of level 0
 // whatever the scale; unknown values empty.
@@ -110,9 +112,9 @@ func (d measures) csv(id int, name uuid.UUID) string {
 		mpp = strconv.FormatFloat(um, 'g', -1, 64)
 	}
 	short := func(v float64) string { return strconv.FormatFloat(round(v, 2), 'f', -1, 64) }
-	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d,%s,%.4f,%s", id, csvText(d.plan.Class), mpp,
+	return fmt.Sprintf("%d,%s,%s,%.2f,%.2f,%s,%s,%s,%s,%s,%s,%s,%s,%.6f,%.6f,%.2f,%.2f,%d,%s,%.4f,%.4f,%.4f,%s", id, csvText(d.plan.Class), mpp,
 		d.x, d.y, short(x0), short(y0), short(x1-x0), short(y1-y0), short(d.areaPixels()), known(float64(d.area)*um*um), known(d.major*um), known(d.minor*um),
-		d.object.IoUPred, d.object.Stability, d.object.Pt.X*d.plan.fx, d.object.Pt.Y*d.plan.fy, d.object.tiles, known(d.perimeter*um), d.circularity, name)
+		d.object.IoUPred, d.object.Stability, d.object.Pt.X*d.plan.fx, d.object.Pt.Y*d.plan.fy, d.object.tiles, known(d.perimeter*um), d.circularity, d.object.stain.Haematoxylin, d.object.stain.Eosin, name)
 }
 
 // csvText quotes a field that needs it.

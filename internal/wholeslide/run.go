@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/histology"
 	"github.com/slidesam/sam/internal/wsi"
 )
 
@@ -140,7 +141,7 @@ func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	seen, err := t.plan.keep(t.tile, found)
+	seen, err := t.plan.keep(t.tile, t.img, found)
 	if err != nil {
 		return 0, err
 	}
@@ -149,9 +150,9 @@ func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
 	return len(seen), writeTile(dir, t.plan, t.tile, tileContent{seen, tally, t.missing})
 }
 
-// keep brings what was found in a tile's window to the frame of the scale, and
-// leaves out what is too small or too large.
-func (p *scalePlan) keep(t Tile, found []Object) ([]sighting, error) {
+// keep brings what was found in a tile's window to the frame of the scale,
+// measures its stain, and leaves out what is too small or too large.
+func (p *scalePlan) keep(t Tile, img *image.RGBA, found []Object) ([]sighting, error) {
 	var out []sighting
 	w := t.Window
 	for _, o := range found {
@@ -163,6 +164,7 @@ func (p *scalePlan) keep(t Tile, found []Object) ([]sighting, error) {
 		if err != nil {
 			return nil, err
 		}
+		o.stain = histology.MeanStain(img, o.Mask)
 		b := m.Bounds()
 		cut := b.Min.X == w.Min.X && w.Min.X > 0 || b.Min.Y == w.Min.Y && w.Min.Y > 0 ||
 			b.Max.X == w.Max.X && w.Max.X < p.size.W || b.Max.Y == w.Max.Y && w.Max.Y < p.size.H

@@ -4,6 +4,7 @@ import (
 	"image"
 	"sort"
 
+	"github.com/slidesam/sam/internal/histology"
 	"github.com/slidesam/sam/internal/mask"
 )
 
@@ -224,12 +225,15 @@ func (s *seamMerger) owns(n *node) bool {
 	return s.plan.holds(n.tile, image.Pt(int(x), int(y)))
 }
 
-// unite returns the union of an object's parts. Scores are means by area.
+// unite returns the union of an object's parts. Scores and stains are means by
+// area.
 func unite(ms []*node) (sighting, error) {
 	out := ms[0].sighting
 	iou, stability, area := 0.0, 0.0, 0.0
+	h, e := 0.0, 0.0
 	for i, m := range ms {
 		a := float64(m.Mask.Area())
+		h, e = h+a*float64(m.stain.Haematoxylin), e+a*float64(m.stain.Eosin)
 		iou, stability, area = iou+a*float64(m.IoUPred), stability+a*float64(m.Stability), area+a
 		if i > 0 {
 			u, err := out.Mask.Union(m.Mask)
@@ -240,6 +244,7 @@ func unite(ms []*node) (sighting, error) {
 		}
 	}
 	out.IoUPred, out.Stability, out.cut = float32(iou/area), float32(stability/area), false
+	out.stain = histology.Stain{Haematoxylin: float32(h / area), Eosin: float32(e / area)}
 	return out, nil
 }
 

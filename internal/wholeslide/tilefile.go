@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/slidesam/sam/internal/atomicfile"
+	"github.com/slidesam/sam/internal/histology"
 	"github.com/slidesam/sam/internal/mask"
 )
 
@@ -47,6 +48,7 @@ type fileSighting struct {
 	Stability float32    `json:"stability"`
 	Point     [2]float64 `json:"point"`
 	Cut       bool       `json:"cut"`
+	Stain     [2]float32 `json:"stain"` // haematoxylin, eosin
 }
 
 // errNoTile is returned for a tile whose file is absent, torn or another
@@ -71,6 +73,7 @@ func writeTile(dir string, p *scalePlan, t Tile, c tileContent) error {
 		f.Objects[i] = fileSighting{
 			Box: [4]int{b.Min.X, b.Min.Y, b.Dx(), b.Dy()}, Runs: small.RLE().Compressed(),
 			IoU: o.IoUPred, Stability: o.Stability, Point: [2]float64{o.Pt.X, o.Pt.Y}, Cut: o.cut,
+			Stain: [2]float32{o.stain.Haematoxylin, o.stain.Eosin},
 		}
 	}
 	b, err := json.Marshal(f)
@@ -125,7 +128,7 @@ func parseTile(b []byte, p *scalePlan, i int) (*tileContent, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: object %d: %w", errNoTile, k, err)
 		}
-		out[k] = sighting{Object{Mask: m, IoUPred: o.IoU, Stability: o.Stability, Pt: Point{o.Point[0], o.Point[1]}}, o.Cut}
+		out[k] = sighting{Object{Mask: m, IoUPred: o.IoU, Stability: o.Stability, Pt: Point{o.Point[0], o.Point[1]}, stain: histology.Stain{Haematoxylin: o.Stain[0], Eosin: o.Stain[1]}}, o.Cut}
 	}
 	return &tileContent{out, f.Tally, f.Missing}, nil
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/slidesam/sam/internal/geojson"
+	"github.com/slidesam/sam/internal/histology"
 	"github.com/slidesam/sam/internal/mask"
 )
 
@@ -44,6 +45,8 @@ type Object struct {
 	IoUPred   float32 // the model's guess
 	Stability float32
 	Pt        Point // what it was found by
+
+	stain histology.Stain // of its pixels, as the tile shows them
 }
 
 // Finder returns the objects of a tile, and counts of what it dropped. img is
