@@ -1,6 +1,10 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/slidesam/sam/internal/half"
+)
 
 // Packed is a weight matrix in the order in which the products read it. It is
 // read only, and may be used by any number of goroutines.
@@ -56,12 +60,21 @@ func packInto(im *impl, data, w []float32, n, k, ld int, kn bool) Packed {
 
 func (p *Packed) fill(w []float32, ld int, kn bool) {
 	im, n, k := p.im, p.N, p.K
+	var tmp []float32 // a panel that is about to be halves
+	if p.half {
+		tmp = make([]float32, p.kc*im.nr)
+	}
 	for k0 := 0; k0 < k; k0 += p.kc {
 		kc := min(p.kc, k-k0)
 		for j := 0; j < n; j += im.nr {
 			w1 := im.panelWidth(n - j)
 			cols := min(w1, n-j)
-			dst := p.panel(k0, kc, j, w1)
+			var dst []float32
+			if p.half {
+				dst = tmp[:kc*w1]
+			} else {
+				dst = p.panel(k0, kc, j, w1)
+			}
 			if cols < w1 {
 				clear(dst)
 			}
@@ -71,6 +84,12 @@ func (p *Packed) fill(w []float32, ld int, kn bool) {
 				}
 			} else {
 				im.transpose(dst, w1, w[j*ld+k0:], ld, cols, kc)
+			}
+			if p.half {
+				to := p.halves(k0*p.width+j*kc, len(dst))
+				for i, v := range dst {
+					to[i] = half.Bits(v)
+				}
 			}
 		}
 	}

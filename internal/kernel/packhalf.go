@@ -1,10 +1,9 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 	"unsafe"
-
-	"github.com/slidesam/sam/internal/half"
 )
 
 // MaxHalf is the largest magnitude that [PackHalf] can round.
@@ -16,18 +15,19 @@ const MaxHalf = 65504
 func PackHalf(w []float32, n, k int) *Packed { return packHalf(active, w, n, k) }
 
 func packHalf(im *impl, w []float32, n, k int) *Packed {
-	full := pack(im, w, n, k, k, false)
-	p := *full
-	p.half = true
-	p.data = Alloc((len(full.data) + 1) / 2)
-	h := p.halves(0, len(full.data))
-	for i, v := range full.data {
-		if !(math.Abs(float64(v)) <= MaxHalf) {
-			panic("kernel: pack in halves: a weight beyond the largest half")
-		}
-		h[i] = half.Bits(v)
+	if n <= 0 || k <= 0 {
+		panic(fmt.Sprintf("kernel: pack in halves: %d columns, inner dimension %d", n, k))
 	}
-	return &p
+	need("pack in halves: w", len(w), n*k)
+	for i, v := range w[:n*k] {
+		if !(math.Abs(float64(v)) <= MaxHalf) {
+			panic(fmt.Sprintf("kernel: pack in halves: element %d is %v, want at most %v", i, v, MaxHalf))
+		}
+	}
+	p := &Packed{N: n, K: k, im: im, width: im.padded(n), kc: blockK(k), half: true}
+	p.data = Alloc((p.width*k + 1) / 2)
+	p.fill(w, k, false)
+	return p
 }
 
 // LenHalf is the number of values that an [n, k] weight in halves takes the

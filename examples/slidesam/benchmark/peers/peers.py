@@ -28,7 +28,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.join(HERE, "..", "..", "..")
+ROOT = os.path.join(HERE, "..", "..", "..", "..")
 REFERENCE = os.path.join(ROOT, "internal", "golden", "reference")
 BUNDLED = os.path.join(ROOT, "weights", "bundled")
 PEERS = ["pytorch", "onnxruntime", "onnxruntime-int8", "huggingface"]
