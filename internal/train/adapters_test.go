@@ -19,7 +19,7 @@ import (
 	"github.com/slidesam/sam/weights"
 )
 
-func encoder(t *testing.T, c golden.Config, seed uint64) *vit.Encoder {
+func encoder(t testing.TB, c golden.Config, seed uint64) *vit.Encoder {
 	t.Helper()
 	cfg := vit.Config{
 		ImageSize: c.ImgSize, Patch: c.Patch, Width: c.Width, Depth: c.Depth, Heads: c.Heads, HeadDim: c.Width / c.Heads,

@@ -66,7 +66,7 @@ func (r reference) networks(t testing.TB) train.Networks {
 }
 
 // values are n counter-based values of unit variance.
-func values(t *testing.T, name string, n int, seed uint64) []float32 {
+func values(t testing.TB, name string, n int, seed uint64) []float32 {
 	t.Helper()
 	x, err := weights.Random([]weights.Spec{{Name: name, Shape: []int{n, 1}}}, seed).Tensor(name)
 	require.NoError(t, err)
