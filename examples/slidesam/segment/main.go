@@ -120,7 +120,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fmt.Fprintln(tw, "prompt\tpredicted IoU\tarea (px)\tbounds\tmask\tnote\t")
 	for i, o := range objects {
 		b := o.mask.Bounds()
-		fmt.Fprintf(tw, "%s\t%.3f\t%d\t%d,%d-%d,%d\t%s\t%s\t\n", o.name, o.iou, o.mask.Area(), b.Min.X, b.Min.Y, b.Max.X, b.Max.Y, maskName(i), remark(o))
+		fmt.Fprintf(tw, "%s\t%.3f\t%d\t%d,%d-%d,%d\t%s\t%s\t\n", o.name, o.iou, o.mask.Area(), b.Min.X, b.Min.Y, b.Max.X, b.Max.Y, maskName(i), remark(o, j.doubt(m)))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -130,8 +130,19 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-// remark says what is odd about a mask; it is empty if nothing is.
-func remark(o object) string {
+// doubt returns the predicted IoU below which the bundled model's masks of regions
+// are mostly wrong, see weights/bundled/README.md; 0 for other models, where nobody
+// measured it.
+func (j job) doubt(m *sam.Model) float32 {
+	if !j.Bundled() {
+		return 0
+	}
+	return float32(m.Defaults().PredIoUThresh)
+}
+
+// remark says what is odd about a mask; it is empty if nothing is. A predicted
+// IoU under doubt is odd.
+func remark(o object, doubt float32) string {
 	size := o.mask.Size()
 	switch area := o.mask.Area(); {
 	case area == 0:
@@ -143,6 +154,9 @@ func remark(o object) string {
 		if on := o.mask.At(min(int(p.X), size.W-1), min(int(p.Y), size.H-1)); on != (p.Label == sam.Foreground) {
 			return fmt.Sprintf("the point %g,%g is on the wrong side", p.X, p.Y)
 		}
+	}
+	if o.iou < doubt {
+		return fmt.Sprintf("doubtful: predicted IoU under %.2f", doubt)
 	}
 	return ""
 }

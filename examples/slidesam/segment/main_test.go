@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/weights/bundled"
 )
 
@@ -203,4 +204,37 @@ func FuzzParsePrompts(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestRemark(t *testing.T) {
+	mask := func(in func(x, y int) bool) *sam.Mask {
+		m, err := sam.NewMask(sam.Size{H: 10, W: 10}, in)
+		require.NoError(t, err)
+		return m
+	}
+	left := mask(func(x, _ int) bool { return x < 5 })
+	on := sam.Prompt{Points: []sam.Point{{X: 2, Y: 2, Label: sam.Foreground}}}
+	for _, tt := range []struct {
+		name  string
+		o     object
+		doubt float32
+		want  string
+	}{
+		{"sure", object{prompt: on, mask: left, iou: 0.6}, 0.6, ""},
+		{"doubtful", object{prompt: on, mask: left, iou: 0.59}, 0.6, "doubtful: predicted IoU under 0.60"},
+		{"never measured", object{prompt: on, mask: left, iou: 0.1}, 0, ""},
+		{"empty", object{prompt: on, mask: mask(func(int, int) bool { return false }), iou: 0.1}, 0.6, "empty: nothing was found"},
+		{"everything", object{prompt: on, mask: mask(func(int, int) bool { return true }), iou: 0.1}, 0.6, "nearly the whole picture: nothing was told apart"},
+		{"beside", object{prompt: sam.Prompt{Points: []sam.Point{{X: 7, Y: 2, Label: sam.Foreground}}}, mask: left, iou: 0.1}, 0.6, "the point 7,2 is on the wrong side"},
+	} {
+		t.Run(tt.name, func(t *testing.T) { assert.Equal(t, tt.want, remark(tt.o, tt.doubt)) })
+	}
+}
+
+// TestDoubtIsTheBundledModels: nobody measured where other models fail.
+func TestDoubtIsTheBundledModels(t *testing.T) {
+	m, err := sam.Bundled()
+	require.NoError(t, err)
+	assert.Equal(t, float32(0.6), job{}.doubt(m))
+	assert.Zero(t, job{Model: cli.Model{Path: "other.pth"}}.doubt(m))
 }

@@ -61,7 +61,7 @@ def embed(sam, folder):
 
 
 def draw(rng, shards, folder, count):
-    """Pictures of nuclei as training sees them, varied and with outlines redrawn where they lie, from shards; of nothing without shards."""
+    """Pictures of nuclei as training sees them, paler, overlaid and augmented, from shards; of nothing without shards."""
     os.makedirs(folder, exist_ok=True)
     for i in range(count):
         base = os.path.join(folder, f"{i:04d}")
@@ -72,7 +72,7 @@ def draw(rng, shards, folder, count):
             img = data.fade(rng, img.astype(np.float32), nuc, mpp)
             if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, model.SIZE)) is not None:
                 img = data.overlay(rng, img, texture)
-            np.save(base + "-nuclei.npy", data.redraw(rng, nuc, mpp).astype(np.uint16))
+            np.save(base + "-nuclei.npy", nuc.astype(np.uint16))  # training displaces outlines anew each time
             img = data.augment(rng, img, mpp)
         cv2.imwrite(base + ".png", img[:, :, ::-1])
 
