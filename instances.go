@@ -36,6 +36,10 @@ type InstanceOptions struct {
 	// from each picture. micro-sam takes the picture's, so that what else is on
 	// it moves every map.
 	RunningStats bool
+	// AsIs embeds pictures as they are, as a decoder wants that was trained so:
+	// micro-sam spreads each channel over 0 to 255, by what else is in the
+	// picture.
+	AsIs bool
 }
 
 // stats are the statistics that the decoder works with.
@@ -66,10 +70,12 @@ type InstanceMaps struct {
 }
 
 // Predict returns the maps of a picture of any size, the same as micro-sam
-// makes of it: each channel's values are spread over 0 to 255 first.
+// makes of it: each channel's values are spread over 0 to 255 first, unless AsIs
+// is set.
 //
 // It returns an error for an empty picture and for a decoder of classes, and
-// ctx's error soon after ctx is done. Of the options only RunningStats counts.
+// ctx's error soon after ctx is done. Of the options only RunningStats and
+// AsIs count.
 func (m *InstanceModel) Predict(ctx context.Context, img image.Image, o InstanceOptions) (*InstanceMaps, error) {
 	maps, _, err := m.predict(ctx, img, o)
 	if err != nil {
@@ -82,7 +88,7 @@ func (m *InstanceModel) predict(ctx context.Context, img image.Image, o Instance
 	if n := m.Maps(); n != 3 {
 		return nil, nil, fmt.Errorf("a decoder of %d classes, not of instances: call Classes", n)
 	}
-	e, err := m.embed(ctx, img)
+	e, err := m.embed(ctx, img, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -219,7 +225,7 @@ func (m *InstanceModel) Classes(ctx context.Context, img image.Image, o Instance
 	if n := m.Maps(); n == 3 || n > 256 {
 		return nil, Size{}, fmt.Errorf("sam: classes: a decoder of %d maps, not of classes", n)
 	}
-	e, err := m.embed(ctx, img)
+	e, err := m.embed(ctx, img, o)
 	if err != nil {
 		return nil, Size{}, fmt.Errorf("sam: classes: %w", err)
 	}
@@ -255,10 +261,13 @@ func (m *InstanceModel) Finder(o InstanceOptions, prompted bool) SlideFinder {
 	}
 }
 
-func (m *InstanceModel) embed(ctx context.Context, img image.Image) (*Embedding, error) {
+func (m *InstanceModel) embed(ctx context.Context, img image.Image, o InstanceOptions) (*Embedding, error) {
 	src, err := picture.New(img)
 	if err != nil {
 		return nil, err
+	}
+	if o.AsIs {
+		return m.model.embed(ctx, src)
 	}
 	return m.model.embed(ctx, picture.Spread(src.RGB()))
 }

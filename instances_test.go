@@ -108,6 +108,29 @@ func cut(s, prefix string) (string, bool) {
 	return s, false
 }
 
+// TestAsIs holds what is spread and what is not: a picture of less contrast has
+// the same maps as long as it is spread.
+func TestAsIs(t *testing.T) {
+	m := tinyInstances(t, tinyDecoder())
+	full, pale := image.NewRGBA(image.Rect(0, 0, 40, 30)), image.NewRGBA(image.Rect(0, 0, 40, 30))
+	for i := range full.Pix {
+		v := byte(i / 4 % 4) // of 0, 1, 2 and 3
+		full.Pix[i], pale.Pix[i] = v*85, 100+v*10
+		if i%4 == 3 {
+			full.Pix[i], pale.Pix[i] = 255, 255
+		}
+	}
+	maps := func(img image.Image, o sam.InstanceOptions) []float32 {
+		p, err := m.Predict(t.Context(), img, o)
+		require.NoError(t, err)
+		return p.Foreground
+	}
+	plain := sam.InstanceOptions{AsIs: true}
+	assert.Equal(t, maps(full, sam.InstanceOptions{}), maps(pale, sam.InstanceOptions{}))
+	assert.Equal(t, maps(full, sam.InstanceOptions{}), maps(full, plain))
+	assert.NotEqual(t, maps(pale, sam.InstanceOptions{}), maps(pale, plain))
+}
+
 func TestInstances(t *testing.T) {
 	m := tinyInstances(t, tinyDecoder())
 	// Random maps lie around a half.

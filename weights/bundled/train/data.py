@@ -137,7 +137,7 @@ def overlay(rng, img, texture):
     return img * 10 ** (-rng.uniform(0.1, 0.55) * (vary - vary.mean((0, 1))))
 
 
-def redraw(rng, nuclei, mpp):
+def redraw(rng, nuclei, mpp, shift=1.0):
     """Labels as people draw them: outlines beside, outside or inside of the stain's edge, and wavering.
 
     Lengths in pixels of 0.25 micrometres. All outlines of a picture are displaced
@@ -146,7 +146,8 @@ def redraw(rng, nuclei, mpp):
     whole picture (an annotator's habit), 0.8 from nucleus to nucleus and up to 1.7 along
     one, so that the stain's mean rise across outlines is as wide as in real pictures.
     A box then tells what a picture does not: where this outline ends. A third of the
-    pictures teach just that: outlines far off (2.2) that waver little."""
+    pictures teach just that: outlines far off (2.2) that waver little. shift: what displacements
+    are multiplied by; 0 where no box tells of them."""
     h, w = nuclei.shape
     px = 0.25 / mpp
     grown = nuclei.copy()
@@ -155,7 +156,7 @@ def redraw(rng, nuclei, mpp):
     s, n = 2.5 * px, int(grown.max()) + 1
     soft = cv2.GaussianBlur((nuclei > 0).astype(np.float32), (0, 0), s)
     far = rng.random() < 0.35
-    to = ((rng.normal(0, 1.1, 2) + rng.normal(0, 2.2 if far else 0.9, (n, 2))) * px).astype(np.float32)
+    to = ((rng.normal(0, 1.1, 2) + rng.normal(0, 2.2 if far else 0.9, (n, 2))) * px * shift).astype(np.float32)
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     x, y = x - to[grown, 0], y - to[grown, 1]
     soft = cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

@@ -8,6 +8,13 @@
 // 800 embeds overlapping parts of 800 x 800 instead of whole pictures; -mirror
 // measures sam.Model.Mirrored, -precision int8 the model in 8 bits. With -draw OUT it also writes the real pictures
 // with the masks' outlines to OUT/NAME-box.png and OUT/NAME-point.png.
+//
+//	go run ./weights/bundled/train/quality -unprompted -nuclei DIR/nuclei
+//	go run ./weights/bundled/train/quality -unprompted -methods nuclei,ais,apg -model model.safetensors -decoder decoder.safetensors
+//
+// measures what needs no prompt instead, as the slide command does it: points
+// by stain, and an instance decoder of train_decoder.py and its points; -first
+// is the first synthetic slide.
 package main
 
 import (
@@ -37,7 +44,28 @@ func main() {
 	var precision sam.Precision
 	flag.TextVar(&precision, "precision", sam.FP32, "fp32, int8 or fp16weights")
 	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
+	noPrompt := flag.Bool("unprompted", false, "measure what finds nuclei without a prompt instead")
+	dec := flag.String("decoder", "", "with -unprompted, the instance decoder of -model")
+	only := flag.String("methods", "nuclei", "with -unprompted, what to measure: nuclei, and with -model and -decoder ais and apg")
+	first := flag.Int("first", 1, "with -unprompted, the first synthetic slide")
 	flag.Parse()
+	if *noPrompt && (*mirror || precision != sam.FP32 || *side != 0) || !*noPrompt && *dec != "" {
+		fmt.Fprintln(os.Stderr, "quality: -mirror, -precision and -window do not go with -unprompted, -decoder goes with it alone")
+		os.Exit(1)
+	}
+	if *noPrompt {
+		var files []string
+		for _, f := range []string{*path, *dec} {
+			if f != "" {
+				files = append(files, f)
+			}
+		}
+		if err := unprompted(context.Background(), files, *only, *nuclei, *show, *pictures, *first); err != nil {
+			fmt.Fprintln(os.Stderr, "quality:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*path, precision, *nuclei, *show, *pictures, *per, *most, *side, *mirror); err != nil {
 		fmt.Fprintln(os.Stderr, "quality:", err)
 		os.Exit(1)
@@ -150,17 +178,14 @@ func (s score) String() string {
 // objects prompts for single objects on slides 1, 2, ... (training has seeds
 // from 100000 on), each picture at the kind's scale in the model's frame.
 func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (score, error) {
-	const side = 1024
 	s := score{kind: k.name}
 	done := 0
 	for seed := uint64(1); done < pictures && seed < 200; seed++ {
-		slide := synth.New(seed, synth.Options{})
-		c := int(12500 / k.mpp) // the middle of the slide
-		if _, t := slide.Region(c/8, c/8, side/8, side/8, k.mpp*8); share(t.Tissue) < 0.6 {
+		img, t := middle(seed, k.mpp)
+		if img == nil {
 			continue
 		}
-		img, t := slide.Region(c, c, side, side, k.mpp)
-		obj := find(k.label(t), side, side, k.least)
+		obj := find(k.label(t), t.W, t.H, k.least)
 		if len(obj) == 0 {
 			continue
 		}

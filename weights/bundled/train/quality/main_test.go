@@ -9,9 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/eval"
 )
 
-func mask(rows ...string) ([]bool, int, int) {
+func grid(rows ...string) ([]bool, int, int) {
 	var m []bool
 	for _, r := range rows {
 		for _, c := range r {
@@ -22,7 +23,7 @@ func mask(rows ...string) ([]bool, int, int) {
 }
 
 func TestObjects(t *testing.T) {
-	m, w, h := mask(
+	m, w, h := grid(
 		"###...#",
 		"###..##",
 		"####...",
@@ -74,8 +75,8 @@ func TestWindows(t *testing.T) {
 }
 
 func TestDice(t *testing.T) {
-	a, _, _ := mask("##..")
-	b, _, _ := mask(".##.")
+	a, _, _ := grid("##..")
+	b, _, _ := grid(".##.")
 	assert.Equal(t, 0.5, dice(a, b))
 	assert.Equal(t, 1.0, dice(a, a))
 	assert.Equal(t, 0.0, dice(make([]bool, 4), make([]bool, 4)))
@@ -92,6 +93,33 @@ func TestBundledSegments(t *testing.T) {
 	assert.Greater(t, s.whole.box, 0.8, "the card's mean is 0.93")
 	assert.GreaterOrEqual(t, s.local.box, s.whole.box, "a tight box holds all of its object")
 	t.Log(s)
+}
+
+// Points by stain through slides and their files, on one slide: the card's
+// figures come from more.
+func TestUnprompted(t *testing.T) {
+	all, err := methods(nil)
+	require.NoError(t, err)
+	img, truth := middle(4, 0.25)
+	require.NotNil(t, img)
+	part, ok := img.SubImage(image.Rect(0, 0, 320, 320)).(*image.RGBA)
+	require.True(t, ok)
+	lab := make([]int32, 320*320)
+	for i := range lab {
+		lab[i] = truth.Nuclei[i/320*truth.W+i%320]
+	}
+	a, err := all[0].measure(t.Context(), part, lab, 30, "slide", t.TempDir())
+	require.NoError(t, err)
+	t.Log(all[0].name, a)
+	assert.Greater(t, a.TP+a.FN, 10)
+	assert.Greater(t, a.F1(eval.EmptyNaN), 0.5)
+	assert.Less(t, a.PQ(eval.EmptyNaN), a.F1(eval.EmptyNaN))
+	assert.ErrorContains(t, unprompted(t.Context(), nil, "ais", "", "", 1, 1), `method "ais"`)
+
+	var s sums
+	s.add(agreement{Counts: eval.Counts{TP: 3, FP: 1, FN: 0, SumIoU: 2.4}, aji: eval.Aggregated{Inter: 5, Total: 10}})
+	s.add(agreement{Counts: eval.Counts{TP: 0, FP: 0, FN: 2}, aji: eval.Aggregated{Total: 10}})
+	assert.Equal(t, "2 pictures: F1 0.429, PQ 0.343, AJI 0.250; pooled: true 5, found 4, F1 0.667, PQ 0.533, AJI 0.250", s.String())
 }
 
 func TestMissingFiles(t *testing.T) {
