@@ -38,22 +38,19 @@ func pack8(im *eightBit, w []float32, n, k int) *Packed8 {
 	p := packed8Of(im, Alloc(im.len(n, k)), n, k)
 	scales, starts := p.scales(), p.starts()
 	kw := wordsOf(k)
+	words := make([]uint32, kw)
 	for j := range n {
 		row := w[j*k:][:k]
 		factor, scale := scaleOf(im.absMax(row), 64)
 		scales[j] = scale
+		im.quantise(words, row, factor)
 		var sum int32
 		for k0 := 0; k0 < kw; k0 += p.kc {
 			kc := min(p.kc, kw-k0)
 			panel := p.panel(k0, kc, j/im.nr*im.nr)
-			for i := range kc {
-				var word uint32
-				at := 4 * (k0 + i)
-				for b, v := range row[at:min(at+4, k)] {
-					q := rounded(v, factor)
-					sum += q
-					word |= uint32(q) & 255 << (8 * b)
-				}
+			for i, word := range words[k0 : k0+kc] {
+				word ^= 0x80808080 // the sign is back
+				sum += int32(int8(word)) + int32(int8(word>>8)) + int32(int8(word>>16)) + int32(int8(word>>24))
 				panel[i*im.nr+j%im.nr] = word
 			}
 		}
