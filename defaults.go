@@ -1,5 +1,7 @@
 package sam
 
+import "github.com/slidesam/sam/internal/wholeslide"
+
 // Defaults are the working resolution and the thresholds that suit a model:
 // what zero values of [EverythingOptions] and [SegmentOptions] mean for it.
 type Defaults struct {
@@ -38,6 +40,20 @@ func (d Defaults) fill(o EverythingOptions) EverythingOptions {
 		o.StabilityScoreThresh = d.StabilityScoreThresh
 	}
 	return o
+}
+
+// enlargedLess is how much less sure a model with a resolution of its own is of
+// masks on a slide that is enlarged by a fifth or more: blur lowers predicted
+// IoU, not the masks.
+const enlargedLess = 0.1
+
+// at returns the defaults for work at mpp on a slide of own micrometres per
+// pixel, 0 if unknown.
+func (d Defaults) at(mpp, own float64) Defaults {
+	if d.MPP > 0 && mpp > 0 && own >= wholeslide.Enlarged*mpp {
+		d.PredIoUThresh -= enlargedLess
+	}
+	return d
 }
 
 // Resolution returns the resolution to work at on a slide of mpp micrometres

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/internal/synth"
 	"github.com/slidesam/sam/weights"
 	"github.com/slidesam/sam/weights/bundled"
 )
@@ -71,6 +72,38 @@ func TestDefaultsSaved(t *testing.T) {
 			assert.ErrorContains(t, err, "x.npz")
 		})
 	}
+}
+
+// TestEnlarged: a slide that is enlarged has a threshold of its own, and being
+// sharpened is part of what a run is known by.
+func TestEnlarged(t *testing.T) {
+	m, err := sam.Bundled()
+	require.NoError(t, err)
+	ctx := context.Background()
+	pic, _ := synth.New(102, synth.Options{Solid: true}).Region(9000, 9000, 160, 160, 0.5)
+	s := sam.SlideFromImage(pic, 0.5)
+	o := sam.SegmentOptions{AllTiles: true, Find: sam.FindNuclei, FindName: "nuclei", Sharpen: true}
+	open, err := m.SegmentSlide(ctx, s, t.TempDir(), o)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	o.Everything.PredIoUThresh = m.Defaults().PredIoUThresh - 0.1
+	given, err := m.SegmentSlide(ctx, s, dir, o)
+	require.NoError(t, err)
+	assert.Equal(t, given.Tally, open.Tally)
+	o.Sharpen = false
+	_, err = m.SegmentSlide(ctx, s, dir, o)
+	require.ErrorIs(t, err, sam.ErrOtherRun)
+	blurred, err := m.SegmentSlide(ctx, s, t.TempDir(), o)
+	require.NoError(t, err)
+	assert.NotEqual(t, open.Tally, blurred.Tally, "the model saw another picture")
+	// At the slide's own resolution nothing is enlarged.
+	o.Everything.PredIoUThresh, o.MPP = 0, 0.5
+	own, err := m.SegmentSlide(ctx, s, dir+"/own", o)
+	require.NoError(t, err)
+	o.Sharpen, o.Everything.PredIoUThresh = true, m.Defaults().PredIoUThresh
+	same, err := m.SegmentSlide(ctx, s, t.TempDir(), o)
+	require.NoError(t, err)
+	assert.Equal(t, own.Tally, same.Tally)
 }
 
 // TestDefaultsFindNuclei: with the bundled model zero options find what is

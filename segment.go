@@ -37,7 +37,7 @@ type SegmentOptions struct {
 	MPP float64
 	// Scales looks at several resolutions in one run, from nuclei to glands to
 	// regions of tumour; MPP, Everything, Find, FindName, MinArea, MaxArea,
-	// Disjoint, Class and Enlarge are then each scale's own and must be zero here. The order of the
+	// Disjoint, Class, Enlarge and Sharpen are then each scale's own and must be zero here. The order of the
 	// list does not matter, resolutions must differ.
 	Scales []SegmentScale
 	// Region restricts the work to a rectangle of level 0; zero means all.
@@ -85,6 +85,10 @@ type SegmentOptions struct {
 	// padded if the pixel size is known, so that the model sees the resolution
 	// that was asked for.
 	Enlarge bool
+	// Sharpen undoes some of the blur of a slide that is coarser than the
+	// resolution to work at, and so is enlarged, by an unsharp mask. The bundled
+	// model is more sure of nuclei then.
+	Sharpen bool
 	// Progress, if set, is told after each tile. It is called by one
 	// goroutine at a time.
 	Progress func(SegmentProgress)
@@ -105,7 +109,7 @@ type SegmentScale struct {
 	Disjoint         bool
 	Class            string
 	Type             ObjectType
-	Enlarge          bool
+	Enlarge, Sharpen bool
 }
 
 // SegmentProgress says how far a run is: of Total tiles Done are, those of earlier

@@ -117,10 +117,10 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 	}
 	mx, my := s.MPP()
 	for _, sc := range scales {
-		sc.Everything = r.defaults.fill(sc.Everything)
 		if sc.MPP == 0 {
 			sc.MPP = r.defaults.Resolution(math.Sqrt(mx * my))
 		}
+		sc.Everything = r.defaults.at(sc.MPP, math.Sqrt(mx*my)).fill(sc.Everything)
 		q, err := r.scale(sc)
 		if err != nil {
 			return nil, err
@@ -144,13 +144,13 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 func (o SegmentOptions) scales() ([]SegmentScale, error) {
 	one := SegmentScale{
 		MPP: o.MPP, Everything: o.Everything, Find: o.Find, FindName: o.FindName,
-		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class, Type: o.Type, Enlarge: o.Enlarge,
+		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class, Type: o.Type, Enlarge: o.Enlarge, Sharpen: o.Sharpen,
 	}
 	if len(o.Scales) == 0 {
 		return []SegmentScale{one}, nil
 	}
 	if !reflect.ValueOf(one).IsZero() {
-		return nil, errors.New("both Scales and one of MPP, Everything, Find, FindName, MinArea, MaxArea, Disjoint, Class, Enlarge are given: set these in each scale")
+		return nil, errors.New("both Scales and one of MPP, Everything, Find, FindName, MinArea, MaxArea, Disjoint, Class, Enlarge, Sharpen are given: set these in each scale")
 	}
 	return slices.Clone(o.Scales), nil
 }
@@ -168,7 +168,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 		return wholeslide.Scale{}, err
 	}
 	return wholeslide.Scale{
-		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Type: geojson.ObjectType(sc.Type), Finder: id, Nuclei: sc.FindName == "nuclei",
+		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Type: geojson.ObjectType(sc.Type), Finder: id, Sharpen: sc.Sharpen, Nuclei: sc.FindName == "nuclei",
 		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, wholeslide.Tally, error) {
 			return r.search(ctx, img, t, sc)
 		},
@@ -182,7 +182,7 @@ func newFinderIdentity(model string, sc SegmentScale) wholeslide.SearchIdentity 
 		PredIoUThresh: e.PredIoUThresh, StabilityScoreThresh: e.StabilityScoreThresh, StabilityScoreOffset: e.StabilityScoreOffset,
 		MaskThreshold: e.MaskThreshold, BoxNMSThresh: e.BoxNMSThresh, CropNMSThresh: e.CropNMSThresh, CropNLayers: e.CropNLayers,
 		CropOverlapRatio: e.CropOverlapRatio, CropNPointsDownscaleFactor: e.CropNPointsDownscaleFactor,
-		MinMaskRegionArea: e.MinMaskRegionArea, Local: e.Local, Enlarge: sc.Enlarge,
+		MinMaskRegionArea: e.MinMaskRegionArea, Local: e.Local, Enlarge: sc.Enlarge, Sharpen: sc.Sharpen,
 	}
 	if len(e.PointGrids) > 0 {
 		id.PointGrids = e.PointGrids

@@ -170,4 +170,5 @@ type SearchIdentity struct {
 	MinMaskRegionArea          int     `json:"min_mask_region_area"`
 	Local                      bool    `json:"local"`
 	Enlarge                    bool    `json:"enlarge"`
+	Sharpen                    bool    `json:"sharpen,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -174,6 +175,9 @@ func (p *scalePlan) keep(t Tile, img *image.RGBA, found []Object) ([]sighting, e
 	return out, nil
 }
 
+// Enlarged is how much a slide is enlarged, at least, for that to be seen.
+const Enlarged = 1.2
+
 // readWindow reads a rectangle of the scale, on white where nothing was
 // scanned.
 func readWindow(ctx context.Context, s *wsi.Slide, p *scalePlan, r image.Rectangle) (*image.RGBA, error) {
@@ -188,6 +192,9 @@ func readWindow(ctx context.Context, s *wsi.Slide, p *scalePlan, r image.Rectang
 		return nil, err
 	}
 	wsi.OnWhite(img)
+	if enlarged := 1 / math.Sqrt(p.fx*p.fy); p.Sharpen && enlarged >= Enlarged {
+		histology.Sharpen(img, enlarged)
+	}
 	return img, nil
 }
 

@@ -67,8 +67,11 @@ type Scale struct {
 	// that one keeps the pixels of both, and of the other its largest part.
 	Disjoint bool
 	Class    string
-	Nuclei   bool               // objects are nuclei: outlines of other sizes are doubted
-	Type     geojson.ObjectType // of the objects; empty: Detection
+	// Sharpen undoes the blur of a slide that is enlarged, see [histology.Sharpen].
+	// Finder must tell such runs apart.
+	Sharpen bool
+	Nuclei  bool               // objects are nuclei: outlines of other sizes are doubted
+	Type    geojson.ObjectType // of the objects; empty: Detection
 }
 
 // Options changes how a slide is cut into tiles.

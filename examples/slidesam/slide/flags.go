@@ -30,6 +30,7 @@ type job struct {
 	all, merge, json  bool
 	local, estimate   bool
 	skipBad, coco     bool
+	sharpen           bool
 	shard, shards     int
 	synthetic         int
 
@@ -78,17 +79,19 @@ func (j *job) flags() *flag.FlagSet {
 		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")
 	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
 	fs.BoolVar(&j.estimate, "estimate-mpp", true, "estimate the resolution of a slide that does not say it, by its objective or the size of\nits nuclei; else such a slide is searched as it is")
+	fs.BoolVar(&j.sharpen, "sharpen", true, "undo some of the blur of a slide that is enlarged; with the bundled model alone")
 	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
 	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
-	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all;\n"+
+	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all, which the bundled model\n"+
+		"is not for: it outlines nuclei, and no glands or regions of real slides;\n"+
 		"ais: none, objects by the model's instance decoder (micro-sam, patho-sam); apg: points by that decoder;\n"+
 		"cellpose: none, cells by a Cellpose-SAM model (cpsam); for those of a QuPath file see slidesam refine")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
 	fs.StringVar(&j.textMinArea, "min-area", "0", "least `area` of an object in pixels, or in square micrometres as 8um2; smaller holes and islands are\nremoved too; 0: for nuclei 8 square micrometres, else none")
 	fs.StringVar(&j.textMaxArea, "max-area", "0", "most `area` of an object in pixels, or in square micrometres as 200um2; 0: no bound")
-	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6; below 0: none")
+	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6, and 0.5 on a slide that\nis enlarged; below 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4; below 0: none")
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only the pieces that its point is on")
 	j.RegisterMirror(fs)
@@ -323,7 +326,7 @@ func (j *job) options(s *sam.Slide, d sam.Defaults) sam.SegmentOptions {
 		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Tissue: j.tissue, Shard: j.shard, Shards: j.shards,
 	}
 	for _, sc := range j.scales {
-		c := sam.SegmentScale{MPP: sc.mpp, Class: sc.classOr()}
+		c := sam.SegmentScale{MPP: sc.mpp, Class: sc.classOr(), Sharpen: j.sharpen && j.Bundled()}
 		own, _ := s.MPP()
 		if sc.mpp == 0 {
 			c.MPP = d.Resolution(own)

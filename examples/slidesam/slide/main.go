@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"image"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -130,7 +129,8 @@ func (j *job) load() (*sam.Model, error) {
 
 // remarks says what became of the prompts, and what a reader of the results
 // should know.
-func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle, note string) []string {
+func (j *job) remarks(s *sam.Slide, res *sam.SegmentResult, note string) []string {
+	region := j.region
 	out := []string{res.Describe() + "."}
 	if !region.Empty() {
 		out = append(out, fmt.Sprintf("Only the region %d,%d,%d,%d was searched.", region.Min.X, region.Min.Y, region.Dx(), region.Dy()))
@@ -144,6 +144,9 @@ func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle, note 
 	case note != "":
 		out = append(out, "Warning: "+note+".")
 	}
+	if w := j.limits(); w != "" {
+		out = append(out, "Warning: "+w+".")
+	}
 	for _, d := range res.Doubts {
 		out = append(out, "Warning: "+d+".")
 	}
@@ -155,6 +158,20 @@ func remarks(s *sam.Slide, res *sam.SegmentResult, region image.Rectangle, note 
 	}
 	return out
 }
+
+// limits says what the model cannot do of what is asked for, empty if nothing.
+func (j *job) limits() string {
+	for _, s := range j.scales {
+		if j.Bundled() && (s.prompts == "grid" || s.mpp > nucleiMPP) {
+			return "the bundled model outlines nuclei; glands, tumours and other regions that it finds by a grid or at a coarse resolution are not usable on real slides, where they follow patches of texture or the edges of tiles: give a published checkpoint with -model, or point at each in the viewer"
+		}
+	}
+	return ""
+}
+
+// nucleiMPP is the coarsest resolution, in micrometres per pixel, at which
+// nuclei are asked for.
+const nucleiMPP = 1
 
 // open opens a slide, see cli.OpenSlide.
 func open(ctx context.Context, j *job, path string, log *slog.Logger) (s *sam.Slide, note string, err error) {
@@ -182,6 +199,9 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 			return err
 		}
 	}
+	if text := j.limits(); text != "" {
+		log.Warn("beyond the model", "slide", w.slide, "warning", text)
+	}
 	res, err := segment(ctx, m, s, w.out, j, log)
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.slide, err)
@@ -190,7 +210,7 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		fmt.Fprintf(stdout, "%s: shard %d of %d is done; merge with -merge when all are\n", w.slide, j.shard, j.shards)
 		return nil
 	}
-	notes := remarks(s, res, j.region, note)
+	notes := j.remarks(s, res, note)
 	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: notes, Region: j.region}); err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (r *Runner) do(ctx context.Context, p Part, merge bool, tell func(sam.Segme
 	if err != nil || !info.Result.Merged {
 		return info, err
 	}
-	err = writePage(ctx, p.Dir, page{Title: p.Title, Slide: s, Result: info.Result, Notes: remarks(s, info.Result, j.region, note), Region: j.region})
+	err = writePage(ctx, p.Dir, page{Title: p.Title, Slide: s, Result: info.Result, Notes: j.remarks(s, info.Result, note), Region: j.region})
 	if err != nil {
 		err = fmt.Errorf("%s: %w", filepath.Join(p.Dir, pageFile), err)
 	}
