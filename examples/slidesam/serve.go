@@ -96,10 +96,11 @@ func (v *server) config(args []string, stderr io.Writer) (serve.Config, error) {
 			return c, fmt.Errorf("slides: %w", err)
 		}
 	}
-	if v.Model.Bundled() && !v.Mirror && v.Precision == sam.FP32 {
-		return c, nil // the server's default
-	}
 	m, err := v.Load()
+	if err != nil {
+		return c, err
+	}
+	c.Log.Info("model loaded", "device", m.Device().String())
 	c.Model, c.Bundled, c.ModelName = m, v.Model.Bundled(), "bundled"
 	if !v.Model.Bundled() {
 		c.ModelName = filepath.Base(v.Path)
@@ -110,7 +111,7 @@ func (v *server) config(args []string, stderr io.Writer) (serve.Config, error) {
 	if v.Mirror {
 		c.ModelName += ", mirrored"
 	}
-	return c, err
+	return c, nil
 }
 
 // The demonstration: a field of a synthetic slide at 40x.

@@ -40,6 +40,7 @@ type job struct {
 	decoder string
 	finder  *sam.SlideFinder // of -prompts ais, apg and cellpose, once the model is loaded
 	licence string           // of its weights, where it forbids something
+	device  string           // that the model is on
 
 	tissue   *sam.Mask // if it is known; nil: it is looked for
 	progress func(sam.SegmentProgress)
@@ -179,8 +180,8 @@ func (j *job) checkInstances() error {
 		return errors.New("-prompts cellpose needs -model: a Cellpose-SAM checkpoint, cpsam")
 	case j.instances() && j.Bundled():
 		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", first)
-	case j.instances() && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
-		return fmt.Errorf("-prompts %s runs on the CPU: leave -device out", first)
+	case first == "cellpose" && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
+		return errors.New("-prompts cellpose runs on the CPU: leave -device out")
 	case j.instances() && j.Precision != sam.FP32:
 		return fmt.Errorf("-prompts %s computes in fp32: leave -precision out", first)
 	case j.instances() && j.Mirror:

@@ -3,6 +3,7 @@
 package slide
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -55,11 +56,7 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if err != nil {
 		return err
 	}
-	device := sam.CPU // of instance decoders
-	if m != nil {
-		device = m.Device().String()
-	}
-	log.Info("model loaded", "device", device)
+	log.Info("model loaded", "device", j.device)
 	if j.licence != "" {
 		log.Warn("licence of the weights", "licence", j.licence)
 	}
@@ -103,9 +100,15 @@ func (f *failures) Unwrap() []error { return f.list }
 // load loads the model, or for an instance decoder the finder in its place.
 func (j *job) load() (*sam.Model, error) {
 	if !j.instances() {
-		return j.Load()
+		m, err := j.Load()
+		if err != nil {
+			return nil, err
+		}
+		j.device = m.Device().String()
+		return m, nil
 	}
 	if j.scales[0].prompts == "cellpose" {
+		j.device = sam.CPU
 		m, err := sam.LoadCellpose(j.Path)
 		if err != nil {
 			return nil, err
@@ -122,6 +125,10 @@ func (j *job) load() (*sam.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in, err = in.On(cmp.Or(j.Device, sam.CPU), sam.FP32); err != nil {
+		return nil, err
+	}
+	j.device = in.Device().String()
 	f := in.Finder(sam.InstanceOptions{}, j.scales[0].prompts == "apg")
 	j.finder = &f
 	return nil, nil
