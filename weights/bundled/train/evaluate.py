@@ -9,6 +9,8 @@ pictures are only looked at here, never in training.
 
 import argparse
 import glob
+import itertools
+import json
 import os
 
 import numpy as np
@@ -163,6 +165,55 @@ def shards(sam, folder, what, count, rng, per=24):
     return res
 
 
+def drawn(sam, folder, per):
+    """Dice and IoU beside predicted IoU, per kind, of up to per objects of each picture that regions.py drew into a folder."""
+    dices, guesses = {}, {}
+    for f in sorted(glob.glob(os.path.join(folder, "[0-9]*.png"))):
+        base = f[:-4]
+        with open(base + ".json") as j:
+            kind = json.load(j)["kind"]
+        lab = np.load(base + "-labels.npy").astype(np.int32)
+        side = lab.shape[0]
+        rng = np.random.default_rng(int(os.path.basename(base)))
+        obj = []
+        for i, s in enumerate(nd.find_objects(lab)):
+            if s is None:
+                continue
+            m = lab[s] == i + 1
+            cut = s[0].start == 0 or s[1].start == 0 or s[0].stop == side or s[1].stop == side
+            if m.sum() >= (1500 if cut else 150):
+                obj.append((m, s))
+        if not obj:
+            continue
+        weight = np.array([m.sum() ** 0.25 for m, _ in obj])
+        obj = [obj[i] for i in np.argsort([-rng.random() ** (1 / w) for w in weight / weight.max()])[:per]]
+        emb = embed(sam, np.asarray(Image.open(f).convert("RGB")))
+        at = [data.inside(None, m, True) for m, _ in obj]
+        pts = [(s[1].start + x + 0.5, s[0].start + y + 0.5) for (x, y), (_, s) in zip(at, obj)]
+        boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for _, s in obj]
+        for name, kw in (("box", dict(boxes=boxes)), ("point", dict(points=pts))):
+            for (m, s), (l, q) in zip(obj, predict(sam, emb, side, **kw)):
+                t = np.zeros((side, side), bool)
+                t[s] = m
+                k = choose(q, name == "box")
+                p = full(l[k], side)
+                dices.setdefault((kind, name), []).append(dice(p, t))
+                guesses.setdefault(name, []).append((q[k], iou(p, t)))
+                if name == "point":
+                    dices.setdefault((kind, "point, best of 3"), []).append(max(dice(full(l[j], side), t) for j in (1, 2, 3)))
+                else:
+                    y, x = ((np.arange(n) + 0.5) / n * 2 - 1 for n in m.shape)
+                    dices.setdefault((kind, "inscribed ellipse"), []).append(dice(y[:, None] ** 2 + x ** 2 <= 1, m))
+    for (kind, name), v in sorted(dices.items()):
+        print(f"{kind}, drawn: {name}: mean Dice {np.mean(v):.3f} (n {len(v)})", flush=True)
+    for name, v in guesses.items():
+        q, t = np.array(v).T
+        print(f"{name}: predicted IoU, mean absolute error {np.abs(q - t).mean():.3f}; number, mean IoU and share of at least 0.5 by predicted IoU:")
+        for low, high in itertools.pairwise((-9, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 9)):
+            some = t[(q >= low) & (q < high)]
+            print(f"    {max(low, 0):.1f} to {min(high, 1):.1f}: {len(some)}" + (f", {some.mean():.2f}, {(some >= 0.5).mean():.2f}" if len(some) else ""))
+
+
 def rise(img, mask):
     """Mean optical density in red, scaled to 0 far outside and 1 at its highest, of the pixels -8 to -7, ..., 8 to 9 inside a mask's outline."""
     od = -np.log10((img[..., 0].astype(np.float64) + 1) / 256)
@@ -217,6 +268,8 @@ def main():
     a.add_argument("--shards")
     a.add_argument("--coarse")
     a.add_argument("--nuclei")
+    a.add_argument("--drawn", help="folder of pictures by regions.py")
+    a.add_argument("--per", type=int, default=6, help="objects of each of them")
     a.add_argument("--count", type=int, default=12)
     a.add_argument("--threads", type=int, default=1)
     o = a.parse_args()
@@ -234,6 +287,8 @@ def main():
             shards(sam, o.shards, "nuclei", o.count, rng)
         if o.coarse:
             shards(sam, o.coarse, "regions", o.count, rng)
+        if o.drawn:
+            drawn(sam, o.drawn, o.per)
 
 
 if __name__ == "__main__":
