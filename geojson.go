@@ -2,6 +2,7 @@ package sam
 
 import (
 	"fmt"
+	"image/color"
 	"io"
 
 	"github.com/paulmach/orb"
@@ -39,12 +40,17 @@ const (
 	MeasureCircularity  = geojson.MeasureCircularity
 )
 
-// Class is the class of an object, as QuPath shows it: its Name and Color, of
-// which alpha is dropped; without one QuPath picks it.
-type Class geojson.Class
+// Class is the class of an object, as QuPath shows it.
+type Class struct {
+	Name  string
+	Color color.Color // nil: QuPath picks one. Alpha is dropped.
+}
 
-// Measurement is one number that belongs to an object: its Name and Value.
-type Measurement geojson.Measurement
+// Measurement is one number that belongs to an object.
+type Measurement struct {
+	Name  string
+	Value float64
+}
 
 // Feature is one object of a GeoJSON file.
 type Feature struct {
@@ -62,9 +68,11 @@ type Feature struct {
 }
 
 // Frame places a picture's pixels on a slide: a point p of the picture lies
-// (OffsetX, OffsetY) + Scale*p, in slide pixels; a Scale of 0 stands for 1. The
-// zero value leaves points where they are.
-type Frame mask.Frame
+// at (OffsetX, OffsetY) + Scale*p. The zero value leaves points where they are.
+type Frame struct {
+	OffsetX, OffsetY float64 // of the picture's top left corner, in slide pixels
+	Scale            float64 // slide pixels per picture pixel; 0 stands for 1
+}
 
 // Geometry returns the mask's outlines on the slide: an orb.Polygon if the
 // mask is one 4-connected part, else an orb.MultiPolygon. It is nil if the

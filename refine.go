@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"time"
 
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/refine"
@@ -41,9 +42,15 @@ type RefineOptions struct {
 	Progress func(RefineProgress)
 }
 
-// RefineProgress says how far a run is: of Total objects that have a prompt Done
-// are, Refined of them with a new outline, Seen of all Windows of the slide.
-type RefineProgress refine.Progress
+// RefineProgress says how far a run is.
+type RefineProgress struct {
+	Done, Total   int           // objects that have a prompt
+	Refined       int           // with a new outline
+	Windows, Seen int           // windows of the slide, and those that are done
+	Resumed       int           // windows that an earlier run had done
+	Elapsed       time.Duration // of this run
+	Left          time.Duration // what remains at this pace, 0 if unknown
+}
 
 // RefineResult says what a run did: how many Objects the file has, counting each
 // of several points, and how many were Refined; how many Windows of the slide

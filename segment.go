@@ -6,6 +6,7 @@ import (
 	"image"
 	"iter"
 	"path/filepath"
+	"time"
 
 	"github.com/slidesam/sam/internal/geojson"
 	"github.com/slidesam/sam/internal/wholeslide"
@@ -112,11 +113,14 @@ type SegmentScale struct {
 	Enlarge, Sharpen bool
 }
 
-// SegmentProgress says how far a run is: of Total tiles Done are, those of earlier
-// runs included, which had done Resumed of them; Objects were found so far, before
-// seams are merged; Elapsed is the time of this run, and Left what remains at this
-// pace, 0 if unknown.
-type SegmentProgress wholeslide.Progress
+// SegmentProgress says how far a run is.
+type SegmentProgress struct {
+	Done, Total int           // tiles of this run, those of earlier runs included
+	Resumed     int           // tiles that an earlier run had finished
+	Objects     int           // found so far, before seams are merged
+	Elapsed     time.Duration // of this run
+	Left        time.Duration // what remains at this pace, 0 if unknown
+}
 
 // SegmentResult says what a run did.
 type SegmentResult struct {
@@ -156,17 +160,27 @@ func (r *SegmentResult) Features() iter.Seq2[Feature, error] {
 	}
 }
 
-// SegmentTally counts what became of prompts and masks on the way to objects:
-// Prompts that the model was given, Clipped ones among them that lay just outside
-// the picture, and the Masks that it answered with; those dropped for LowIoU,
-// LowStability, at the Edge of a crop, as Duplicates within a tile, or by Size; and
-// the objects Seen by tiles, of which seams and overlaps leave those of the result.
-type SegmentTally wholeslide.Tally
+// SegmentTally counts what became of prompts and masks on the way to objects.
+type SegmentTally struct {
+	Prompts      int // that the model was given
+	Clipped      int // prompts just outside the picture that were brought to its edge
+	Masks        int // that it answered with
+	LowIoU       int // dropped by predicted IoU
+	LowStability int // dropped by stability
+	Edge         int // dropped at the edge of a crop
+	Duplicates   int // dropped for a better one of nearly the same box, within a tile
+	Size         int // dropped because they are too small, too large or empty
+	Seen         int // objects that tiles kept; seams and overlaps leave SegmentResult.Objects of them
+}
 
-// ScaleResult says what a run did at one scale, of MPP micrometres per pixel (0:
-// unknown), for its Class: how many Tiles with tissue it has, of all shards, how
-// many Objects, as SegmentResult does, and the name of the file of Labels.
-type ScaleResult wholeslide.ScaleResult
+// ScaleResult says what a run did at one scale.
+type ScaleResult struct {
+	MPP     float64 // 0: unknown
+	Class   string
+	Tiles   int    // with tissue, of all shards
+	Objects int    // as SegmentResult.Objects
+	Labels  string // name of the file of labels
+}
 
 func newSegmentResult(r *wholeslide.Result) *SegmentResult {
 	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged, Tally: SegmentTally(r.Tally), Missing: r.Missing, Doubts: r.Doubts}
