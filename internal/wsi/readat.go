@@ -271,3 +271,31 @@ func (s *Slide) Thumbnail(ctx context.Context, side int) (*image.RGBA, error) {
 	}
 	return dst, nil
 }
+
+// ThumbnailOf returns the part of the slide that lies in rectangle r of level 0,
+// reduced so that its longer side has at most side pixels, give or take one.
+// Pixel (0, 0) of it begins at pixel at of the whole slide reduced so, and a
+// pixel's sides are factor pixels of level 0, at least 1.
+func (s *Slide) ThumbnailOf(ctx context.Context, r image.Rectangle, side int) (img *image.RGBA, at image.Point, factor float64, err error) {
+	z := s.levels[0]
+	r = r.Intersect(image.Rect(0, 0, z.W, z.H))
+	if side < 1 || r.Empty() {
+		return nil, at, 0, fmt.Errorf("wsi: thumbnail of %d pixels of %v", side, r)
+	}
+	f := max(float64(r.Dx())/float64(side), float64(r.Dy())/float64(side), 1)
+	level := 0
+	for i, l := range s.levels {
+		if float64(l.W)*f >= float64(z.W) && float64(l.H)*f >= float64(z.H) {
+			level = i
+		}
+	}
+	l := s.levels[level]
+	at = image.Pt(int(float64(r.Min.X)/f), int(float64(r.Min.Y)/f))
+	img = image.NewRGBA(image.Rect(0, 0, int(math.Ceil(float64(r.Max.X)/f))-at.X, int(math.Ceil(float64(r.Max.Y)/f))-at.Y))
+	fx, fy := f*float64(l.W)/float64(z.W), f*float64(l.H)/float64(z.H)
+	in := img.Rect.Add(at).Intersect(image.Rect(0, 0, max(1, int(float64(z.W)/f)), max(1, int(float64(z.H)/f))))
+	if err := s.resample(ctx, level, fx, fy, at, in, img); err != nil {
+		return nil, at, 0, fmt.Errorf("wsi: thumbnail of %v: %w", r, err)
+	}
+	return img, at, f, nil
+}

@@ -46,6 +46,9 @@ func TestDemo(t *testing.T) {
 			require.NoError(t, err)
 			assert.NotZero(t, st.Size(), n)
 		}
+		_, size, err := embed(filepath.Join(dir, sam.OverlayFile))
+		require.NoError(t, err)
+		assert.Equal(t, image.Pt(240, 200), size, "the overlay is of the region")
 		b, err := os.ReadFile(filepath.Join(dir, sam.GeoJSONFile))
 		require.NoError(t, err)
 		assert.True(t, json.Valid(b))

@@ -85,7 +85,11 @@ func writePage(ctx context.Context, dir string, p page) error {
 	if err != nil {
 		return err
 	}
-	figures, err := figuresOf(ctx, dir, p, w, mpp)
+	shown := w
+	if !p.Region.Empty() {
+		shown = p.Region.Intersect(image.Rect(0, 0, w, h)).Dx()
+	}
+	figures, err := figuresOf(ctx, dir, p, shown, mpp)
 	if err != nil {
 		return err
 	}
@@ -124,14 +128,17 @@ func summarise(dir string, res *sam.SegmentResult) ([]scaleRow, error) {
 	return out, err
 }
 
-// figuresOf returns the whole slide and, if that is coarser than what was
-// searched, a close-up.
+// figuresOf returns what was searched of the slide, w pixels wide, and, if that
+// is coarser than it was searched, a close-up.
 func figuresOf(ctx context.Context, dir string, p page, w int, mpp float64) ([]figure, error) {
 	over, size, err := embed(filepath.Join(dir, sam.OverlayFile))
 	if err != nil {
 		return nil, err
 	}
 	out := []figure{{Name: sam.OverlayFile, Caption: "The slide with the outlines of all objects.", Data: over}}
+	if !p.Region.Empty() {
+		out[0].Caption = "The region with the outlines of all objects."
+	}
 	out[0].Bar, out[0].Share = scaleBar(float64(w) * mpp)
 	fine := float64(w) // pixels of the finest scale
 	if mpp > 0 {
