@@ -27,7 +27,7 @@ func Sharpen(pic *image.RGBA, enlarged float64) {
 			row := pic.Pix[y*pic.Stride:]
 			for x := range w {
 				v := plane[y*w+x]
-				row[4*x+c] = uint8(min(max(v+sharpenBy*(v-soft[y*w+x])+0.5, 0), 255))
+				row[4*x+c] = uint8(min(max(v+float32(sharpenBy*(v-soft[y*w+x]))+0.5, 0), 255))
 			}
 		})
 	}
