@@ -363,3 +363,19 @@ func TestMerge(t *testing.T) {
 	err = run(t.Context(), append([]string{"-merge"}, where...), noEnv, &bytes.Buffer{}, &bytes.Buffer{})
 	assert.ErrorContains(t, err, "flags.json: -nothing")
 }
+
+// TestRegionsAreDoubted: what the bundled model is not for is said, of a grid
+// of points and of coarse scales, and of no other model.
+func TestRegionsAreDoubted(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want bool
+	}{
+		{"-slide s.svs", false}, {"-slide s.svs -prompts grid", true}, {"-slide s.svs -mpp 0.25,2 -prompts nuclei,grid", true},
+		{"-slide s.svs -mpp 2", true}, {"-slide s.svs -prompts grid -model other.pth", false},
+	} {
+		j, err := parse(strings.Fields(tt.args), noEnv, &bytes.Buffer{})
+		require.NoError(t, err)
+		assert.Equal(t, tt.want, j.limits() != "", tt.args)
+	}
+}
