@@ -65,7 +65,7 @@ const childArgs = "SLIDESAM_FINETUNE_TEST_ARGS"
 func TestChild(t *testing.T) {
 	args := os.Getenv(childArgs)
 	if args == "" {
-		t.Skip("a part of TestKilled")
+		t.Skip("the process that TestKilled starts and kills; it is no test by itself")
 	}
 	require.NoError(t, run(t.Context(), strings.Split(args, "\n"), io.Discard, os.Stderr))
 }
