@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/eval/dataset"
 )
@@ -47,4 +49,17 @@ func OpenPictures(arg string) (eval.Dataset, error) {
 		return dataset.COCO("COCO", dirs[0], dirs[1], mpp)
 	}
 	return nil, Usagef("%q: kind %q is not known", arg, kind)
+}
+
+// Loss returns the loss that -loss names.
+func Loss(name string) (sam.FineTuneLoss, error) {
+	switch name {
+	case "sam":
+		return sam.LossSAM, nil
+	case "micro-sam":
+		return sam.LossMicroSAM, nil
+	case "bce":
+		return sam.LossBCE, nil
+	}
+	return 0, fmt.Errorf("-loss %q: want sam, micro-sam or bce", name)
 }

@@ -85,10 +85,9 @@ func parse(args []string, help io.Writer) (*config, error) {
 	if err := cli.Parse(f, args); err != nil {
 		return nil, err
 	}
-	losses := map[string]sam.FineTuneLoss{"sam": sam.LossSAM, "micro-sam": sam.LossMicroSAM, "bce": sam.LossBCE}
-	var ok bool
-	if c.o.Loss, ok = losses[c.loss]; !ok {
-		return nil, cli.Usagef("-loss %q: want sam, micro-sam or bce", c.loss)
+	var err error
+	if c.o.Loss, err = cli.Loss(c.loss); err != nil {
+		return nil, &cli.UsageError{Err: err}
 	}
 	for _, s := range strings.Split(*train, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(s))

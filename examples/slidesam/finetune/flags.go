@@ -92,14 +92,12 @@ func parse(args []string, help io.Writer) (config, error) {
 
 // check says what is wrong with the flags.
 func (c *config) check(f *flag.FlagSet) error {
-	losses := map[string]sam.FineTuneLoss{"sam": sam.LossSAM, "micro-sam": sam.LossMicroSAM, "bce": sam.LossBCE}
-	var ok bool
-	c.o.Loss, ok = losses[c.loss]
 	if f.NArg() > 0 {
 		return fmt.Errorf("%q is not a flag", f.Arg(0))
 	}
-	if !ok {
-		return fmt.Errorf("-loss %q: want sam, micro-sam or bce", c.loss)
+	var err error
+	if c.o.Loss, err = cli.Loss(c.loss); err != nil {
+		return err
 	}
 	for _, n := range []struct {
 		name       string
