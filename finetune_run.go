@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/slidesam/sam/internal/defaults"
@@ -38,10 +36,6 @@ type fineTuning struct {
 	progress FineTuneProgress
 }
 
-// maxHeldBack is how many objects measure at most: more cost time at every
-// measurement.
-const maxHeldBack = 48
-
 func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []TrainingField, o FineTuneOptions) (*fineTuning, error) {
 	o, err := o.full()
 	if err != nil {
@@ -54,7 +48,12 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 	if err != nil {
 		return nil, err
 	}
-	t := &fineTuning{o: o, from: from, heldBack: holdBack(fields, o)}
+	t := &fineTuning{o: o, from: from}
+	counts := make([]int, len(fields))
+	for i, f := range fields {
+		counts[i] = len(f.Objects)
+	}
+	t.heldBack = train.HoldBack(counts, o.HeldBack, o.Seed)
 	if m.defaults != publishedDefaults {
 		if t.metadata, err = defaults.Entries(defaults.Values(m.defaults), weights.Specs(newParams(m.cfg))); err != nil {
 			return nil, err
@@ -147,29 +146,6 @@ func checkFields(fields []TrainingField) error {
 	return nil
 }
 
-// holdBack picks the objects that only measure: the share asked for, but none
-// if that leaves fewer than four to learn from.
-func holdBack(fields []TrainingField, o FineTuneOptions) [][]int {
-	type object struct{ field, i int }
-	var all []object
-	for i, f := range fields {
-		for j := range f.Objects {
-			all = append(all, object{i, j})
-		}
-	}
-	rng := rand.New(rand.NewPCG(o.Seed, 0xba5e))
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	n := min(int(math.Round(o.HeldBack*float64(len(all)))), maxHeldBack)
-	out := make([][]int, len(fields))
-	if len(all)-n < 4 {
-		return out
-	}
-	for _, x := range all[:n] {
-		out[x.field] = append(out[x.field], x.i)
-	}
-	return out
-}
-
 // embed adds the views of a field.
 func (t *fineTuning) embed(ctx context.Context, m *Model, f TrainingField, held []int) error {
 	if len(f.Objects) == 0 {
@@ -247,51 +223,14 @@ func (t *fineTuning) report() {
 }
 
 func (t *fineTuning) run(ctx context.Context) error {
-	for {
-		n := t.session.Steps()
-		if (n%t.o.Every == 0 || n == t.o.Steps) && t.measured() < n {
-			s, err := t.session.Validate(ctx, t.measure)
-			if err != nil {
-				return t.cut(ctx, err)
-			}
-			t.progress.Score = FineTuneScore(s)
-			if err := t.save(); err != nil {
-				return err
-			}
-		}
-		if n >= t.o.Steps || t.session.Stopped() {
-			return nil
-		}
-		s, err := t.session.Step(ctx, t.learn)
-		if err != nil {
-			return t.cut(ctx, err)
-		}
-		t.progress.Step, t.progress.Last = t.session.Steps(), FineTuneStep(s)
-		t.report()
-	}
-}
-
-// measured is the step of the last measurement, or -1.
-func (t *fineTuning) measured() int {
-	if n := len(t.session.Scores); n > 0 {
-		return t.session.Scores[n-1].Step
-	}
-	return -1
-}
-
-func (t *fineTuning) save() error {
-	if t.o.State == "" {
-		return nil
-	}
-	return t.session.Save(t.o.State, t.id)
-}
-
-// cut is the error of a step that was not finished.
-func (t *fineTuning) cut(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
+	return t.session.Train(ctx, t.learn, t.measure, train.Loop{
+		Every: t.o.Every, Steps: t.o.Steps, State: t.o.State, ID: t.id,
+		Measured: func(s train.Score) { t.progress.Score = FineTuneScore(s) },
+		Stepped: func(n int, s train.Step) {
+			t.progress.Step, t.progress.Last = n, FineTuneStep(s)
+			t.report()
+		},
+	})
 }
 
 func (t *fineTuning) result() (*FineTuned, error) {
