@@ -255,15 +255,23 @@ func TestMaskFromImage(t *testing.T) {
 	assert.Equal(t, sam.Size{H: 1, W: 4}, m.Size())
 	assert.Equal(t, []sam.Run{{Y: 0, X0: 2, X1: 4}}, slices.Collect(m.Runs()))
 
-	// The rule is that of color.GrayModel for any colour.
+	// The rule is that of color.GrayModel for any colour. The white pixel says
+	// that the values go to 255: without one above 1 those of 1 are the mask.
 	rapid.Check(t, func(t *rapid.T) {
 		c := color.NRGBA{rapid.Byte().Draw(t, "r"), rapid.Byte().Draw(t, "g"), rapid.Byte().Draw(t, "b"), 255}
-		img := image.NewNRGBA(image.Rect(0, 0, 1, 1))
+		img := image.NewNRGBA(image.Rect(0, 0, 2, 1))
 		img.Set(0, 0, c)
+		img.Set(1, 0, color.White)
 		m, err := sam.MaskFromImage(img)
 		require.NoError(t, err)
 		assert.Equal(t, color.GrayModel.Convert(c).(color.Gray).Y >= 128, m.At(0, 0))
 	})
+	ones := image.NewNRGBA(image.Rect(0, 0, 2, 1))
+	ones.Set(0, 0, color.NRGBA{1, 1, 1, 255})
+	ones.Set(1, 0, color.Black)
+	m, err = sam.MaskFromImage(ones)
+	require.NoError(t, err)
+	assert.Equal(t, []sam.Run{{Y: 0, X0: 0, X1: 1}}, slices.Collect(m.Runs()))
 
 	_, err = sam.MaskFromImage(nil)
 	assert.Error(t, err)
