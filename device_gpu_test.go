@@ -19,6 +19,7 @@ import (
 	"github.com/slidesam/sam/internal/tensortest"
 	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/vit/tinyvit"
+	"github.com/slidesam/sam/weights"
 )
 
 // onGPU returns m on the first GPU; where there is none it skips the test, and
@@ -277,4 +278,24 @@ func TestInstancesOnGPU(t *testing.T) {
 		_, err = a.Predict(ctx, picture(), sam.InstanceOptions{})
 		require.NoError(t, err)
 	})
+}
+
+// TestFineTuneOnGPU: fields that the GPU embeds teach what those of the CPU do.
+func TestFineTuneOnGPU(t *testing.T) {
+	onGPU(t, tinyModel(t, 1), sam.FP32)
+	ck, err := weights.Open("internal/golden/testdata/hf_small.safetensors")
+	require.NoError(t, err)
+	defer ck.Close()
+	fields := sixDisks(t)
+	o := sam.FineTuneOptions{Steps: 2, Objects: 1, Corrections: -1, Turns: 1, Seed: 7}
+	want, err := sam.FineTune(context.Background(), ck, fields, o)
+	require.NoError(t, err)
+	o.Device = "cuda:0"
+	got, err := sam.FineTune(context.Background(), ck, fields, o)
+	require.NoError(t, err)
+	require.Len(t, got.Steps, len(want.Steps))
+	assert.NotEqual(t, want.Steps, got.Steps, "sums in another order: the GPU was used")
+	for i, s := range want.Steps {
+		assert.InDelta(t, s.Loss, got.Steps[i].Loss, 1e-3*s.Loss, "embeddings within 1e-5 of each other")
+	}
 }

@@ -62,6 +62,9 @@ type FineTuneOptions struct {
 	LoRA       int
 	LoRABlocks int // 0: 3, or all if there are fewer
 	Seed       uint64
+	// Device embeds the fields: a name of [Model.On]; empty: the CPU. Steps run on
+	// the CPU, and with LoRA so do the encoder's blocks.
+	Device string
 	// State, if set, is a file in which the state is kept at every measurement. If
 	// it is there at the start, the fine-tuning goes on from it.
 	State    string

@@ -1,18 +1,19 @@
 package sam
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"image"
 	"io/fs"
 	"slices"
 
 	"github.com/slidesam/sam/internal/defaults"
 	"github.com/slidesam/sam/internal/graph"
-	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/mirror"
 	"github.com/slidesam/sam/internal/picture"
@@ -41,16 +42,21 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFields(fields); err != nil {
+	annotated, err := trainingFields(fields)
+	if err != nil {
 		return nil, err
 	}
 	m, err := fromCheckpoint(from, FP32)
 	if err != nil {
 		return nil, err
 	}
+	on, err := m.On(cmp.Or(o.Device, CPU), FP32)
+	if err != nil {
+		return nil, err
+	}
 	t := &fineTuning{o: o, from: from}
 	counts := make([]int, len(fields))
-	for i, f := range fields {
+	for i, f := range annotated {
 		counts[i] = len(f.Objects)
 	}
 	t.heldBack = train.HoldBack(counts, o.HeldBack, o.Seed)
@@ -74,12 +80,12 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 	}
 	id := sha256.New()
 	id.Write(m.fingerprint[:])
-	o.Progress, o.State = nil, ""
+	o.Progress, o.State, o.Device = nil, "", ""
 	fmt.Fprintf(id, "%+v", o)
 	t.progress = FineTuneProgress{Embeddings: t.o.Turns * len(fields), Steps: o.Steps}
-	for i, f := range fields {
-		if err := t.embed(ctx, m, f, t.heldBack[i]); err != nil {
-			return nil, fmt.Errorf("field %s: %w", f.name(i), err)
+	for i, f := range annotated {
+		if err := t.embed(ctx, on, fields[i].Image, f, t.heldBack[i]); err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.Name, err)
 		}
 	}
 	for _, v := range append(t.learn, t.measure...) {
@@ -111,82 +117,52 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 	return t, nil
 }
 
-func (f TrainingField) name(i int) string {
-	if f.Name == "" {
-		return fmt.Sprint(i)
-	}
-	return f.Name
-}
-
-// checkFields returns an error that wraps ErrAnnotations if nothing can be
-// learned from an object.
-func checkFields(fields []TrainingField) error {
-	n := 0
+// trainingFields are the fields as package train knows them.
+func trainingFields(fields []TrainingField) ([]train.Field, error) {
+	out := make([]train.Field, len(fields))
 	for i, f := range fields {
-		if f.Image == nil {
-			return fmt.Errorf("%w: field %s has no picture", ErrAnnotations, f.name(i))
+		out[i].Name = cmp.Or(f.Name, fmt.Sprint(i))
+		if f.Image != nil {
+			b := f.Image.Bounds()
+			out[i].Picture = mask.Size{H: b.Dy(), W: b.Dx()}
 		}
-		b := f.Image.Bounds()
-		size := Size{H: b.Dy(), W: b.Dx()}
-		for j, m := range f.Objects {
-			switch {
-			case m.Area() == 0:
-				return fmt.Errorf("%w: field %s: object %d is empty: it may lie outside the picture", ErrAnnotations, f.name(i), j)
-			case m.Size() != size:
-				return fmt.Errorf("%w: field %s: object %d is for a picture of %v, not %v", ErrAnnotations, f.name(i), j, m.Size(), size)
-			case m.Area() == size.H*size.W:
-				return fmt.Errorf("%w: field %s: object %d fills the picture: there is nothing to tell it from", ErrAnnotations, f.name(i), j)
-			}
-			n++
+		for _, m := range f.Objects {
+			out[i].Objects = append(out[i].Objects, m.pixels())
 		}
 	}
-	if n == 0 {
-		return fmt.Errorf("%w: no object on %d fields", ErrAnnotations, len(fields))
+	if err := train.CheckFields(out); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAnnotations, err)
 	}
-	return nil
+	return out, nil
 }
 
 // embed adds the views of a field.
-func (t *fineTuning) embed(ctx context.Context, m *Model, f TrainingField, held []int) error {
+func (t *fineTuning) embed(ctx context.Context, m *Model, img image.Image, f train.Field, held []int) error {
 	if len(f.Objects) == 0 {
 		t.progress.Embedded += t.o.Turns
 		return nil
 	}
-	src, err := picture.New(f.Image)
+	src, err := picture.New(img)
 	if err != nil {
 		return err
 	}
-	only := map[int]bool{}
-	for _, i := range held {
-		only[i] = true
-	}
 	rgb := src.RGB()
+	side, cells := m.encoder.ImageSize(), m.cfg.Decoder.MaskSize()
 	for k := range t.o.Turns {
 		turned := train.Turn(k).Picture(rgb)
 		features, err := t.features(ctx, m, turned)
 		if err != nil {
 			return err
 		}
-		learn, measure := train.View{Embedding: features}, train.View{Embedding: features}
-		side, cells := m.encoder.ImageSize(), m.cfg.Decoder.MaskSize()
-		frame := train.Frame{
-			Turn: train.Turn(k), Picture: mask.Size(rgb.Size), Input: mask.Size(inputSize(Size(turned.Size), side)),
+		learn, measure := train.Frame{
+			Turn: train.Turn(k), Picture: f.Picture, Input: mask.Size(inputSize(Size(turned.Size), side)),
 			Cell: float64(side) / float64(cells), Side: cells,
+		}.Targets(f.Objects, held)
+		if len(learn) > 0 {
+			t.learn = append(t.learn, train.View{Embedding: features, Targets: learn})
 		}
-		targets := make([]*train.Target, len(f.Objects))
-		kernel.Parallel(len(targets), func(i int) { targets[i] = frame.Target(f.Objects[i].pixels()) })
-		for i, x := range targets {
-			if only[i] {
-				measure.Targets = append(measure.Targets, x)
-			} else {
-				learn.Targets = append(learn.Targets, x)
-			}
-		}
-		if len(learn.Targets) > 0 {
-			t.learn = append(t.learn, learn)
-		}
-		if k == 0 && len(measure.Targets) > 0 {
-			t.measure = append(t.measure, measure)
+		if k == 0 && len(measure) > 0 {
+			t.measure = append(t.measure, train.View{Embedding: features, Targets: measure})
 		}
 		t.progress.Embedded++
 		t.report()

@@ -101,6 +101,14 @@ func TestFineTune(t *testing.T) {
 	assert.Equal(t, want, loaded.Fingerprint())
 	assert.Equal(t, m.Defaults(), loaded.Defaults(), "of the model that it began with")
 
+	o.Device = "cuda:99"
+	_, err = sam.FineTune(ctx, ck, fields, o)
+	require.ErrorIs(t, err, sam.ErrNoDevice)
+	o.Device = sam.CPU
+	onCPU, err := sam.FineTune(ctx, ck, fields, o)
+	require.NoError(t, err)
+	assert.Equal(t, want, fingerprint(t, onCPU), "goes on from the state that had no device")
+
 	o.Seed = 8
 	_, err = sam.FineTune(ctx, ck, fields, o)
 	require.ErrorIs(t, err, sam.ErrTrainingState)

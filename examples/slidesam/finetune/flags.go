@@ -31,6 +31,7 @@ type config struct {
 func (c *config) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("finetune", flag.ContinueOnError)
 	f.StringVar(&c.model, "model", "", "checkpoint `file` to begin with; default: the bundled model")
+	f.StringVar(&c.o.Device, "device", sam.Auto, "embed and measure on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one; steps run on the processor")
 	f.StringVar(&c.slide, "slide", "", "slide `file` that -annotations belong to")
 	f.StringVar(&c.annotations, "annotations", "", "QuPath's GeoJSON `file` of the slide")
 	f.Float64Var(&c.mpp, "mpp", 0, "micrometres per pixel at which fields of the slide are read; 0: those at which the model works on it")

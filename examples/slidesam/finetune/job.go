@@ -40,14 +40,16 @@ func (j *job) file(name string) string { return filepath.Join(j.out, name) }
 
 // open opens the model to begin with.
 func (j *job) open() (err error) {
-	if j.model == "" {
-		if j.from, err = bundled.Checkpoint(); err == nil {
-			j.was, err = sam.Bundled()
-		}
+	open, load := bundled.Checkpoint, sam.Bundled
+	if j.model != "" {
+		open = func() (*weights.Checkpoint, error) { return weights.Open(j.model) }
+		load = func() (*sam.Model, error) { return sam.Load(j.model) }
+	}
+	if j.from, err = open(); err != nil {
 		return err
 	}
-	if j.from, err = weights.Open(j.model); err == nil {
-		j.was, err = sam.Load(j.model)
+	if j.was, err = load(); err == nil {
+		j.was, err = j.was.On(j.o.Device, sam.FP32)
 	}
 	return err
 }
@@ -151,6 +153,9 @@ func (j *job) tune(ctx context.Context, progress func(sam.FineTuneProgress)) err
 // seen, on synthetic H&E.
 func (j *job) measure(ctx context.Context) error {
 	fresh, err := j.tuned.Model()
+	if err == nil {
+		fresh, err = fresh.On(j.o.Device, sam.FP32)
+	}
 	if err != nil {
 		return err
 	}
