@@ -57,8 +57,9 @@ func (m *Model) embed(ctx context.Context, src resample.Source) (*Embedding, err
 			if err := p.Run(ctx); err != nil {
 				return err
 			}
-			e.views = append(e.views, &view{data: append([]float32(nil), p.Output(0)...)})
-			return nil
+			data, err := graph.Kept(p, 0)
+			e.views = append(e.views, &view{data: data})
+			return err
 		})
 		if err != nil {
 			return nil, err

@@ -305,6 +305,23 @@ func TestProgram(t *testing.T) {
 		assert.ErrorContains(t, p.Bind("none", nil), "cuda: bind none: no such input")
 		assert.ErrorIs(t, p.Bind("x", []float32{1}), graph.ErrShape)
 	})
+	t.Run("kept", func(t *testing.T) {
+		from, to := compile(t, graph.CompileOptions{}), compile(t, graph.CompileOptions{Lasting: []string{"x"}})
+		copy(from.Input("x"), []float32{1, 2, 3, 4, 5, 6})
+		require.NoError(t, from.Run(ctx))
+		kept, err := graph.Kept(from, 0)
+		require.NoError(t, err)
+		copy(from.Input("x"), make([]float32, 6))
+		require.NoError(t, from.Run(ctx))
+		assert.Equal(t, []float32{2, 12, 103, 5, 15, 106}, kept, "a copy")
+		// What is on the host is changed against the rule, to see which is read.
+		kept[0] = 1000
+		there := cuda.Allocations(d)
+		require.NoError(t, to.Bind("x", kept))
+		require.NoError(t, to.Run(ctx))
+		assert.Equal(t, []float32{3, 22, 203, 6, 25, 206}, to.Output(0))
+		assert.Equal(t, there, cuda.Allocations(d), "nothing is copied again")
+	})
 	t.Run("context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"slices"
 
 	G "gorgonia.org/gorgonia"
 )
@@ -69,4 +70,20 @@ type Program interface {
 	// Bytes is the size of the working memory, and what separate arrays for
 	// all results would have taken.
 	Bytes() (planned, separate int)
+}
+
+// Keeper is a Program whose outputs can stay where they were computed.
+type Keeper interface {
+	// Kept returns a copy of the i-th output after Run. It must not change, so
+	// that a lasting input that it is bound to finds it on the device.
+	Kept(i int) ([]float32, error)
+}
+
+// Kept returns a copy of the i-th output of a program after Run that is not
+// overwritten. It must not change.
+func Kept(p Program, i int) ([]float32, error) {
+	if k, ok := p.(Keeper); ok {
+		return k.Kept(i)
+	}
+	return slices.Clone(p.Output(i)), nil
 }
