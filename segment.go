@@ -48,7 +48,7 @@ type SegmentOptions struct {
 	// Halo is how far neighbouring tiles overlap on each side of a seam; 0
 	// means an eighth of the tile. Objects up to about twice as wide are whole
 	// in one tile; larger ones are put together, if they are prompted in each
-	// tile that they reach, as by the points of a grid.
+	// tile that they reach, as by the points of a grid, and else dropped.
 	Halo int
 	// Tissue says where to look, as a mask of the slide at any size; nil
 	// means TissueMask. Tiles whose core has no tissue are left out.
@@ -171,6 +171,7 @@ type SegmentTally struct {
 	Duplicates   int // dropped for a better one of nearly the same box, within a tile
 	Size         int // dropped because they are too small, too large or empty
 	Seen         int // objects that tiles kept; seams and overlaps leave SegmentResult.Objects of them
+	Severed      int // of these, dropped because they end at a tile's side where its neighbour saw nothing of them
 }
 
 // ScaleResult says what a run did at one scale.

@@ -63,7 +63,7 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 	defer out.close()
 	merger := newScaleMerger(p, out.add)
 	missing := map[string]bool{}
-	read := func(q *scalePlan, i int) ([]sighting, error) {
+	read := func(q *scalePlan, i int) (*tileContent, error) {
 		c, err := readTile(dir, q, i)
 		if errors.Is(err, errNoTile) {
 			return nil, fmt.Errorf("%w: tile %d of the %d at %g micrometres per pixel is missing: run its shard (%w)", ErrUnfinished, i, len(q.tiles), q.mpp, err)
@@ -75,7 +75,7 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 		for _, m := range c.missing {
 			missing[m] = true
 		}
-		return c.seen, nil
+		return c, nil
 	}
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
@@ -91,6 +91,9 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 				return nil, err
 			}
 		}
+	}
+	for _, l := range merger.lanes {
+		res.Tally.Severed += l.seams.cut
 	}
 	res.Missing = slices.Sorted(maps.Keys(missing))
 	if err := out.commit(); err != nil {

@@ -219,6 +219,19 @@ func (p *scalePlan) owner(px image.Point) (int, bool) {
 	return row*p.cols + col, true
 }
 
+// ownerUntil returns the tile whose core holds px, -1 if none does, and a column
+// up to which that holds on its row.
+func (p *scalePlan) ownerUntil(px image.Point) (tile, x int) {
+	i, ok := p.owner(px)
+	switch {
+	case ok:
+		return i, p.at(i).Core.Max.X
+	case px.X < p.area.Min.X:
+		return -1, p.area.Min.X
+	}
+	return -1, p.size.W
+}
+
 // holds reports whether px is for tile i to judge: it lies in its core, or
 // outside those of all tiles with tissue.
 func (p *scalePlan) holds(i int, px image.Point) bool {

@@ -68,7 +68,7 @@ func newScaleMerger(p *Plan, emit func(k int, m found) error) *scaleMerger {
 
 // advance merges the next row of tiles, which read gives, and reports whether
 // there are more.
-func (s *scaleMerger) advance(read func(p *scalePlan, tile int) ([]sighting, error)) (bool, error) {
+func (s *scaleMerger) advance(read func(p *scalePlan, tile int) (*tileContent, error)) (bool, error) {
 	l := s.lanes[0]
 	for _, c := range s.lanes {
 		if c.top < l.top {
@@ -87,11 +87,11 @@ func (s *scaleMerger) advance(read func(p *scalePlan, tile int) ([]sighting, err
 		return true, s.release()
 	}
 	for row := tiles[l.next] / l.plan.cols; l.next < len(tiles) && tiles[l.next]/l.plan.cols == row; l.next++ {
-		seen, err := read(l.plan, tiles[l.next])
+		c, err := read(l.plan, tiles[l.next])
 		if err != nil {
 			return false, err
 		}
-		if err := l.seams.add(l.plan.at(tiles[l.next]), seen); err != nil {
+		if err := l.seams.add(l.plan.at(tiles[l.next]), c.seen, len(c.missing) > 0); err != nil {
 			return false, err
 		}
 	}

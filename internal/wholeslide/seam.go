@@ -4,7 +4,6 @@ import (
 	"image"
 	"sort"
 
-	"github.com/slidesam/sam/internal/histology"
 	"github.com/slidesam/sam/internal/mask"
 )
 
@@ -65,11 +64,15 @@ type found struct {
 // Objects of two tiles that agree on the part both windows show are one. Of
 // such a set the object stays that is whole and has its centroid in the core
 // of its tile, the one of highest predicted IoU if there are several; else
-// the best whole one; else the union of all. An object that one tile alone
-// saw is the tile's whose core holds the point that found it.
+// the best whole one; else all are put together, see [seamMerger.unite]. An
+// object that one tile alone saw is the tile's whose core holds the point that
+// found it. One that ends at a side of a window where another tile saw nothing
+// of it is dropped, see [seamMerger.severed].
 type seamMerger struct {
 	plan    *scalePlan
 	emit    func(found) error
+	cut     int             // sightings of objects that were dropped because they are severed
+	blind   map[int]bool    // tiles that could not see all of their window
 	above   map[int][]*node // by column, the row above
 	here    map[int][]*node
 	row     int
@@ -78,15 +81,19 @@ type seamMerger struct {
 }
 
 func newSeamMerger(p *scalePlan, emit func(found) error) *seamMerger {
-	return &seamMerger{plan: p, emit: emit, here: map[int][]*node{}, row: -1}
+	return &seamMerger{plan: p, emit: emit, here: map[int][]*node{}, blind: map[int]bool{}, row: -1}
 }
 
-// add takes the objects of the next tile.
-func (s *seamMerger) add(t Tile, objects []sighting) error {
+// add takes the objects of the next tile. blind says that parts of the slide
+// were missing in its window, so that what it did not see says nothing.
+func (s *seamMerger) add(t Tile, objects []sighting, blind bool) error {
 	if t.Row != s.row {
 		if err := s.endRow(t.Row); err != nil {
 			return err
 		}
+	}
+	if blind {
+		s.blind[t.Index] = true
 	}
 	nodes := make([]*node, len(objects))
 	for i, o := range objects {
@@ -196,21 +203,24 @@ func (s *seamMerger) settle(root *node) error {
 	}
 	out := found{tile: ms[0].tile, index: ms[0].index, tiles: len(ms), whole: whole != nil}
 	switch {
-	case len(ms) == 1:
-		if n := ms[0]; !s.plan.holds(n.tile, s.plan.pixel(n.Pt)) {
-			return nil // found by a neighbour's point, where the neighbour saw something else
-		}
-		out.sighting = ms[0].sighting
+	case len(ms) == 1 && !s.plan.holds(ms[0].tile, s.plan.pixel(ms[0].Pt)):
+		return nil // found by a neighbour's point, where the neighbour saw something else
 	case own != nil:
 		out.sighting = own.sighting
 	case whole != nil:
 		out.sighting = whole.sighting
+	case s.severed(ms):
+		s.cut += len(ms)
+		return nil
+	case len(ms) == 1:
+		out.sighting = ms[0].sighting
 	default:
 		var err error
-		if out.sighting, err = unite(ms); err != nil {
+		if out.sighting, err = s.unite(ms); err != nil {
 			return err
 		}
-		if most := s.plan.MaxArea; most > 0 && out.Mask.Area() > most {
+		a := out.Mask.Area()
+		if a < max(s.plan.MinArea, 1) || s.plan.MaxArea > 0 && a > s.plan.MaxArea {
 			return nil // no tile saw how large it is
 		}
 	}
@@ -223,29 +233,6 @@ func (s *seamMerger) settle(root *node) error {
 func (s *seamMerger) owns(n *node) bool {
 	x, y := n.Mask.Centroid()
 	return s.plan.holds(n.tile, image.Pt(int(x), int(y)))
-}
-
-// unite returns the union of an object's parts. Scores and stains are means by
-// area.
-func unite(ms []*node) (sighting, error) {
-	out := ms[0].sighting
-	iou, stability, area := 0.0, 0.0, 0.0
-	h, e := 0.0, 0.0
-	for i, m := range ms {
-		a := float64(m.Mask.Area())
-		h, e = h+a*float64(m.stain.Haematoxylin), e+a*float64(m.stain.Eosin)
-		iou, stability, area = iou+a*float64(m.IoUPred), stability+a*float64(m.Stability), area+a
-		if i > 0 {
-			u, err := out.Mask.Union(m.Mask)
-			if err != nil {
-				return out, err
-			}
-			out.Mask = u
-		}
-	}
-	out.IoUPred, out.Stability, out.cut = float32(iou/area), float32(stability/area), false
-	out.stain = histology.Stain{Haematoxylin: float32(h / area), Eosin: float32(e / area)}
-	return out, nil
 }
 
 // flush hands on the objects that end above top and meet none of the held

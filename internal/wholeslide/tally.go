@@ -16,6 +16,7 @@ type Tally struct {
 	Duplicates   int `json:"duplicates"`        // dropped for a better one of nearly the same box, within a tile
 	Size         int `json:"size"`              // dropped because they are too small, too large or empty
 	Seen         int `json:"seen"`              // objects that tiles kept
+	Severed      int `json:"severed,omitempty"` // of these, dropped because they end at a side of their tile, see seamMerger.severed
 }
 
 // Add adds the counts of o.
@@ -29,6 +30,7 @@ func (t *Tally) Add(o Tally) {
 	t.Duplicates += o.Duplicates
 	t.Size += o.Size
 	t.Seen += o.Seen
+	t.Severed += o.Severed
 }
 
 // Describe says in one line what became of the prompts, and of the objects of
@@ -59,7 +61,8 @@ func (t Tally) drops(objects int) []drop {
 		{t.Edge, "dropped at the edge of a crop", ""},
 		{t.Size, "dropped by size", "check the resolution (-mpp, -slide-mpp) and the bounds of size (-min-area, -max-area)"},
 		{t.Duplicates, "dropped as duplicates within a tile", ""},
-		{max(t.Seen-objects, 0), "joined along seams or dropped for a better one", ""},
+		{t.Severed, "dropped because they end at a tile's side where its neighbour saw nothing of them", ""},
+		{max(t.Seen-t.Severed-objects, 0), "joined along seams or dropped for a better one", ""},
 	}
 }
 
@@ -68,6 +71,9 @@ func (t Tally) drops(objects int) []drop {
 func (t Tally) Hint(objects int) string {
 	if t.Prompts == 0 {
 		return "nothing was prompted: no tissue in the region, or no nuclei by their stain; try points of a grid (-prompts grid), all tiles (-all), another resolution (-mpp)"
+	}
+	if t.Severed > objects {
+		return fmt.Sprintf("%d objects end at the sides of their tiles and were dropped: if they are large, let tiles overlap more (-halo), or work at a coarser resolution (-mpp)", t.Severed)
 	}
 	for _, d := range t.drops(objects) {
 		if d.hint != "" && 2*d.n > t.Masks {
