@@ -10,7 +10,6 @@ import (
 	"image/jpeg"
 	"testing"
 
-	jpeg2000 "github.com/ajroetker/go-jpeg2000"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -88,11 +87,9 @@ func TestJPEGColor(t *testing.T) {
 	}
 }
 
-// codestream is a lossless one; with mct its colours are transformed.
-func codestream(t *testing.T, img image.Image, mct bool) []byte {
-	var b bytes.Buffer
-	require.NoError(t, jpeg2000.Encode(&b, img, &jpeg2000.EncodeOptions{Lossless: true}))
-	out := b.Bytes()
+// codestream is one of tifftest; without mct its colours are not transformed.
+func codestream(name string, mct bool) []byte {
+	out := bytes.Clone(tifftest.J2K(name))
 	if !mct {
 		i := bytes.Index(out, []byte{0xff, 0x52})
 		out[i+8] = 0
@@ -113,7 +110,7 @@ func boxed(b []byte, space uint32) []byte {
 // without it the box, then the tag decide.
 func TestJ2KColor(t *testing.T) {
 	img := picture(32, 32)
-	plain, with := codestream(t, img, false), codestream(t, img, true)
+	plain, with := codestream("smooth-32x32", false), codestream("smooth-32x32", true)
 	raw := pixels(t, coded(33005, 2, 32, 32, 32, 32, plain)) // components as they are
 	ycc := bytes.Clone(raw)
 	for i := 0; i < len(ycc); i += 4 {
@@ -143,21 +140,21 @@ func TestJ2KColor(t *testing.T) {
 // TestPlanarCoded: each sample in a JPEG or JPEG 2000 of its own.
 func TestPlanarCoded(t *testing.T) {
 	img := picture(40, 24)
-	planes := func(f func(*image.Gray) []byte) (segs [][]byte) {
+	planes := func(f func(*image.Gray, int, int) []byte) (segs [][]byte) {
 		for c := range 3 {
-			for x := 0; x < 40; x += 32 {
+			for k := range 2 {
 				g := image.NewGray(image.Rect(0, 0, 32, 32))
 				for i := range g.Pix {
-					g.Pix[i] = img.Pix[img.PixOffset(min(x+i%32, 39), min(i/32, 23))+c]
+					g.Pix[i] = img.Pix[img.PixOffset(min(32*k+i%32, 39), min(i/32, 23))+c]
 				}
-				segs = append(segs, f(g))
+				segs = append(segs, f(g, c, k))
 			}
 		}
 		return segs
 	}
-	for comp, f := range map[uint64]func(*image.Gray) []byte{
-		7:     func(g *image.Gray) []byte { return jpegOf(t, g) },
-		34712: func(g *image.Gray) []byte { return codestream(t, g, true) },
+	for comp, f := range map[uint64]func(*image.Gray, int, int) []byte{
+		7:     func(g *image.Gray, _, _ int) []byte { return jpegOf(t, g) },
+		34712: func(_ *image.Gray, c, k int) []byte { return tifftest.J2K(fmt.Sprintf("smooth-plane%d-tile%d", c, k)) },
 	} {
 		for _, photo := range []uint64{2, 6} { // Bio-Formats says YCbCr of planes of R, G and B
 			p := coded(comp, photo, 40, 24, 32, 32, planes(f)...)
@@ -210,7 +207,9 @@ func TestCropped(t *testing.T) {
 	}{
 		{1, 2, packed, 0}, {8, 2, deflated, 0},
 		{7, 6, func(m image.Image) []byte { return jpegOf(t, moved(m)) }, 10},
-		{34712, 2, func(m image.Image) []byte { return codestream(t, moved(m), true) }, 0},
+		{34712, 2, func(m image.Image) []byte {
+			return tifftest.J2K(map[int]string{0: "smooth-left", 32: "smooth-right"}[m.Bounds().Min.X])
+		}, 0},
 	} {
 		got := pixels(t, coded(tt.comp, tt.photo, 40, 24, 32, 32, cropped(tt.f)...))
 		for i, v := range img.Pix {

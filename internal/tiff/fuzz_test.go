@@ -87,7 +87,7 @@ func FuzzStructure(f *testing.F) {
 // FuzzJPEG2000 decodes altered codestreams inside a tile of 64 x 64: at most
 // 64 MiB are allocated whatever the headers claim.
 func FuzzJPEG2000(f *testing.F) {
-	f.Add(tifftest.J2KTile(64, 64))
+	f.Add(tifftest.J2K("products-64x64"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 1<<15 || len(b) == 0 {
 			return

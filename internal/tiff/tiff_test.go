@@ -238,7 +238,7 @@ func TestLeniency(t *testing.T) {
 func TestJPEG2000(t *testing.T) {
 	p := tifftest.Tiled(tifftest.Gradient(64, 64, 3), 64, 64, 3, 64, 64)
 	p.Fields[tiff.Compression] = tifftest.Short(33005)
-	tile := tifftest.J2KTile(64, 64)
+	tile := tifftest.J2K("products-64x64")
 	p.Segs = [][]byte{tile}
 	f, err := parse(tifftest.Builder{Order: binary.LittleEndian, Big: false}.File(p))
 	require.NoError(t, err)

@@ -1,12 +1,12 @@
-// Command _asm writes the amd64 assembly of package kernel. Each run writes
-// one file:
+// Command _asm writes the amd64 assembly of packages kernel and jpeg2000. Each
+// run writes one file:
 //
 //	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
 //
 // The parts are tile (products with full panels), narrow (products with
 // narrow panels), eight (products in 8 bits,
-// and from 16; -isa avx2 or vnni) and vec
-// (everything else).
+// and from 16; -isa avx2 or vnni), vec
+// (everything else) and wavelet (package jpeg2000; -isa avx2).
 package main
 
 import (
@@ -34,7 +34,7 @@ var isas = map[string]*isa{
 }
 
 func main() {
-	part := flag.String("part", "", "tile, narrow, eight or vec")
+	part := flag.String("part", "", "tile, narrow, eight, vec or wavelet")
 	name := flag.String("isa", "", "avx2, avx512 or vnni")
 	flag.Parse()
 	s := isas[*name]
@@ -56,8 +56,10 @@ func main() {
 		s.eight()
 	case "vec":
 		s.vectors()
+	case "wavelet":
+		s.wavelet()
 	default:
-		log.Fatalf("part %q: want tile, narrow, eight or vec", *part)
+		log.Fatalf("part %q: want tile, narrow, eight, vec or wavelet", *part)
 	}
 	Generate()
 }

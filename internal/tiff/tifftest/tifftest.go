@@ -7,14 +7,10 @@
 package tifftest
 
 import (
-	"bytes"
+	"embed"
 	"encoding/binary"
-	"image"
-	"image/color"
 	"maps"
 	"slices"
-
-	jpeg2000 "github.com/ajroetker/go-jpeg2000"
 
 	"github.com/slidesam/sam/internal/tiff"
 )
@@ -215,18 +211,15 @@ func Stripped(b []byte, w, h, spp int) Page {
 	return p
 }
 
-// J2KTile is a lossless JPEG 2000 tile of RGB, with the codestream's own
-// colour transform.
-func J2KTile(w, h int) []byte {
-	img := image.NewRGBA(image.Rect(0, 0, w, h))
-	for y := range h {
-		for x := range w {
-			img.SetRGBA(x, y, color.RGBA{byte(x * 5), byte(y * 9), byte(x * y), 255})
-		}
-	}
-	var b bytes.Buffer
-	if err := jpeg2000.Encode(&b, img, &jpeg2000.EncodeOptions{Lossless: true}); err != nil {
+//go:embed testdata/*.j2k
+var codestreams embed.FS
+
+// J2K is the lossless JPEG 2000 codestream of that name in testdata, which
+// testdata/make.py wrote through OpenJPEG.
+func J2K(name string) []byte {
+	b, err := codestreams.ReadFile("testdata/" + name + ".j2k")
+	if err != nil {
 		panic(err)
 	}
-	return b.Bytes()
+	return b
 }

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Writes the codestreams of this folder, lossless JPEG 2000 of closed-form
+pictures, through OpenJPEG.
+
+    pip install pillow==13.0.0 numpy==2.4.6
+    ./make.py            (in this folder)
+"""
+import numpy as np
+from PIL import Image
+
+
+def save(name, a, **more):
+    Image.fromarray(a.astype(np.uint8)).save(name + ".j2k", "JPEG2000", no_jp2=True, irreversible=False, num_resolutions=3, **more)
+
+
+def rgb(w, h, f):
+    y, x = np.mgrid[0:h, 0:w]
+    return np.stack(f(x, y), 2) % 256
+
+
+smooth = lambda x, y: (x * 3, y * 4, 200 - x - y)  # the function picture of package tiff's tests
+save("products-64x64", rgb(64, 64, lambda x, y: (x * 5, y * 9, x * y)), mct=1)
+save("flat-2048x2048", np.full((2048, 2048, 3), 100), mct=1)
+save("smooth-32x32", rgb(32, 32, smooth), mct=1)
+cut = rgb(40, 24, smooth)
+save("smooth-left", cut[:, :32], mct=1)
+save("smooth-right", cut[:, 32:], mct=1)
+for c in range(3):
+    for i in range(2):  # tiles of 32 x 32, the edge repeated
+        t = cut[:, 32 * i:32 * i + 32, c]
+        save("smooth-plane%d-tile%d" % (c, i), np.pad(t, [(0, 8), (0, 32 - t.shape[1])], "edge"))
