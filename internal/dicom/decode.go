@@ -96,11 +96,7 @@ func (in *instance) pixels(b []byte, pw, ph *int, needW, needH int) ([]byte, err
 	case jpeg:
 		return in.decodeJPEG(b, pw, ph, needW, needH)
 	case jpeg2000:
-		pix, err := tiff.DecodeJPEG2000(b, w, h, spp, in.photometric == "YBR_FULL")
-		if err == nil && in.photometric == "MONOCHROME1" {
-			invert(pix)
-		}
-		return pix, err
+		return in.decodeJPEG2000(b, 0)
 	case rle:
 		planes, err := unRLE(b, w*h, spp)
 		if err != nil {
@@ -109,6 +105,15 @@ func (in *instance) pixels(b []byte, pw, ph *int, needW, needH int) ([]byte, err
 		return in.rgba(planes, w*h, true), nil
 	}
 	return in.rgba(b, w*h, in.planar == 1), nil
+}
+
+// decodeJPEG2000 decodes a frame to 1/2^reduce of its size.
+func (in *instance) decodeJPEG2000(b []byte, reduce int) ([]byte, error) {
+	pix, err := tiff.DecodeJPEG2000(b, int(in.columns), int(in.rows), int(in.samples), in.photometric == "YBR_FULL", reduce)
+	if err == nil && in.photometric == "MONOCHROME1" {
+		invert(pix)
+	}
+	return pix, err
 }
 
 // decodeJPEG decodes a frame. What its markers say about the colours counts

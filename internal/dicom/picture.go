@@ -3,6 +3,7 @@ package dicom
 import (
 	"fmt"
 	"sort"
+	"sync"
 
 	"github.com/slidesam/sam/internal/tiff"
 )
@@ -19,6 +20,9 @@ type Picture struct {
 
 	parts  []*instance
 	sparse map[[2]int]ref // column and row; nil if tiled fully
+
+	halvesOnce sync.Once
+	halves     int // see Reductions
 }
 
 // ref is a frame of a part.
@@ -107,6 +111,39 @@ func (p *Picture) indexPlaces() error {
 // Tile decodes a tile to RGBA. The error wraps tiff.ErrMissing if a sparse
 // picture leaves it out.
 func (p *Picture) Tile(col, row int) (*tiff.Segment, error) {
+	return p.read(col, row, func(in *instance, b []byte) (*tiff.Segment, error) {
+		return in.decode(b, min(p.TileW, p.W-col*p.TileW), min(p.TileH, p.H-row*p.TileH))
+	})
+}
+
+// Reductions returns how often tiles can be halved while they are decoded, as
+// [tiff.Image.Reductions] does.
+func (p *Picture) Reductions() int {
+	p.halvesOnce.Do(func() {
+		if p.Err != nil || codecOf(p.parts[0].syntax) != jpeg2000 {
+			return
+		}
+		if b, err := p.parts[0].frame(0); err == nil {
+			p.halves = tiff.Halvings(b, p.TileW, p.TileH)
+		}
+	})
+	return p.halves
+}
+
+// Reduced is Tile at 1/2^n of the size, n up to Reductions; see
+// [tiff.Image.Reduced].
+func (p *Picture) Reduced(col, row, n int) (*tiff.Segment, error) {
+	if n < 0 || n > p.Reductions() {
+		return nil, fmt.Errorf("dicom: read tile (%d, %d) at 1/2^%d, over 1/2^%d", col, row, n, p.Reductions())
+	}
+	return p.read(col, row, func(in *instance, b []byte) (*tiff.Segment, error) {
+		pix, err := in.decodeJPEG2000(b, n)
+		return &tiff.Segment{W: p.TileW >> n, H: p.TileH >> n, Pix: pix}, err
+	})
+}
+
+// read finds the frame of a tile and decodes it.
+func (p *Picture) read(col, row int, decode func(*instance, []byte) (*tiff.Segment, error)) (*tiff.Segment, error) {
 	if p.Err != nil {
 		return nil, fmt.Errorf("dicom: read tile: %w", p.Err)
 	}
@@ -130,7 +167,7 @@ func (p *Picture) Tile(col, row int) (*tiff.Segment, error) {
 	b, err := in.frame(frame)
 	var seg *tiff.Segment
 	if err == nil {
-		seg, err = in.decode(b, min(p.TileW, p.W-col*p.TileW), min(p.TileH, p.H-row*p.TileH))
+		seg, err = decode(in, b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dicom: read tile (%d, %d): %w", col, row, err)

@@ -244,7 +244,7 @@ func (d *decoder) readParts(b []byte, p int) error {
 		if end > int64(len(b)) || end < int64(next)+2 {
 			return fmt.Errorf("tile-part of %d bytes at byte %d of %d: %w", length, p, len(b), ErrCorrupt)
 		}
-		if number != len(d.parts[i])&0xff { // some writers count on past 255
+		if number != len(d.parts[i]) { // OpenJPEG counts on past 255, and loses packets
 			return fmt.Errorf("part %d of tile %d, want %d: %w", number, i, len(d.parts[i]), ErrCorrupt)
 		}
 		if d.parts[i] == nil {

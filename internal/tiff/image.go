@@ -3,6 +3,7 @@ package tiff
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/slidesam/sam/internal/jpegtile"
 )
@@ -72,6 +73,9 @@ type Image struct {
 	palette     []byte // [256, 3]
 	aperio      bool   // Aperio wrote the file
 	reversed    bool   // the bits of each byte, lowest first
+
+	halvesOnce sync.Once
+	halves     int // see Reductions
 }
 
 // Image checks the directory's fields and returns its raster. The error

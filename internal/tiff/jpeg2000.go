@@ -3,6 +3,7 @@ package tiff
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/slidesam/sam/internal/jpeg2000"
 	"github.com/slidesam/sam/internal/jpegtile"
@@ -35,6 +36,61 @@ func readJ2K(b []byte, s span, comps int) (jpeg2000.Header, error) {
 	return h, nil
 }
 
+// Reductions returns how often tiles can be halved while they are decoded: as
+// often as the size of a tile can, and as the first tile that is there has wavelet
+// levels. It is 0 for pictures that are not JPEG 2000.
+func (im *Image) Reductions() int {
+	im.halvesOnce.Do(func() {
+		if im.planar || !im.Tiled || im.comp != compJ2K && im.comp != compJ2KLossy && im.comp != compJ2KRGB && im.comp != compJ2KYCC {
+			return
+		}
+		for i := range im.Cols * im.Rows {
+			if im.Missing(i%im.Cols, i/im.Cols) {
+				continue
+			}
+			b, err := im.compressed(i)
+			if err != nil {
+				return
+			}
+			if b, _, err = unboxJ2K(b); err == nil {
+				im.halves = Halvings(b, im.SegW, im.SegH)
+			}
+			return
+		}
+	})
+	return im.halves
+}
+
+// Halvings returns how often a tile of w x h pixels can be halved while its
+// codestream is decoded, 0 if that cannot be read.
+func Halvings(b []byte, w, h int) int {
+	head, err := jpeg2000.ReadHeader(b)
+	if err != nil {
+		return 0
+	}
+	return min(head.Levels, bits.TrailingZeros(uint(w)), bits.TrailingZeros(uint(h)))
+}
+
+// Reduced is Segment at 1/2^n of the size, n up to Reductions. Its pixels are
+// what the wavelet's low frequencies are: they stand for the places of every
+// 2^n-th pixel of the segment, from the first on. A tile of its own kind may not
+// allow it, and gives an error that wraps ErrUnsupported.
+func (im *Image) Reduced(col, row, n int) (*Segment, error) {
+	if col < 0 || row < 0 || col >= im.Cols || row >= im.Rows || n < 0 || n > im.Reductions() {
+		return nil, fmt.Errorf("tiff: read segment (%d, %d) at 1/2^%d: outside %d x %d, or 1/2^%d", col, row, n, im.Cols, im.Rows, im.Reductions())
+	}
+	b, err := im.compressed(row*im.Cols + col)
+	if err != nil {
+		return nil, fmt.Errorf("tiff: read segment (%d, %d): %w", col, row, err)
+	}
+	s := im.span(col, row)
+	pix, err := im.decodeJ2K(b, s, im.spp, n)
+	if err != nil {
+		return nil, fmt.Errorf("tiff: read segment (%d, %d) at 1/2^%d: %w", col, row, n, err)
+	}
+	return &Segment{W: s.w >> n, H: s.h >> n, Pix: pix}, nil
+}
+
 // asTIFF gives errors of package jpeg2000 the kinds of this one.
 func asTIFF(err error) error {
 	if errors.Is(err, jpeg2000.ErrUnsupported) {
@@ -54,13 +110,13 @@ func subsampled(h jpeg2000.Header) bool {
 }
 
 // decodeJ2K decodes one tile or strip of comps components to RGBA
-// [s.h, s.w, 4].
+// [s.h, s.w, 4], or to 1/2^reduce of that size.
 //
 // A colour transform of the codestream's own gives RGB, and there is none
 // left to do. Without one, the components are YCbCr if the colour box of the
 // JP2 format says so, if two of them are subsampled, or if the Photometric
 // field says so; Aperio's scheme 33003 is YCbCr whatever the field says.
-func (im *Image) decodeJ2K(b []byte, s span, comps int) ([]byte, error) {
+func (im *Image) decodeJ2K(b []byte, s span, comps, reduce int) ([]byte, error) {
 	b, space, err := unboxJ2K(b)
 	if err != nil {
 		return nil, err
@@ -69,14 +125,14 @@ func (im *Image) decodeJ2K(b []byte, s span, comps int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	pix, _, _, err := jpeg2000.DecodeRGBA(b, jpeg2000.Options{})
+	pix, w, hgt, err := jpeg2000.DecodeRGBA(b, jpeg2000.Options{Reduce: reduce})
 	if err != nil {
 		return nil, asTIFF(err)
 	}
 	if im.isYCC(h, space) {
 		fromYCC(pix)
 	}
-	return s.fit(pix, h.W, h.H, 4), nil
+	return span{w: s.w >> reduce, h: s.h >> reduce}.fit(pix, w, hgt, 4), nil
 }
 
 // isYCC reports whether what comes out of a codestream is YCbCr.
@@ -91,13 +147,13 @@ func (im *Image) isYCC(h jpeg2000.Header, space uint32) bool {
 }
 
 // DecodeJPEG2000 decodes a codestream of w x h pixels and spp components of
-// 8 bits to RGBA [h, w, 4], for containers other than TIFF. The codestream's
-// own colour transform is undone; without one, ycc says that the components
-// are YCbCr.
+// 8 bits to RGBA [h, w, 4], for containers other than TIFF, or to 1/2^reduce of
+// that size, rounded up. The codestream's own colour transform is undone; without
+// one, ycc says that the components are YCbCr.
 //
 // It allocates what w, h and spp need whatever the codestream claims. Errors
 // wrap ErrCorrupt or ErrUnsupported.
-func DecodeJPEG2000(b []byte, w, h, spp int, ycc bool) ([]byte, error) {
+func DecodeJPEG2000(b []byte, w, h, spp int, ycc bool, reduce int) ([]byte, error) {
 	if w <= 0 || h <= 0 || int64(w)*int64(h) > maxStream {
 		return nil, fmt.Errorf("JPEG 2000 of %d x %d, over %d pixels: %w", w, h, maxStream, ErrUnsupported)
 	}
@@ -105,7 +161,7 @@ func DecodeJPEG2000(b []byte, w, h, spp int, ycc bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	pix, _, _, err := jpeg2000.DecodeRGBA(b, jpeg2000.Options{})
+	pix, _, _, err := jpeg2000.DecodeRGBA(b, jpeg2000.Options{Reduce: reduce})
 	if err != nil {
 		return nil, asTIFF(err)
 	}

@@ -69,7 +69,7 @@ func (im *Image) decode(i int, s span, comps int) ([]byte, error) {
 	case compWebP:
 		return im.decodeWebP(b, s)
 	}
-	return im.decodeJ2K(b, s, comps)
+	return im.decodeJ2K(b, s, comps, 0)
 }
 
 // Missing reports whether the file leaves a tile out.

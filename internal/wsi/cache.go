@@ -11,7 +11,8 @@ import (
 
 const defaultCache = 64 << 20
 
-type tileKey struct{ level, col, row int }
+// tileKey names a tile; halved is how often it was halved while it was decoded.
+type tileKey struct{ level, col, row, halved int }
 
 // tileCache keeps the tiles used last, up to a number of bytes. A tile that
 // several goroutines ask for at once is decoded by one of them.

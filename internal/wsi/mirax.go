@@ -25,7 +25,7 @@ func (r miraxRaster) grid() (cols, rows, tileW, tileH int) {
 
 func (r miraxRaster) tile(col, row int) (*tiff.Segment, error) {
 	return r.Tile(col, row, func(i int, decode func() (*tiff.Segment, error)) (*tiff.Segment, error) {
-		return r.cache.get(tileKey{r.level, -1, i}, decode)
+		return r.cache.get(tileKey{level: r.level, col: -1, row: i}, decode)
 	})
 }
 

@@ -50,7 +50,7 @@ func (m *mosaicRaster) tile(col, row int) (*tiff.Segment, error) {
 		in := want.Sub(a.at)
 		for y := in.Min.Y / th; y <= (in.Max.Y-1)/th && y < rows; y++ {
 			for x := in.Min.X / tw; x <= (in.Max.X-1)/tw && x < cols; x++ {
-				seg, err := m.cache.get(tileKey{m.level, -1, from + y*cols + x}, func() (*tiff.Segment, error) { return a.r.tile(x, y) })
+				seg, err := m.cache.get(tileKey{level: m.level, col: -1, row: from + y*cols + x}, func() (*tiff.Segment, error) { return a.r.tile(x, y) })
 				if errors.Is(err, tiff.ErrMissing) {
 					continue
 				}

@@ -59,7 +59,7 @@ func (r *patchRaster) tile(col, row int) (*tiff.Segment, error) {
 	for _, i := range r.bins[image.Pt(col, row)] {
 		p := r.patches[i]
 		cols, _, _, _ := r.src.grid()
-		seg, err := r.cache.get(tileKey{r.level, -1, int(p.row)*cols + int(p.col)}, func() (*tiff.Segment, error) { return r.src.tile(int(p.col), int(p.row)) })
+		seg, err := r.cache.get(tileKey{level: r.level, col: -1, row: int(p.row)*cols + int(p.col)}, func() (*tiff.Segment, error) { return r.src.tile(int(p.col), int(p.row)) })
 		if errors.Is(err, tiff.ErrMissing) {
 			continue
 		}

@@ -75,30 +75,29 @@ func (s *Slide) ReadAt(ctx context.Context, mpp float64, origin image.Point, dst
 		return err
 	}
 	r := image.Rectangle{Min: origin, Max: origin.Add(dst.Rect.Size())}.Intersect(image.Rect(0, 0, w, h))
-	return s.resample(ctx, level, fx, fy, origin, r, dst)
+	return s.resample(ctx, s.viewOf(level, 0), fx, fy, origin, r, dst)
 }
 
 // resample writes rectangle r of the reduced level, in halves if it needs
 // many source pixels.
-func (s *Slide) resample(ctx context.Context, level int, fx, fy float64, origin image.Point, r image.Rectangle, dst *image.RGBA) error {
+func (s *Slide) resample(ctx context.Context, v view, fx, fy float64, origin image.Point, r image.Rectangle, dst *image.RGBA) error {
 	if r.Empty() {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wsi: read at: %w", err)
 	}
-	l := s.levels[level]
-	x0, _ := sourceRange(r.Min.X, fx, l.W)
-	y0, _ := sourceRange(r.Min.Y, fy, l.H)
-	w, h := sourceLen(r.Min.X, r.Max.X, fx, l.W), sourceLen(r.Min.Y, r.Max.Y, fy, l.H)
-	if s.blank(level, image.Rect(x0, y0, x0+w, y0+h)) {
+	x0, x1 := sourceOf(r.Min.X, r.Max.X, fx, v.w, v.center)
+	y0, y1 := sourceOf(r.Min.Y, r.Max.Y, fy, v.h, v.center)
+	w, h := x1-x0, y1-y0
+	if s.blank(v.level, v.rect(image.Rect(x0, y0, x1, y1))) {
 		for y := r.Min.Y; y < r.Max.Y; y++ {
 			clear(dst.Pix[dst.PixOffset(dst.Rect.Min.X+r.Min.X-origin.X, dst.Rect.Min.Y+y-origin.Y):][:4*r.Dx()])
 		}
 		return nil
 	}
 	if large := int64(w)*int64(h) > maxSource; large && r.Dx() == 1 && r.Dy() == 1 {
-		return s.reduce(ctx, level, fx, fy, origin, r.Min, dst)
+		return s.reduce(ctx, v, fx, fy, origin, r.Min, dst)
 	} else if large {
 		a, b := r, r
 		if r.Dy() == 1 || r.Dx() > 1 && w >= h {
@@ -108,14 +107,14 @@ func (s *Slide) resample(ctx context.Context, level int, fx, fy float64, origin 
 			a.Max.Y = r.Min.Y + r.Dy()/2
 			b.Min.Y = a.Max.Y
 		}
-		if err := s.resample(ctx, level, fx, fy, origin, a, dst); err != nil {
+		if err := s.resample(ctx, v, fx, fy, origin, a, dst); err != nil {
 			return err
 		}
-		return s.resample(ctx, level, fx, fy, origin, b, dst)
+		return s.resample(ctx, v, fx, fy, origin, b, dst)
 	}
-	x, y := newTaps(r.Min.X, r.Max.X, fx, l.W), newTaps(r.Min.Y, r.Max.Y, fy, l.H)
+	x, y := newTaps(r.Min.X, r.Max.X, fx, v.w, v.center), newTaps(r.Min.Y, r.Max.Y, fy, v.h, v.center)
 	src := image.NewRGBA(image.Rect(0, 0, x.hi-x.lo, y.hi-y.lo))
-	if err := s.ReadRegion(ctx, level, image.Pt(x.lo, y.lo), src); err != nil {
+	if err := s.read(ctx, v, image.Pt(x.lo, y.lo), src); err != nil {
 		return err
 	}
 	// Rows first, into [source rows, out columns, 4].
@@ -151,9 +150,8 @@ func (s *Slide) resample(ctx context.Context, level int, fx, fy float64, origin 
 
 // reduce writes one pixel that stands for more of the level than is held at
 // once, read in blocks.
-func (s *Slide) reduce(ctx context.Context, level int, fx, fy float64, origin, at image.Point, dst *image.RGBA) error {
-	l := s.levels[level]
-	tx, ty := newTaps(at.X, at.X+1, fx, l.W).list[0], newTaps(at.Y, at.Y+1, fy, l.H).list[0]
+func (s *Slide) reduce(ctx context.Context, v view, fx, fy float64, origin, at image.Point, dst *image.RGBA) error {
+	tx, ty := newTaps(at.X, at.X+1, fx, v.w, v.center).list[0], newTaps(at.Y, at.Y+1, fy, v.h, v.center).list[0]
 	bw := min(len(tx.w), maxSource)
 	bh := min(len(ty.w), max(1, maxSource/bw))
 	src := image.NewRGBA(image.Rect(0, 0, bw, bh))
@@ -161,7 +159,7 @@ func (s *Slide) reduce(ctx context.Context, level int, fx, fy float64, origin, a
 	for y := 0; y < len(ty.w); y += bh {
 		for x := 0; x < len(tx.w); x += bw {
 			clear(src.Pix)
-			if err := s.ReadRegion(ctx, level, image.Pt(tx.from+x, ty.from+y), src); err != nil {
+			if err := s.read(ctx, v, image.Pt(tx.from+x, ty.from+y), src); err != nil {
 				return err
 			}
 			for j, wy := range ty.w[y:min(y+bh, len(ty.w))] {
@@ -186,19 +184,19 @@ func (s *Slide) reduce(ctx context.Context, level int, fx, fy float64, origin, a
 }
 
 // sourceRange returns the source that output pixel i covers on an axis of n
-// source pixels.
-func sourceRange(i int, f float64, n int) (lo, hi int) {
+// source pixels, each of which stands for the place center behind its edge.
+func sourceRange(i int, f float64, n int, center float64) (lo, hi int) {
 	support := max(f, 1)
 	c := (float64(i) + 0.5) * f
-	lo = min(max(int(c-support+0.5), 0), n-1)
-	return lo, max(min(int(c+support+0.5), n), lo+1)
+	lo = min(max(int(c-support+(1-center)), 0), n-1)
+	return lo, max(min(int(c+support+(1-center)), n), lo+1)
 }
 
-// sourceLen returns the length of the source of output pixels a to b-1.
-func sourceLen(a, b int, f float64, n int) int {
-	lo, _ := sourceRange(a, f, n)
-	_, hi := sourceRange(b-1, f, n)
-	return hi - lo
+// sourceOf returns the source of output pixels a to b-1.
+func sourceOf(a, b int, f float64, n int, center float64) (lo, hi int) {
+	lo, _ = sourceRange(a, f, n, center)
+	_, hi = sourceRange(b-1, f, n, center)
+	return lo, hi
 }
 
 // tap is the source range and the weights of one output pixel.
@@ -214,17 +212,17 @@ type taps struct {
 
 // newTaps returns the filter of output pixels a to b-1 on an axis of n
 // source pixels: pixel i covers the source around (i+0.5)*f.
-func newTaps(a, b int, f float64, n int) taps {
+func newTaps(a, b int, f float64, n int, center float64) taps {
 	support := max(f, 1)
 	t := taps{list: make([]tap, b-a), lo: n, hi: 0}
 	for i := a; i < b; i++ {
 		c := (float64(i) + 0.5) * f
-		lo, hi := sourceRange(i, f, n)
+		lo, hi := sourceRange(i, f, n, center)
 		w := make([]float32, hi-lo)
 		sum := 0.0
 		v := make([]float64, hi-lo)
 		for k := range v {
-			v[k] = max(0, 1-math.Abs(float64(lo+k)-c+0.5)/support)
+			v[k] = max(0, 1-math.Abs(float64(lo+k)-c+center)/support)
 			sum += v[k]
 		}
 		for k := range w {
@@ -246,7 +244,8 @@ const maxThumbnail = 1 << 36
 
 // Thumbnail returns the whole slide with its longer side at most side
 // pixels, reduced from the coarsest level that is at least as large. It reads
-// that level once, in pieces.
+// that level once, in pieces. Tiles of JPEG 2000 are decoded without wavelet levels
+// that are finer than half a pixel.
 func (s *Slide) Thumbnail(ctx context.Context, side int) (*image.RGBA, error) {
 	z := s.levels[0]
 	if side < 1 {
@@ -265,7 +264,8 @@ func (s *Slide) Thumbnail(ctx context.Context, side int) (*image.RGBA, error) {
 		return nil, fmt.Errorf("wsi: thumbnail: coarsest level of %d x %d, over the limit of %d pixels: the slide lacks reduced levels; write it as a pyramid", l.W, l.H, int64(maxThumbnail))
 	}
 	dst := image.NewRGBA(image.Rect(0, 0, w, h))
-	err := s.resample(ctx, level, float64(l.W)/float64(w), float64(l.H)/float64(h), image.Point{}, dst.Rect, dst)
+	v, fx, fy := s.viewFor(level, float64(l.W)/float64(w), float64(l.H)/float64(h))
+	err := s.resample(ctx, v, fx, fy, image.Point{}, dst.Rect, dst)
 	if err != nil {
 		return nil, fmt.Errorf("wsi: thumbnail: %w", err)
 	}
@@ -294,7 +294,8 @@ func (s *Slide) ThumbnailOf(ctx context.Context, r image.Rectangle, side int) (i
 	img = image.NewRGBA(image.Rect(0, 0, int(math.Ceil(float64(r.Max.X)/f))-at.X, int(math.Ceil(float64(r.Max.Y)/f))-at.Y))
 	fx, fy := f*float64(l.W)/float64(z.W), f*float64(l.H)/float64(z.H)
 	in := img.Rect.Add(at).Intersect(image.Rect(0, 0, max(1, int(float64(z.W)/f)), max(1, int(float64(z.H)/f))))
-	if err := s.resample(ctx, level, fx, fy, at, in, img); err != nil {
+	v, fx, fy := s.viewFor(level, fx, fy)
+	if err := s.resample(ctx, v, fx, fy, at, in, img); err != nil {
 		return nil, at, 0, fmt.Errorf("wsi: thumbnail of %v: %w", r, err)
 	}
 	return img, at, f, nil

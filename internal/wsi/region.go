@@ -19,22 +19,27 @@ func (s *Slide) ReadRegion(ctx context.Context, level int, origin image.Point, d
 	if level < 0 || level >= len(s.levels) {
 		return fmt.Errorf("wsi: read region: level %d of %d", level, len(s.levels))
 	}
+	return s.read(ctx, s.viewOf(level, 0), origin, dst)
+}
+
+// read is ReadRegion of a view.
+func (s *Slide) read(ctx context.Context, v view, origin image.Point, dst *image.RGBA) error {
 	if s.src != nil {
-		return s.src.ReadRegion(ctx, level, origin, dst)
+		return s.src.ReadRegion(ctx, v.level, origin, dst)
 	}
-	l, r := s.levels[level], s.rasts[level]
-	want := image.Rectangle{Min: origin, Max: origin.Add(dst.Rect.Size())}.Intersect(image.Rect(0, 0, l.W, l.H))
+	want := image.Rectangle{Min: origin, Max: origin.Add(dst.Rect.Size())}.Intersect(image.Rect(0, 0, v.w, v.h))
 	if want.Empty() {
 		return nil
 	}
-	cols, rows, tw, th := r.grid()
+	cols, rows, tw, th := s.rasts[v.level].grid()
+	tw, th = tw>>v.halved, th>>v.halved
 	c1, r1 := min((want.Max.X-1)/tw+1, cols), min((want.Max.Y-1)/th+1, rows)
 	for row := want.Min.Y / th; row < r1; row++ {
 		for col := want.Min.X / tw; col < c1; col++ {
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("wsi: read region: %w", err)
 			}
-			seg, err := s.tile(ctx, level, col, row)
+			seg, err := s.tileOf(ctx, v, col, row)
 			if err != nil {
 				return fmt.Errorf("wsi: read region: %w", err)
 			}
@@ -84,7 +89,7 @@ func blit(dst *image.RGBA, origin image.Point, seg *tiff.Segment, pos image.Poin
 // tile returns a decoded tile, nil for one that is skipped.
 func (s *Slide) tile(ctx context.Context, level, col, row int) (*tiff.Segment, error) {
 	_, _, tw, th := s.rasts[level].grid()
-	seg, err := s.cache.getWithin(ctx, tileKey{level, col, row}, 4*int64(tw)*int64(th), func() (*tiff.Segment, error) {
+	seg, err := s.cache.getWithin(ctx, tileKey{level: level, col: col, row: row}, 4*int64(tw)*int64(th), func() (*tiff.Segment, error) {
 		seg, err := s.rasts[level].tile(col, row)
 		if errors.Is(err, tiff.ErrMissing) && !s.sparse && level > 0 {
 			return s.fromFiner(context.WithoutCancel(ctx), level, col, row) // others may wait for it
@@ -120,7 +125,7 @@ func (s *Slide) fromFiner(ctx context.Context, level, col, row int) (*tiff.Segme
 	l, f := s.levels[level], s.levels[level-1]
 	r := image.Rect(col*tw, row*th, (col+1)*tw, (row+1)*th).Intersect(image.Rect(0, 0, l.W, l.H))
 	part := image.NewRGBA(image.Rect(0, 0, r.Dx(), r.Dy()))
-	if err := s.resample(ctx, level-1, float64(f.W)/float64(l.W), float64(f.H)/float64(l.H), r.Min, r, part); err != nil {
+	if err := s.resample(ctx, s.viewOf(level-1, 0), float64(f.W)/float64(l.W), float64(f.H)/float64(l.H), r.Min, r, part); err != nil {
 		return nil, err
 	}
 	return &tiff.Segment{W: r.Dx(), H: r.Dy(), Pix: part.Pix}, nil

@@ -187,7 +187,7 @@ func (s *Slide) skip(e *TileError) {
 		s.skipped = map[tileKey]*TileError{}
 	}
 	if len(s.skipped) < maxSkipped {
-		s.skipped[tileKey{e.Level, e.Col, e.Row}] = e
+		s.skipped[tileKey{level: e.Level, col: e.Col, row: e.Row}] = e
 	}
 }
 

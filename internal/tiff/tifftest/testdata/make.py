@@ -29,3 +29,5 @@ for c in range(3):
     for i in range(2):  # tiles of 32 x 32, the edge repeated
         t = cut[:, 32 * i:32 * i + 32, c]
         save("smooth-plane%d-tile%d" % (c, i), np.pad(t, [(0, 8), (0, 32 - t.shape[1])], "edge"))
+turn = 2 * np.pi / 256  # tiles of it fit together
+save("wave-256x256", rgb(256, 256, lambda x, y: (128 + 120 * np.sin(2 * turn * x), 128 + 120 * np.cos(2 * turn * y), 128 + 120 * np.sin(turn * (x + y)))), mct=1)
