@@ -92,6 +92,7 @@ type Cohort struct {
 	Slides []Slide
 	Group  string // column of the sheet that says which slides belong together; empty or absent: none
 	search Searcher
+	fetch  func(s Slide, name string) error // a file of a slide that the report shows; nil: all are there
 }
 
 // Open makes dir the folder of a cohort, or returns the one that it is. The

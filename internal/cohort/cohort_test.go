@@ -83,7 +83,7 @@ func begin(t *testing.T, s *searcher, dir string, names ...string) *cohort.Cohor
 		text += fmt.Sprintf("%s.svs,s%d,0.25,%s,<b>%d\n", n, i, []string{"a", "b"}[i%2], i)
 	}
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	slides, err := cohort.ReadSheet(path)
+	slides, err := cohort.ReadSheet(t.Context(), path)
 	require.NoError(t, err)
 	c, err := cohort.Open(dir, slides, []byte(`{"f":1}`), s)
 	require.NoError(t, err)
@@ -313,13 +313,13 @@ func TestSheets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := filepath.Join(t.TempDir(), "s.csv")
 			require.NoError(t, os.WriteFile(p, []byte(tt.text), 0o600))
-			_, err := cohort.ReadSheet(p)
+			_, err := cohort.ReadSheet(t.Context(), p)
 			assert.ErrorContains(t, err, tt.want)
 		})
 	}
 	p := filepath.Join(t.TempDir(), "s.csv")
 	require.NoError(t, os.WriteFile(p, []byte("\xef\xbb\xbfSLIDE;Mpp;site\r\nx/a.svs;0.5;Bern\r\nhttps://h/b.svs;;\r\n/c.zarr/;;\r\n"), 0o600))
-	got, err := cohort.ReadSheet(p)
+	got, err := cohort.ReadSheet(t.Context(), p)
 	require.NoError(t, err)
 	assert.Equal(t, []cohort.Slide{
 		{ID: "a", Path: filepath.Join(filepath.Dir(p), "x", "a.svs"), MPP: 0.5, More: []cohort.Field{{Name: "site", Value: "Bern"}}},

@@ -164,6 +164,11 @@ func (c *Cohort) thumbs(done []row, odd map[string]bool) ([]thumb, error) {
 	}
 	var out []thumb
 	for _, r := range show {
+		if c.fetch != nil {
+			if err := c.fetch(r.Slide, wholeslide.OverlayFile); err != nil {
+				return nil, err
+			}
+		}
 		b, err := reduce(filepath.Join(c.folder(r.Slide), wholeslide.OverlayFile))
 		if err != nil {
 			return nil, err

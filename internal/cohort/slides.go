@@ -1,7 +1,10 @@
 package cohort
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -31,17 +34,40 @@ func (s Slide) get(name string) string {
 	return ""
 }
 
-// ReadSheet reads a CSV file with a column slide and, if wanted, id and mpp.
-// Slides are found beside the sheet if their paths are relative; an id defaults
-// to the name of the slide's file. All other columns go to the table.
-func ReadSheet(path string) ([]Slide, error) {
-	head, rows, err := sheet.Read(path)
+// ReadSheet reads a CSV file, here or in a bucket, with a column slide and, if
+// wanted, id and mpp. Slides are found beside the sheet if their paths are relative; an
+// id defaults to the name of the slide's file. All other columns go to the table.
+func ReadSheet(ctx context.Context, address string) ([]Slide, error) {
+	beside, name := filepath.Split(address)
+	if strings.Contains(address, "://") {
+		beside, name = path.Split(address)
+	}
+	beside = strings.TrimSuffix(beside, "/")
+	store, err := OpenStore(ctx, beside)
 	if err != nil {
 		return nil, err
 	}
-	out, err := slidesOf(head, rows, filepath.Dir(path))
+	var head []string
+	var rows [][]string
+	if store == nil {
+		beside = filepath.Dir(address)
+		head, rows, err = sheet.Read(address)
+	} else {
+		defer store.Close()
+		var b bytes.Buffer
+		if err = store.Get(ctx, name, &b); err == nil {
+			head, rows, err = sheet.Parse(b.Bytes())
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", address, err)
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
+	}
+	out, err := slidesOf(head, rows, beside)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", address, err)
 	}
 	return out, nil
 }
@@ -81,7 +107,11 @@ func slidesOf(head []string, rows [][]string, beside string) ([]Slide, error) {
 		}
 		lines[key] = line
 		if !filepath.IsAbs(s.Path) && !strings.Contains(s.Path, "://") {
-			s.Path = filepath.Join(beside, s.Path)
+			if strings.Contains(beside, "://") {
+				s.Path = beside + "/" + s.Path
+			} else {
+				s.Path = filepath.Join(beside, s.Path)
+			}
 		}
 		if mpp >= 0 && strings.TrimSpace(r[mpp]) != "" {
 			v, err := strconv.ParseFloat(strings.TrimSpace(r[mpp]), 64)

@@ -52,6 +52,18 @@ type Options struct {
 	// List returns the entries of a folder; nil means that folders cannot
 	// be listed.
 	List func(ctx context.Context, dir string) ([]fs.DirEntry, error)
+	// Range reads files that lie on no web server: at most n bytes from off
+	// on. Its error wraps fs.ErrNotExist or fs.ErrPermission where that is why;
+	// after any other it is asked again. With it New's address only says what
+	// to call the files.
+	Range func(ctx context.Context, name string, off, n int64) ([]byte, State, error)
+}
+
+// State tells one version of a file from another.
+type State struct {
+	Size    int64
+	Version string
+	Time    time.Time
 }
 
 // FS are the files below an address. It is safe for use by many goroutines.
@@ -164,6 +176,9 @@ func (f *file) request(off, n int64, first bool) ([]byte, error) {
 
 // once makes a request; again says whether another may do better.
 func (f *file) once(off, n int64, first bool) (b []byte, again bool, err error) {
+	if f.fs.opt.Range != nil {
+		return f.ranged(off, n, first)
+	}
 	req, err := http.NewRequestWithContext(f.fs.ctx, http.MethodGet, f.url, nil)
 	if err != nil {
 		return nil, false, err
@@ -232,6 +247,31 @@ func (f *file) once(off, n int64, first bool) (b []byte, again bool, err error) 
 			return nil, false, fs.ErrClosed
 		}
 		return nil, true, redact(err)
+	}
+	return b, false, nil
+}
+
+// ranged is once for files of Options.Range.
+func (f *file) ranged(off, n int64, first bool) (b []byte, again bool, err error) {
+	b, now, err := f.fs.opt.Range(f.fs.ctx, f.name, off, n)
+	switch {
+	case f.fs.ctx.Err() != nil:
+		return nil, false, fs.ErrClosed
+	case errors.Is(err, fs.ErrNotExist) && !first:
+		return nil, false, ErrChanged
+	case err != nil:
+		return nil, !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission), err
+	case now.Size < 0 || now.Size > maxFile:
+		return nil, false, fmt.Errorf("a file of %d bytes", now.Size)
+	}
+	if first {
+		f.size, f.etag, f.time = now.Size, now.Version, now.Time
+	}
+	if now.Size != f.size || now.Version != f.etag {
+		return nil, false, ErrChanged
+	}
+	if want := min(n, f.size-off); int64(len(b)) != want {
+		return nil, true, fmt.Errorf("%d bytes instead of %d from %d on", len(b), want, off)
 	}
 	return b, false, nil
 }

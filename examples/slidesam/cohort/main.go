@@ -27,6 +27,8 @@ type job struct {
 	shard, shards     int
 	log               *slog.Logger
 	stdio             cli.IO
+	dir               string         // of the results on this machine
+	mirror            *cohort.Mirror // to a bucket; nil: out is a folder
 }
 
 // Command is cohort.
@@ -41,7 +43,7 @@ func Command() cli.Command {
 func (j *job) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("cohort", flag.ContinueOnError)
 	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides: columns slide and, if wanted, id, mpp, group and any others;\ndefault: twenty synthetic slides, two of them corrupt")
-	fs.StringVar(&j.out, "out", filepath.Join("out", "cohort"), "`folder` for the results")
+	fs.StringVar(&j.out, "out", filepath.Join("out", "cohort"), "`folder` for the results, or a bucket's with the program of examples/cloud: s3://BUCKET/FOLDER, gs://, azblob://")
 	fs.StringVar(&j.group, "group", "group", "`column` of the sheet that says which slides are compared")
 	fs.BoolVar(&j.plan, "plan", false, "only count tiles, cut large slides into parts and write "+cohort.UnitsFile+", which -shard follows")
 	fs.IntVar(&j.partTiles, "part-tiles", 500, "with -plan: most `tiles` of a part")
@@ -88,14 +90,18 @@ func run(ctx context.Context, args []string, stdio cli.IO) error {
 		j.log = slog.New(slog.NewJSONHandler(stdio.Stderr, nil))
 	}
 	j.Log = j.log
+	leave, err := j.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if j.sheet == "" {
-		var err error
-		if j.sheet, err = writeDemo(ctx, j.out); err != nil {
+		if j.sheet, err = writeDemo(ctx, j.dir); err != nil {
 			return err
 		}
 		fmt.Fprintf(stdio.Stdout, "%s: twenty synthetic slides\n", j.sheet)
 	}
-	slides, err := cohort.ReadSheet(j.sheet)
+	slides, err := cohort.ReadSheet(ctx, j.sheet)
 	if err != nil {
 		return err
 	}
@@ -106,11 +112,16 @@ func run(ctx context.Context, args []string, stdio cli.IO) error {
 	if err != nil {
 		return err
 	}
-	c, err := cohort.Open(j.out, slides, settings, searcher{&j.Runner})
+	c, err := cohort.Open(j.dir, slides, settings, searcher{&j.Runner})
 	if err != nil {
 		return err
 	}
 	c.Group = j.group
+	if j.mirror != nil {
+		if err := j.mirror.PutPlan(ctx); err != nil {
+			return err
+		}
+	}
 	if j.plan {
 		return j.doPlan(ctx, c)
 	}
@@ -137,7 +148,7 @@ func run(ctx context.Context, args []string, stdio cli.IO) error {
 	if j.merge && j.shards > 0 {
 		return errors.Join(unfinished...)
 	}
-	return j.report(c, unfinished)
+	return j.report(ctx, c, unfinished)
 }
 
 // doPlan counts tiles and writes the units.
@@ -149,6 +160,9 @@ func (j *job) doPlan(ctx context.Context, c *cohort.Cohort) error {
 			j.log.Info("slide planned", "slide", s.ID, "done", done, "total", len(c.Slides))
 		}
 	})
+	if err == nil && j.mirror != nil {
+		err = j.mirror.PutPlan(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -162,7 +176,7 @@ func (j *job) search(ctx context.Context, c *cohort.Cohort, units []cohort.Unit)
 	for n, u := range units {
 		s := c.Slides[u.Slide]
 		var f *cohort.FailedError
-		err := c.Search(ctx, u)
+		err := j.unit(ctx, c, u)
 		switch {
 		case errors.As(err, &f):
 			j.log.Error("slide failed", "slide", s.ID, "error", f.Reason.Error())
@@ -178,6 +192,11 @@ func (j *job) search(ctx context.Context, c *cohort.Cohort, units []cohort.Unit)
 
 // join merges the slides that are cut into parts; with -shard its share.
 func (j *job) join(ctx context.Context, c *cohort.Cohort, units []cohort.Unit) (unfinished []error, err error) {
+	if j.mirror != nil {
+		if err := j.mirror.Records(ctx, c); err != nil {
+			return nil, err
+		}
+	}
 	var firsts []cohort.Unit
 	for _, u := range units {
 		if u.Part == 0 {
@@ -186,7 +205,7 @@ func (j *job) join(ctx context.Context, c *cohort.Cohort, units []cohort.Unit) (
 	}
 	for _, u := range cohort.Share(firsts, j.shard, j.shards) {
 		var f *cohort.FailedError
-		switch err := c.Merge(ctx, u.Slide, u.Parts); {
+		switch err := j.mergeSlide(ctx, c, u); {
 		case errors.As(err, &f): // the table says it
 		case errors.Is(err, cohort.ErrUnfinished):
 			unfinished = append(unfinished, err)
@@ -198,17 +217,20 @@ func (j *job) join(ctx context.Context, c *cohort.Cohort, units []cohort.Unit) (
 }
 
 // report writes the table and the page.
-func (j *job) report(c *cohort.Cohort, unfinished []error) error {
+func (j *job) report(ctx context.Context, c *cohort.Cohort, unfinished []error) error {
 	sum, err := c.Report()
+	if err == nil && j.mirror != nil {
+		err = j.mirror.PutReport(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(j.stdio.Stdout, "%s\n%s: look at it; the table is %s beside it\n", sum, filepath.Join(j.out, cohort.ReportFile), cohort.TableFile)
+	fmt.Fprintf(j.stdio.Stdout, "%s\n%s: look at it; the table is %s beside it\n", sum, j.place(cohort.ReportFile), cohort.TableFile)
 	switch {
 	case len(unfinished) > 0:
 		return fmt.Errorf("%d slides are unfinished: run their shards; the first: %w", len(unfinished), unfinished[0])
 	case sum.Failed == sum.Slides:
-		return fmt.Errorf("all %d slides failed: %s has the reasons", sum.Slides, filepath.Join(j.out, cohort.TableFile))
+		return fmt.Errorf("all %d slides failed: %s has the reasons", sum.Slides, j.place(cohort.TableFile))
 	case sum.Failed > 0:
 		return partialf("%d of %d slides failed, and will be tried again by the same command: %s has the reasons", sum.Failed, sum.Slides, cohort.TableFile)
 	case sum.Partial > 0:

@@ -132,7 +132,7 @@ func TestFlags(t *testing.T) {
 func TestDemoSlides(t *testing.T) {
 	sheet, err := writeDemo(t.Context(), t.TempDir())
 	require.NoError(t, err)
-	slides, err := cohort.ReadSheet(sheet)
+	slides, err := cohort.ReadSheet(t.Context(), sheet)
 	require.NoError(t, err)
 	require.Len(t, slides, demoSlides)
 	bad := 0
