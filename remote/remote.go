@@ -22,8 +22,6 @@ package remote
 import (
 	"fmt"
 	"net/url"
-	"path"
-	"strings"
 
 	"github.com/slidesam/sam/internal/httpfs"
 	"github.com/slidesam/sam/internal/wsi"
@@ -32,13 +30,8 @@ import (
 func init() {
 	wsi.RegisterRemote("http", web)
 	wsi.RegisterRemote("https", web)
-	wsi.RegisterRemote("s3", bucket(func(name string) string {
-		if strings.Contains(name, ".") { // the certificate would not fit
-			return "https://s3.amazonaws.com/" + name
-		}
-		return "https://" + name + ".s3.amazonaws.com"
-	}))
-	wsi.RegisterRemote("gs", bucket(func(name string) string { return "https://storage.googleapis.com/" + name }))
+	wsi.RegisterRemote("s3", public)
+	wsi.RegisterRemote("gs", public)
 }
 
 // web opens an address of a web server.
@@ -47,29 +40,16 @@ func web(address string) (wsi.RemoteFS, string, error) {
 	if err != nil || u.Host == "" {
 		return nil, "", fmt.Errorf("remote: no address of a web server")
 	}
-	folder, name := split(u.Path)
+	folder, name := httpfs.Split(u.Path)
 	u.Path, u.RawPath, u.Fragment = folder, "", ""
 	return httpfs.New(u.String(), httpfs.Options{}), name, nil
 }
 
-// bucket opens an address SCHEME://BUCKET/KEY.
-func bucket(endpoint func(name string) string) wsi.Remote {
-	return func(address string) (wsi.RemoteFS, string, error) {
-		_, rest, _ := strings.Cut(address, "://")
-		host, key, _ := strings.Cut(rest, "/")
-		if host == "" || key == "" || strings.ContainsAny(host, "/?#@:") {
-			return nil, "", fmt.Errorf("remote: %s: want a bucket and a key", address)
-		}
-		folder, name := split("/" + key)
-		return httpfs.NewBucket(endpoint(host), strings.Trim(folder, "/"), httpfs.Options{}), name, nil
+// public opens an address SCHEME://BUCKET/KEY.
+func public(address string) (wsi.RemoteFS, string, error) {
+	f, name, err := httpfs.Public(address)
+	if err != nil {
+		return nil, "", fmt.Errorf("remote: %w", err)
 	}
-}
-
-// split parts the path of a slide into its folder and its name in it.
-func split(p string) (folder, name string) {
-	if strings.HasSuffix(p, "/") || strings.EqualFold(path.Ext(p), ".zarr") {
-		return strings.TrimSuffix(p, "/"), "."
-	}
-	folder, name = path.Split(p)
-	return strings.TrimSuffix(folder, "/"), name
+	return f, name, nil
 }

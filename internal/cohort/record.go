@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/slidesam/sam/internal/regular"
+	"github.com/slidesam/sam/internal/wsi"
 )
 
 // Status says how far a slide is.
@@ -50,7 +51,7 @@ func (r *Record) done() bool { return r.Status == Done || r.Status == Partial }
 
 // newRecord returns a record of a slide that nothing is known of.
 func newRecord(s Slide) *Record {
-	r := &Record{ID: s.ID, Slide: filepath.Base(s.Path), MPP: s.MPP, Status: Unfinished}
+	r := &Record{ID: s.ID, Slide: wsi.Name(s.Path), MPP: s.MPP, Status: Unfinished}
 	if info, err := os.Stat(s.Path); err == nil && info.Mode().IsRegular() {
 		r.Bytes = info.Size()
 	}
@@ -126,7 +127,7 @@ func (c *Cohort) fail(s Slide, reason error) error {
 	r := newRecord(s)
 	r.Status = Failed
 	// The folder of the slide, and the cohort's, may differ between machines.
-	text := strings.ReplaceAll(reason.Error(), s.Path, filepath.Base(s.Path))
+	text := strings.ReplaceAll(reason.Error(), s.Path, wsi.Name(s.Path))
 	r.Reason = strings.Join(strings.Fields(strings.ReplaceAll(text, c.folder(s), s.ID)), " ")
 	return c.keep(s, r)
 }

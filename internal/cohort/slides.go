@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/slidesam/sam/internal/sheet"
+	"github.com/slidesam/sam/internal/wsi"
 )
 
 // Slide is a line of the sheet.
@@ -38,42 +38,36 @@ func (s Slide) get(name string) string {
 // wanted, id and mpp. Slides are found beside the sheet if their paths are relative; an
 // id defaults to the name of the slide's file. All other columns go to the table.
 func ReadSheet(ctx context.Context, address string) ([]Slide, error) {
-	beside, name := filepath.Split(address)
-	if strings.Contains(address, "://") {
-		beside, name = path.Split(address)
-	}
-	beside = strings.TrimSuffix(beside, "/")
-	store, err := OpenStore(ctx, beside)
+	store, err := OpenStore(ctx, wsi.Beside(address, ""))
 	if err != nil {
 		return nil, err
 	}
 	var head []string
 	var rows [][]string
 	if store == nil {
-		beside = filepath.Dir(address)
 		head, rows, err = sheet.Read(address)
 	} else {
 		defer store.Close()
 		var b bytes.Buffer
-		if err = store.Get(ctx, name, &b); err == nil {
+		if err = store.Get(ctx, wsi.Name(address), &b); err == nil {
 			head, rows, err = sheet.Parse(b.Bytes())
 		}
 		if err != nil {
-			err = fmt.Errorf("%s: %w", address, err)
+			err = fmt.Errorf("%s: %w", wsi.Name(address), err)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	out, err := slidesOf(head, rows, beside)
+	out, err := slidesOf(head, rows, address)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", address, err)
+		return nil, fmt.Errorf("%s: %w", wsi.Name(address), err)
 	}
 	return out, nil
 }
 
-// slidesOf turns the lines of a sheet in a folder into slides.
-func slidesOf(head []string, rows [][]string, beside string) ([]Slide, error) {
+// slidesOf turns the lines of the sheet at an address into slides.
+func slidesOf(head []string, rows [][]string, address string) ([]Slide, error) {
 	slide, id, mpp := sheet.Column(head, "slide"), sheet.Column(head, "id"), sheet.Column(head, "mpp")
 	if slide < 0 {
 		return nil, fmt.Errorf("no column slide in %q", head)
@@ -93,7 +87,7 @@ func slidesOf(head []string, rows [][]string, beside string) ([]Slide, error) {
 		if s.Path == "" {
 			return nil, fmt.Errorf("line %d has no slide", line)
 		}
-		base := filepath.Base(strings.TrimRight(s.Path, "/"))
+		base := wsi.Name(strings.TrimRight(s.Path, "/"))
 		s.ID = strings.TrimSuffix(base, filepath.Ext(base))
 		if id >= 0 && strings.TrimSpace(r[id]) != "" {
 			s.ID = strings.TrimSpace(r[id])
@@ -107,11 +101,7 @@ func slidesOf(head []string, rows [][]string, beside string) ([]Slide, error) {
 		}
 		lines[key] = line
 		if !filepath.IsAbs(s.Path) && !strings.Contains(s.Path, "://") {
-			if strings.Contains(beside, "://") {
-				s.Path = beside + "/" + s.Path
-			} else {
-				s.Path = filepath.Join(beside, s.Path)
-			}
+			s.Path = wsi.Beside(address, s.Path)
 		}
 		if mpp >= 0 && strings.TrimSpace(r[mpp]) != "" {
 			v, err := strconv.ParseFloat(strings.TrimSpace(r[mpp]), 64)

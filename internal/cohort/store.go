@@ -57,7 +57,7 @@ func OpenStore(ctx context.Context, address string) (Store, error) {
 	open := stores[scheme]
 	storesMu.RUnlock()
 	if open == nil {
-		return nil, fmt.Errorf("%s: this program writes to no buckets: build that of examples/cloud, or give a folder", address)
+		return nil, fmt.Errorf("%s://: this program knows no buckets: build that of examples/cloud, or give a file or folder of this machine", scheme)
 	}
 	return open(ctx, address)
 }

@@ -78,7 +78,7 @@ func listFolder(ctx context.Context, client *http.Client, endpoint, prefix strin
 			if len(out) >= maxEntries {
 				return nil, fmt.Errorf("more than %d files below %s", maxEntries, prefix)
 			}
-			out = append(out, fs.FileInfoToDirEntry(&file{name: name, size: c.Size}))
+			out = append(out, Entry(name, c.Size))
 		}
 		if !l.Truncated || l.Next == "" || l.Next == token {
 			return out, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -47,6 +48,35 @@ func remoteOf(p string) (Remote, error) {
 		return r, nil
 	}
 	return nil, fmt.Errorf("addresses of %s:// need the package github.com/slidesam/sam/remote in the program: %w", scheme, ErrFormat)
+}
+
+// Name is what a slide's file or folder is called, without where it lies and
+// without the query of an address, which may be a secret.
+func Name(p string) string {
+	if address, _, ok := cutQuery(p); ok {
+		return path.Base(strings.TrimRight(address, "/"))
+	}
+	return filepath.Base(p)
+}
+
+// Beside returns what lies beside a file of this machine or at an address, whose
+// query it has too.
+func Beside(p, name string) string {
+	if address, query, ok := cutQuery(p); ok {
+		return address[:strings.LastIndex(address, "/")+1] + name + query
+	}
+	return filepath.Join(filepath.Dir(p), name)
+}
+
+// cutQuery parts an address from its query; ok says that p is an address.
+func cutQuery(p string) (address, query string, ok bool) {
+	if !strings.Contains(p, "://") {
+		return p, "", false
+	}
+	if i := strings.IndexAny(p, "?#"); i >= 0 {
+		return p[:i], p[i:], true
+	}
+	return p, "", true
 }
 
 // openRemote opens the slide at an address.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/slidesam/sam/internal/cohort"
+	"github.com/slidesam/sam/internal/wsi"
 )
 
 // enter makes or finds the folder of the results on this machine. If they go to
@@ -80,7 +80,7 @@ func (j *job) mergeSlide(ctx context.Context, c *cohort.Cohort, u cohort.Unit) e
 // place is where people find a file of the results.
 func (j *job) place(name string) string {
 	if j.mirror != nil {
-		return strings.TrimSuffix(j.out, "/") + "/" + name
+		return wsi.Beside(j.out, wsi.Name(j.out)+"/"+name)
 	}
 	return filepath.Join(j.out, name)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/internal/sheet"
+	"github.com/slidesam/sam/internal/wsi"
 )
 
 // job is what the flags ask for.
@@ -390,7 +391,7 @@ func readSheet(path, dir string) ([]sample, error) {
 		if !filepath.IsAbs(s.slide) && !strings.Contains(s.slide, "://") {
 			s.slide = filepath.Join(filepath.Dir(path), s.slide)
 		}
-		base := filepath.Base(s.slide)
+		base := wsi.Name(s.slide)
 		s.out = filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base)))
 		if out >= 0 && r[out] != "" {
 			if s.out = r[out]; !filepath.IsAbs(s.out) {

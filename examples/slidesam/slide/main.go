@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/cli"
+	"github.com/slidesam/sam/internal/wsi"
 	_ "github.com/slidesam/sam/remote" // slides of web servers and buckets
 )
 
@@ -218,11 +218,11 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 		return nil
 	}
 	notes := j.remarks(s, res, note)
-	if err := writePage(ctx, w.out, page{Title: filepath.Base(w.slide), Slide: s, Result: res, Notes: notes, Region: j.region}); err != nil {
+	if err := writePage(ctx, w.out, page{Title: wsi.Name(w.slide), Slide: s, Result: res, Notes: notes, Region: j.region}); err != nil {
 		return err
 	}
 	if j.coco {
-		tiny, err := writeCOCO(ctx, filepath.Base(w.slide), size, res)
+		tiny, err := writeCOCO(ctx, wsi.Name(w.slide), size, res)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.slide, err)
 		}
