@@ -12,11 +12,13 @@
 // Lossless data come out bit for bit. Others are computed in float32, each
 // operation rounded by itself, so that every machine gives the same pixels.
 //
-// Memory: at most 24 bytes for each sample of a tile, the result, and what the
-// blocks in the data need, none of it before the sizes have been checked.
-// A codestream whose last packets are missing is decoded from what there is, as
-// encoders that stop at a rate leave it; one that ends within a packet, or before
-// the end of a tile-part, gives ErrCorrupt.
+// Memory: at most 16 bytes for each sample of a tile, the result, and what code
+// blocks and precincts need that packets speak of; none of it before the sizes have
+// been checked.
+// A tile whose last packets are missing is decoded from what there is, as encoders
+// that stop at a rate leave it; one that ends within a packet, or before the end of a
+// tile-part, or that has no packets at all, gives ErrCorrupt, and so does a
+// codestream that lacks a tile.
 package jpeg2000
 
 import (

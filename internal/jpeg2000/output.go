@@ -1,6 +1,7 @@
 package jpeg2000
 
 import (
+	"fmt"
 	"math"
 	"slices"
 )
@@ -63,6 +64,9 @@ func (t *tile) rgba(dst []byte) error {
 	}
 	whole := 0
 	for _, c := range three {
+		if o := &t.comps[c].out; o.w == 0 || o.h == 0 {
+			return fmt.Errorf("component %d is so coarse that it has no sample: %w", c, ErrUnsupported)
+		}
 		if t.comps[c].coding.reversible {
 			whole++
 		}

@@ -35,6 +35,9 @@ func (t *tile) readPackets() error {
 		changes = []change{{res1: maxLevels + 1, comp1: len(t.comps), layers: t.p.layers, order: t.p.order}}
 	}
 	in := packetReader{t: t, body: t.packets}
+	if in.done() {
+		return fmt.Errorf("no packets: %w", ErrCorrupt)
+	}
 	for _, ch := range changes {
 		if err := in.progression(ch); err != nil {
 			return err

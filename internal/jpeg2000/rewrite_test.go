@@ -97,3 +97,34 @@ func TestPackedHeaders(t *testing.T) {
 	}
 	assert.Positive(t, n)
 }
+
+// TestSubsampled: samples of coarser components are repeated. The components of
+// the codestreams get no sign.
+func TestSubsampled(t *testing.T) {
+	n := 0
+	for _, c := range readCases(t, filepath.Join("testdata", "small")) {
+		b, err := os.ReadFile(filepath.Join("testdata", "small", c.Name+".j2k"))
+		require.NoError(t, err)
+		head, err := jpeg2000.ReadHeader(b)
+		require.NoError(t, err)
+		if c.Bits != 8 || len(head.Components) < 3 || head.Components[1].DX == 1 || !bytes.Equal(b[16:24], make([]byte, 8)) {
+			continue
+		}
+		n++
+		for i := range head.Components {
+			b[42+3*i] &= 0x7f
+		}
+		p, err := jpeg2000.Decode(b, jpeg2000.Options{})
+		require.NoError(t, err)
+		pix, w, h, err := jpeg2000.DecodeRGBA(b, jpeg2000.Options{})
+		require.NoError(t, err)
+		require.Equal(t, [2]int{c.W, c.H}, [2]int{w, h})
+		for i := range w * h {
+			for k := range 3 {
+				q := p.Planes[k]
+				require.Equal(t, q.Pix[i/w/q.DY*q.W+i%w/q.DX], int32(pix[4*i+k]), "%s (%d, %d) %d", c.Name, i%w, i/w, k)
+			}
+		}
+	}
+	assert.Greater(t, n, 1)
+}

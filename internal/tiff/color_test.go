@@ -217,3 +217,23 @@ func TestCropped(t *testing.T) {
 		}
 	}
 }
+
+// TestDeepJ2K: samples of 16 bits are scaled as those of other codings are.
+func TestDeepJ2K(t *testing.T) {
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		p := tifftest.Tiled(make([]byte, 2*32*32), 32, 32, 1, 32, 32)
+		p.Fields[tiff.BitsPerSample], p.Fields[tiff.Compression] = tifftest.Short(16), tifftest.Short(34712)
+		p.Segs = [][]byte{tifftest.J2K("deep-32x32")}
+		f, err := parse(tifftest.Builder{Order: order}.File(p))
+		require.NoError(t, err)
+		im, err := f.Dirs()[0].Image()
+		require.NoError(t, err)
+		assert.Zero(t, im.Reductions())
+		pix, err := whole(im)
+		require.NoError(t, err)
+		for i := range 32 * 32 {
+			v := byte((i%32*2000 + i/32*37 + 128) / 257)
+			require.Equal(t, []byte{v, v, v, 255}, pix[4*i:4*i+4])
+		}
+	}
+}

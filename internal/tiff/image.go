@@ -39,7 +39,7 @@ const (
 
 const (
 	maxSide          = 1 << 30 // pixels on one side of a picture
-	j2kShare         = 16      // part of the limit of pixels that JPEG 2000 may have
+	j2kShare         = 4       // part of the limit of pixels that JPEG 2000 may have: its decoder takes up to 50 bytes for each
 	stripTarget      = 1 << 18 // pixels that uncompressed strips are cut into
 	maxSegmentsTotal = 1 << 31
 )
@@ -302,8 +302,8 @@ func (im *Image) readCompression(d *Dir) error {
 	case compJ2KYCC, compJ2KRGB, compJ2KLossy, compJ2K:
 		limit /= j2kShare
 		im.aperio = strings.HasPrefix(d.f.dirs[0].Text(ImageDescription), "Aperio")
-		if im.bits != 8 || im.photo == photoPalette || im.photo == photoWhiteIsZero {
-			return fmt.Errorf("JPEG 2000 data of %d bits, photometric interpretation %d: %w", im.bits, im.photo, ErrUnsupported)
+		if im.bits != 8 && im.planar || im.photo == photoPalette || im.photo == photoWhiteIsZero {
+			return fmt.Errorf("JPEG 2000 data of %d bits, photometric interpretation %d, separate planes %v: %w", im.bits, im.photo, im.planar, ErrUnsupported)
 		}
 	case compWebP:
 		limit /= 4 // the decoder holds the planes besides

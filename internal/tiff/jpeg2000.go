@@ -13,8 +13,8 @@ import (
 const maxJ2KComps = 4
 
 // readJ2K reads the main header of a codestream, which must cover s with comps
-// components of 8 bits.
-func readJ2K(b []byte, s span, comps int) (jpeg2000.Header, error) {
+// components of 8 bits, or of up to 16 that are not subsampled.
+func readJ2K(b []byte, s span, comps, bits int) (jpeg2000.Header, error) {
 	h, err := jpeg2000.ReadHeader(b)
 	if err != nil {
 		return h, asTIFF(err)
@@ -26,10 +26,10 @@ func readJ2K(b []byte, s span, comps int) (jpeg2000.Header, error) {
 		return h, fmt.Errorf("JPEG 2000: %d components, want %d: %w", n, comps, ErrCorrupt)
 	}
 	for i, c := range h.Components {
-		if c.Bits != 8 || c.Signed {
-			return h, fmt.Errorf("JPEG 2000: component %d is not of 8 unsigned bits: %w", i, ErrUnsupported)
+		if c.Bits > bits || bits == 8 && c.Bits < 8 || c.Signed {
+			return h, fmt.Errorf("JPEG 2000: component %d of %d bits, signed %v, want %d without a sign: %w", i, c.Bits, c.Signed, bits, ErrUnsupported)
 		}
-		if lim := min(i, 1) + 1; c.DX > lim || c.DY > lim {
+		if lim := min(i, 1, 16-bits) + 1; c.DX > lim || c.DY > lim {
 			return h, fmt.Errorf("JPEG 2000: component %d subsampled by %d x %d: %w", i, c.DX, c.DY, ErrUnsupported)
 		}
 	}
@@ -41,7 +41,7 @@ func readJ2K(b []byte, s span, comps int) (jpeg2000.Header, error) {
 // levels. It is 0 for pictures that are not JPEG 2000.
 func (im *Image) Reductions() int {
 	im.halvesOnce.Do(func() {
-		if im.planar || !im.Tiled || im.comp != compJ2K && im.comp != compJ2KLossy && im.comp != compJ2KRGB && im.comp != compJ2KYCC {
+		if im.planar || !im.Tiled || im.bits != 8 || im.comp != compJ2K && im.comp != compJ2KLossy && im.comp != compJ2KRGB && im.comp != compJ2KYCC {
 			return
 		}
 		for i := range im.Cols * im.Rows {
@@ -121,9 +121,12 @@ func (im *Image) decodeJ2K(b []byte, s span, comps, reduce int) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	h, err := readJ2K(b, s, comps)
+	h, err := readJ2K(b, s, comps, im.bits)
 	if err != nil {
 		return nil, err
+	}
+	if im.bits == 16 {
+		return im.deepJ2K(b, h, space, s)
 	}
 	pix, w, hgt, err := jpeg2000.DecodeRGBA(b, jpeg2000.Options{Reduce: reduce})
 	if err != nil {
@@ -133,6 +136,25 @@ func (im *Image) decodeJ2K(b []byte, s span, comps, reduce int) ([]byte, error) 
 		fromYCC(pix)
 	}
 	return span{w: s.w >> reduce, h: s.h >> reduce}.fit(pix, w, hgt, 4), nil
+}
+
+// deepJ2K decodes a codestream of up to 16 bits, whose samples are those of a TIFF
+// of 16.
+func (im *Image) deepJ2K(b []byte, h jpeg2000.Header, space uint32, s span) ([]byte, error) {
+	if im.isYCC(h, space) {
+		return nil, fmt.Errorf("JPEG 2000: YCbCr samples of %d bits: %w", h.Components[0].Bits, ErrUnsupported)
+	}
+	p, err := jpeg2000.Decode(b, jpeg2000.Options{})
+	if err != nil {
+		return nil, asTIFF(err)
+	}
+	raw := make([]byte, 2*im.spp*p.W*p.H)
+	for c := range p.Planes {
+		for i, v := range p.Planes[c].Pix {
+			im.f.order.PutUint16(raw[2*(i*im.spp+c):], uint16(v))
+		}
+	}
+	return im.rgba(s.fit(raw, p.W, p.H, 2*im.spp), s.w, s.h), nil
 }
 
 // isYCC reports whether what comes out of a codestream is YCbCr.
@@ -157,7 +179,7 @@ func DecodeJPEG2000(b []byte, w, h, spp int, ycc bool, reduce int) ([]byte, erro
 	if w <= 0 || h <= 0 || int64(w)*int64(h) > maxStream {
 		return nil, fmt.Errorf("JPEG 2000 of %d x %d, over %d pixels: %w", w, h, maxStream, ErrUnsupported)
 	}
-	head, err := readJ2K(b, span{w, h, w, h}, spp)
+	head, err := readJ2K(b, span{w, h, w, h}, spp, 8)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +194,7 @@ func DecodeJPEG2000(b []byte, w, h, spp int, ycc bool, reduce int) ([]byte, erro
 }
 
 // maxStream is the most pixels that DecodeJPEG2000 decodes.
-const maxStream = 1 << 22
+const maxStream = 1 << 24
 
 // fromYCC turns YCbCr into RGB in place.
 func fromYCC(pix []byte) {

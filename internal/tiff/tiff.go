@@ -13,9 +13,9 @@
 //
 // Memory. Opening a file holds at most 1 MiB plus eight times the length of
 // the file, and at most Limits.Bytes, whatever its tags claim; a segment may
-// have at most Limits.Pixels pixels, a sixteenth of them for JPEG 2000, whose
-// decoder takes more than a hundred bytes for each, and is decoded only if its
-// compressed length makes that many pixels possible.
+// have at most Limits.Pixels pixels, a quarter of them for JPEG 2000, whose
+// decoder takes up to 50 bytes for each, and is decoded only if its compressed
+// length makes that many pixels possible.
 package tiff
 
 import (

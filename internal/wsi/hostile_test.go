@@ -49,6 +49,18 @@ func philips(p tifftest.Page, xml string) tifftest.Page {
 	return described(with(p, tiff.Software, tifftest.Text("Philips DP v1.0")), `<DataObject ObjectType="DPUfsImport">`+xml+"</DataObject>")
 }
 
+// grayTile is a JPEG 2000 codestream of one component that claims side x side
+// pixels in one tile, and has no packets.
+func grayTile(side uint32) []byte {
+	b := []byte{0xff, 0x4f, 0xff, 0x51, 0, 41, 0, 0}
+	for _, v := range []uint32{side, side, 0, 0, side, side, 0, 0} {
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	b = append(b, 0, 1, 7, 1, 1)
+	b = append(b, 0xff, 0x52, 0, 12, 0, 0, 0, 1, 0, 0, 4, 4, 0, 1, 0xff, 0x5c, 0, 4, 0x40, 0x40)
+	return append(b, 0xff, 0x90, 0, 10, 0, 0, 0, 0, 0, 15, 0, 1, 0xff, 0x93, 0, 0xff, 0xd9)
+}
+
 // pngHeader is a PNG that claims w x h pixels and has none.
 func pngHeader(w, h uint32) []byte {
 	b := binary.BigEndian.AppendUint32([]byte("IHDR"), w)
@@ -78,7 +90,8 @@ func TestHostile(t *testing.T) {
 		{"Philips of many depths", saved(t, "a.tif", philips(small(), strings.Repeat(`<A Name="DICOM_PIXEL_SPACING">"0.1" "0.1"`, 40000)+strings.Repeat("</A>", 40000))), "inside one another", 200},
 		{"Philips in many pieces", saved(t, "a.tif", philips(small(), `<A Name="PIM_DP_IMAGE_DATA">`+strings.Repeat("AAAA<b/>", 400000)+"</A>")), "thumbnail", 300},
 		{"one large tile", saved(t, "a.tif", claimed(8192, 8192, 8192, 8192, 8, deflated(t, 8192*8192))), "thumbnail", 1200},
-		{"JPEG 2000 of one tile", saved(t, "a.tif", claimed(4096, 4096, 4096, 4096, 34712, []byte{1})), "MaxPixels", 100},
+		{"JPEG 2000 of one tile", saved(t, "a.tif", claimed(8192, 4096, 8192, 4096, 34712, []byte{1})), "MaxPixels", 100},
+		{"JPEG 2000 without data", saved(t, "a.tif", claimed(4096, 4096, 4096, 4096, 34712, grayTile(4096))), "thumbnail", 300},
 		{"PNG", put("a.png", pngHeader(16384, 16384)), "MaxPixels", 100},
 		{"larger PNG", put("a.png", pngHeader(65535, 65535)), "MaxPixels", 100},
 	} {

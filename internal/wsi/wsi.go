@@ -79,7 +79,7 @@ type Options struct {
 	// MPPNote says how MPP was come by; it goes to the outputs of a run.
 	MPPNote string
 	// MaxPixels bounds the pixels that are decoded at once: one tile or strip
-	// of a TIFF, a sixteenth of that for JPEG 2000, or all of a PNG or JPEG. 0
+	// of a TIFF, a quarter of that for JPEG 2000, or all of a PNG or JPEG. 0
 	// means 1<<26, 8192 x 8192, which takes up to 1.5 GiB. It is looked
 	// at before anything is allocated.
 	MaxPixels int64

@@ -31,3 +31,5 @@ for c in range(3):
         save("smooth-plane%d-tile%d" % (c, i), np.pad(t, [(0, 8), (0, 32 - t.shape[1])], "edge"))
 turn = 2 * np.pi / 256  # tiles of it fit together
 save("wave-256x256", rgb(256, 256, lambda x, y: (128 + 120 * np.sin(2 * turn * x), 128 + 120 * np.cos(2 * turn * y), 128 + 120 * np.sin(turn * (x + y)))), mct=1)
+y, x = np.mgrid[0:32, 0:32]
+Image.fromarray((x * 2000 + y * 37).astype(np.uint16)).save("deep-32x32.j2k", "JPEG2000", no_jp2=True, irreversible=False, num_resolutions=3)
