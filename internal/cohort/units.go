@@ -41,27 +41,42 @@ func (c *Cohort) Whole() []Unit {
 func (c *Cohort) Plan(ctx context.Context, tiles int, progress func(done int, s Slide, err error)) ([]Unit, error) {
 	var out []Unit
 	for i, s := range c.Slides {
-		f, err := c.search.Plan(ctx, Part{Slide: s, Dir: c.folder(s), Parts: 1})
+		units, err := c.PlanSlide(ctx, i, tiles)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		u := Unit{Slide: i, Parts: 1}
-		if err == nil {
-			u.Tiles = f.Tiles
-			u.Parts = min(max(1, (f.Tiles+tiles-1)/tiles), maxParts)
-		}
-		for k := range u.Parts {
-			part := u
-			part.Part = k
-			part.Tiles = (u.Tiles - k + u.Parts - 1) / u.Parts
-			out = append(out, part)
-		}
+		out = append(out, units...)
 		progress(i+1, s, err)
 	}
-	return out, atomicfile.WriteIn(c.Dir, UnitsFile, func(w io.Writer) error {
+	return out, c.KeepUnits(out)
+}
+
+// PlanSlide is Plan for one slide, and keeps nothing. If the slide cannot be
+// opened it returns the one unit and why.
+func (c *Cohort) PlanSlide(ctx context.Context, i, tiles int) ([]Unit, error) {
+	s := c.Slides[i]
+	f, err := c.search.Plan(ctx, Part{Slide: s, Dir: c.folder(s), Parts: 1})
+	u := Unit{Slide: i, Parts: 1}
+	if err == nil {
+		u.Tiles = f.Tiles
+		u.Parts = min(max(1, (f.Tiles+tiles-1)/tiles), maxParts)
+	}
+	out := make([]Unit, u.Parts)
+	for k := range out {
+		out[k] = u
+		out[k].Part = k
+		out[k].Tiles = (u.Tiles - k + u.Parts - 1) / u.Parts
+	}
+	return out, err
+}
+
+// KeepUnits writes the units of all slides, in the order of the sheet, to
+// UnitsFile.
+func (c *Cohort) KeepUnits(units []Unit) error {
+	return atomicfile.WriteIn(c.Dir, UnitsFile, func(w io.Writer) error {
 		t := csv.NewWriter(w)
 		_ = t.Write(unitsHead) // errors are kept
-		for n, u := range out {
+		for n, u := range units {
 			s := c.Slides[u.Slide]
 			_ = t.Write([]string{strconv.Itoa(n), s.ID, s.Path, strconv.Itoa(u.Part), strconv.Itoa(u.Parts), strconv.Itoa(u.Tiles)})
 		}

@@ -13,12 +13,12 @@ import (
 // enter makes or finds the folder of the results on this machine. If they go to
 // a bucket that is a folder for the time being, which leave removes.
 func (j *job) enter(ctx context.Context) (leave func(), err error) {
-	store, err := cohort.OpenStore(ctx, j.out)
+	store, err := cohort.OpenStore(ctx, j.Out)
 	if err != nil {
 		return nil, err
 	}
 	if store == nil {
-		j.dir = j.out
+		j.dir = j.Out
 		return func() {}, nil
 	}
 	if j.dir, err = os.MkdirTemp("", "slidesam-cohort-*"); err != nil {
@@ -80,7 +80,7 @@ func (j *job) mergeSlide(ctx context.Context, c *cohort.Cohort, u cohort.Unit) e
 // place is where people find a file of the results.
 func (j *job) place(name string) string {
 	if j.mirror != nil {
-		return wsi.Beside(j.out, wsi.Name(j.out)+"/"+name)
+		return wsi.Beside(j.Out, wsi.Name(j.Out)+"/"+name)
 	}
-	return filepath.Join(j.out, name)
+	return filepath.Join(j.Out, name)
 }

@@ -29,9 +29,9 @@ var corrupt = map[int]func(b []byte) []byte{
 	13: func([]byte) []byte { return []byte("this was a slide once\n") },
 }
 
-// writeDemo writes the demonstration's slides and sheet below dir, and returns
-// the sheet.
-func writeDemo(ctx context.Context, dir string) (string, error) {
+// Demo writes twenty synthetic slides, two of them corrupt, and their sheet below
+// dir, and returns the sheet.
+func Demo(ctx context.Context, dir string) (string, error) {
 	folder := filepath.Join(dir, "demo")
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return "", err

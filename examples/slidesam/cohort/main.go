@@ -8,10 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
-	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/examples/slidesam/slide"
 	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/internal/cohort"
@@ -19,13 +17,10 @@ import (
 
 // job is what the flags ask for.
 type job struct {
-	slide.Runner
-	sheet, out, group string
+	Job
 	plan, merge, json bool
-	partTiles         int
 	textShard         string
 	shard, shards     int
-	log               *slog.Logger
 	stdio             cli.IO
 	dir               string         // of the results on this machine
 	mirror            *cohort.Mirror // to a bucket; nil: out is a folder
@@ -42,11 +37,7 @@ func Command() cli.Command {
 
 func (j *job) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("cohort", flag.ContinueOnError)
-	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides: columns slide and, if wanted, id, mpp, group and any others;\ndefault: twenty synthetic slides, two of them corrupt")
-	fs.StringVar(&j.out, "out", filepath.Join("out", "cohort"), "`folder` for the results, or a bucket's with the program of examples/cloud: s3://BUCKET/FOLDER, gs://, azblob://")
-	fs.StringVar(&j.group, "group", "group", "`column` of the sheet that says which slides are compared")
 	fs.BoolVar(&j.plan, "plan", false, "only count tiles, cut large slides into parts and write "+cohort.UnitsFile+", which -shard follows")
-	fs.IntVar(&j.partTiles, "part-tiles", 500, "with -plan: most `tiles` of a part")
 	fs.StringVar(&j.textShard, "shard", "", "`i/n`, i from 0: do every n-th unit; auto: from the array job's variables")
 	fs.BoolVar(&j.merge, "merge", false, "join the parts of slides, and write the table and the report; with -shard: join every n-th slide, no more")
 	fs.BoolVar(&j.json, "json", false, "log as JSON")
@@ -67,9 +58,7 @@ func (j *job) parse(args []string) error {
 		err = fmt.Errorf("unknown argument %q: slides are given with -sheet", fs.Arg(0))
 	case j.plan && (j.merge || j.shards > 0):
 		err = errors.New("-plan comes before -shard and -merge, as a command of its own")
-	case j.partTiles < 1:
-		err = fmt.Errorf("-part-tiles %d, want 1 or more", j.partTiles)
-	case j.sheet == "" && (j.plan || j.merge || j.shards > 0):
+	case j.Sheet == "" && (j.plan || j.merge || j.shards > 0):
 		err = errors.New("-plan, -shard and -merge go with -sheet")
 	default:
 		err = j.Check()
@@ -85,38 +74,25 @@ func run(ctx context.Context, args []string, stdio cli.IO) error {
 	if err := j.parse(args); err != nil {
 		return err
 	}
-	j.log = slog.New(slog.NewTextHandler(stdio.Stderr, nil))
+	j.Log = slog.New(slog.NewTextHandler(stdio.Stderr, nil))
 	if j.json {
-		j.log = slog.New(slog.NewJSONHandler(stdio.Stderr, nil))
+		j.Log = slog.New(slog.NewJSONHandler(stdio.Stderr, nil))
 	}
-	j.Log = j.log
 	leave, err := j.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if j.sheet == "" {
-		if j.sheet, err = writeDemo(ctx, j.dir); err != nil {
+	if j.Sheet == "" {
+		if j.Sheet, err = Demo(ctx, j.dir); err != nil {
 			return err
 		}
-		fmt.Fprintf(stdio.Stdout, "%s: twenty synthetic slides\n", j.sheet)
+		fmt.Fprintf(stdio.Stdout, "%s: twenty synthetic slides\n", j.Sheet)
 	}
-	slides, err := cohort.ReadSheet(ctx, j.sheet)
+	c, err := j.Open(ctx, j.dir)
 	if err != nil {
 		return err
 	}
-	if err := j.Load(); err != nil {
-		return err
-	}
-	settings, err := j.Settings()
-	if err != nil {
-		return err
-	}
-	c, err := cohort.Open(j.dir, slides, settings, searcher{&j.Runner})
-	if err != nil {
-		return err
-	}
-	c.Group = j.group
 	if j.mirror != nil {
 		if err := j.mirror.PutPlan(ctx); err != nil {
 			return err
@@ -153,11 +129,11 @@ func run(ctx context.Context, args []string, stdio cli.IO) error {
 
 // doPlan counts tiles and writes the units.
 func (j *job) doPlan(ctx context.Context, c *cohort.Cohort) error {
-	units, err := c.Plan(ctx, j.partTiles, func(done int, s cohort.Slide, err error) {
+	units, err := c.Plan(ctx, j.PartTiles, func(done int, s cohort.Slide, err error) {
 		if err != nil {
-			j.log.Warn("slide cannot be planned, and will be tried again", "slide", s.ID, "error", err.Error())
+			j.Log.Warn("slide cannot be planned, and will be tried again", "slide", s.ID, "error", err.Error())
 		} else {
-			j.log.Info("slide planned", "slide", s.ID, "done", done, "total", len(c.Slides))
+			j.Log.Info("slide planned", "slide", s.ID, "done", done, "total", len(c.Slides))
 		}
 	})
 	if err == nil && j.mirror != nil {
@@ -179,12 +155,12 @@ func (j *job) search(ctx context.Context, c *cohort.Cohort, units []cohort.Unit)
 		err := j.unit(ctx, c, u)
 		switch {
 		case errors.As(err, &f):
-			j.log.Error("slide failed", "slide", s.ID, "error", f.Reason.Error())
+			j.Log.Error("slide failed", "slide", s.ID, "error", f.Reason.Error())
 			failed = append(failed, f)
 		case err != nil:
 			return failed, err
 		default:
-			j.log.Info("unit done", "slide", s.ID, "part", u.Part, "parts", u.Parts, "done", n+1, "total", len(units), "elapsed", time.Since(begun).Round(time.Second).String())
+			j.Log.Info("unit done", "slide", s.ID, "part", u.Part, "parts", u.Parts, "done", n+1, "total", len(units), "elapsed", time.Since(begun).Round(time.Second).String())
 		}
 	}
 	return failed, nil
@@ -226,63 +202,8 @@ func (j *job) report(ctx context.Context, c *cohort.Cohort, unfinished []error) 
 		return err
 	}
 	fmt.Fprintf(j.stdio.Stdout, "%s\n%s: look at it; the table is %s beside it\n", sum, j.place(cohort.ReportFile), cohort.TableFile)
-	switch {
-	case len(unfinished) > 0:
+	if len(unfinished) > 0 {
 		return fmt.Errorf("%d slides are unfinished: run their shards; the first: %w", len(unfinished), unfinished[0])
-	case sum.Failed == sum.Slides:
-		return fmt.Errorf("all %d slides failed: %s has the reasons", sum.Slides, j.place(cohort.TableFile))
-	case sum.Failed > 0:
-		return partialf("%d of %d slides failed, and will be tried again by the same command: %s has the reasons", sum.Failed, sum.Slides, cohort.TableFile)
-	case sum.Partial > 0:
-		return partialf("parts of %d slides could not be read and were left out", sum.Partial)
 	}
-	return nil
-}
-
-// partialError is an error of a cohort that is done but for some slides.
-type partialError struct{ text string }
-
-func partialf(format string, args ...any) error { return &partialError{fmt.Sprintf(format, args...)} }
-
-// Error says what was not done.
-func (p *partialError) Error() string { return p.text }
-
-// Unwrap tells the exit code.
-func (p *partialError) Unwrap() error { return cli.ErrPartial }
-
-// searcher does slides as the command slide does.
-type searcher struct{ r *slide.Runner }
-
-func (s searcher) Plan(ctx context.Context, p cohort.Part) (*cohort.Found, error) {
-	return found(s.r.Plan(ctx, part(p)))
-}
-
-func (s searcher) Search(ctx context.Context, p cohort.Part) (*cohort.Found, error) {
-	return found(s.r.Run(ctx, part(p)))
-}
-
-func (s searcher) Merge(ctx context.Context, p cohort.Part) (*cohort.Found, error) {
-	f, err := found(s.r.Merge(ctx, part(p)))
-	if errors.Is(err, sam.ErrUnfinished) {
-		err = fmt.Errorf("%w: %w", cohort.ErrUnfinished, err)
-	}
-	return f, err
-}
-
-func part(p cohort.Part) slide.Part {
-	return slide.Part{Slide: p.Path, MPP: p.MPP, Dir: p.Dir, Part: p.Part, Parts: p.Parts, Title: p.ID}
-}
-
-func found(i *slide.Info, err error) (*cohort.Found, error) {
-	if err != nil {
-		return nil, err
-	}
-	f := &cohort.Found{
-		W: i.Size.W, H: i.Size.H, MPP: i.MPP, Format: i.Format, Tissue: i.Tissue,
-		Tiles: i.Done.Total, Searched: i.Done.Done - i.Done.Resumed, Seconds: i.Done.Elapsed.Seconds(),
-	}
-	if r := i.Result; r != nil {
-		f.Tiles, f.Objects, f.Missing = r.Tiles, r.Objects, len(r.Missing)
-	}
-	return f, nil
+	return Outcome(sum, j.place(cohort.TableFile))
 }

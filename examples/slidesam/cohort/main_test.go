@@ -130,7 +130,7 @@ func TestFlags(t *testing.T) {
 
 // TestDemoSlides: twenty files, two of which do not open.
 func TestDemoSlides(t *testing.T) {
-	sheet, err := writeDemo(t.Context(), t.TempDir())
+	sheet, err := Demo(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	slides, err := cohort.ReadSheet(t.Context(), sheet)
 	require.NoError(t, err)
@@ -148,6 +148,6 @@ func TestDemoSlides(t *testing.T) {
 	assert.Equal(t, len(corrupt), bad)
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	_, err = writeDemo(stopped, t.TempDir())
+	_, err = Demo(stopped, t.TempDir())
 	require.ErrorIs(t, err, context.Canceled)
 }

@@ -50,7 +50,7 @@ func TestTemplates(t *testing.T) {
 		t.Skip("the templates are shell scripts")
 	}
 	data := t.TempDir()
-	sheet, err := writeDemo(t.Context(), data)
+	sheet, err := Demo(t.Context(), data)
 	require.NoError(t, err)
 	b, err := os.ReadFile(sheet)
 	require.NoError(t, err)
