@@ -72,6 +72,9 @@ func (t Tally) Hint(objects int) string {
 	if t.Prompts == 0 {
 		return "nothing was prompted: no tissue in the region, or no nuclei by their stain; try points of a grid (-prompts grid), all tiles (-all), another resolution (-mpp)"
 	}
+	if objects == 0 && t.Masks > 0 && 10*t.LowIoU >= 9*t.Masks {
+		return fmt.Sprintf("the model is sure of none of %d masks: look at the slide whether it shows such objects, nuclei at 0.25 to 1 micrometres per pixel, or is an overview, out of focus, or of another resolution than it says (-slide-mpp); if they are to be seen, lower the least predicted IoU (-iou)", t.Masks)
+	}
 	if t.Severed > objects {
 		return fmt.Sprintf("%d objects end at the sides of their tiles and were dropped: if they are large, let tiles overlap more (-halo), or work at a coarser resolution (-mpp)", t.Severed)
 	}
