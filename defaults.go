@@ -1,6 +1,10 @@
 package sam
 
-import "github.com/slidesam/sam/internal/wholeslide"
+import (
+	"math"
+
+	"github.com/slidesam/sam/internal/wholeslide"
+)
 
 // Defaults are the working resolution and the thresholds that suit a model:
 // what zero values of [EverythingOptions] and [SegmentOptions] mean for it.
@@ -42,16 +46,19 @@ func (d Defaults) fill(o EverythingOptions) EverythingOptions {
 	return o
 }
 
-// enlargedLess is how much less sure a model with a resolution of its own is of
-// masks on a slide that is enlarged by a fifth or more: blur lowers predicted
-// IoU, not the masks.
-const enlargedLess = 0.1
+// How much less sure a model with a resolution of its own is of masks on a slide
+// that is enlarged by a fifth or more, each time that the slide is twice as
+// coarse as the model likes: blur lowers the scores more than it harms the
+// masks. It was measured up to enlargedMost times.
+const enlargedLessIoU, enlargedLessStability, enlargedMost = 0.1, 0.05, 2
 
 // at returns the defaults for work at mpp on a slide of own micrometres per
 // pixel, 0 if unknown.
 func (d Defaults) at(mpp, own float64) Defaults {
 	if d.MPP > 0 && mpp > 0 && own >= wholeslide.Enlarged*mpp {
-		d.PredIoUThresh -= enlargedLess
+		twice := min(math.Round(20*math.Log2(own/d.MPP))/20, enlargedMost) // alike on all machines
+		d.PredIoUThresh -= enlargedLessIoU * twice
+		d.StabilityScoreThresh -= enlargedLessStability * twice
 	}
 	return d
 }

@@ -74,6 +74,26 @@ func TestDefaultsSaved(t *testing.T) {
 	}
 }
 
+// TestEnlargedThresholds: the coarser a slide that is enlarged, the lower the
+// least scores, up to 1 micrometre per pixel. Issue 25.
+func TestEnlargedThresholds(t *testing.T) {
+	m, err := sam.Bundled()
+	require.NoError(t, err)
+	pic, _ := synth.New(102, synth.Options{Solid: true}).Region(9000, 9000, 128, 128, 1)
+	for own, less := range map[float64][2]float64{0.5: {0.1, 0.05}, 1: {0.2, 0.1}, 1.6: {0.2, 0.1}} {
+		s := sam.SlideFromImage(pic, own)
+		o := sam.SegmentOptions{AllTiles: true, Find: sam.FindNuclei, FindName: "nuclei", Sharpen: true}
+		dir := t.TempDir()
+		open, err := m.SegmentSlide(t.Context(), s, dir, o)
+		require.NoError(t, err)
+		o.Everything.PredIoUThresh = m.Defaults().PredIoUThresh - less[0]
+		o.Everything.StabilityScoreThresh = m.Defaults().StabilityScoreThresh - less[1]
+		given, err := m.SegmentSlide(t.Context(), s, dir, o)
+		require.NoError(t, err, "the same run")
+		assert.Equal(t, open.Tally, given.Tally, "%g", own)
+	}
+}
+
 // TestEnlarged: a slide that is enlarged has a threshold of its own, and being
 // sharpened is part of what a run is known by.
 func TestEnlarged(t *testing.T) {
@@ -87,6 +107,7 @@ func TestEnlarged(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	o.Everything.PredIoUThresh = m.Defaults().PredIoUThresh - 0.1
+	o.Everything.StabilityScoreThresh = m.Defaults().StabilityScoreThresh - 0.05
 	given, err := m.SegmentSlide(ctx, s, dir, o)
 	require.NoError(t, err)
 	assert.Equal(t, given.Tally, open.Tally)
