@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times PyTorch, ONNX Runtime and Hugging Face beside slidesam.
+"""Times PyTorch, ONNX Runtime, OpenVINO and Hugging Face beside slidesam.
 
     go build -o slidesam ./examples/slidesam
     python peers.py --ours ./slidesam --segment-anything PATH [--model vit_b] [--everything]
@@ -31,7 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..", "..", "..")
 REFERENCE = os.path.join(ROOT, "internal", "golden", "reference")
 BUNDLED = os.path.join(ROOT, "weights", "bundled")
-PEERS = ["pytorch", "onnxruntime", "onnxruntime-int8", "huggingface"]
+PEERS = ["pytorch", "onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8", "huggingface"]
 OURS = {"fp32": "slidesam", "int8": "slidesam-int8", "fp16weights": "slidesam-fp16weights"}
 SEED = 1  # of counter-based weights
 
@@ -237,14 +237,37 @@ def int8(a):
     return a.onnx.removesuffix(".onnx") + ".int8.onnx"
 
 
+def prepared(a, img, side):
+    """The picture as the encoder reads it, float32 [1, 3, side, side]."""
+    import numpy as np
+    from PIL import Image
+
+    h, w = img.shape[:2]
+    scale = side / max(h, w)
+    size = (int(w * scale + 0.5), int(h * scale + 0.5))
+    x = np.asarray(Image.fromarray(img).resize(size, Image.BILINEAR), np.float32)
+    x = (x - np.float32([123.675, 116.28, 103.53])) / np.float32([58.395, 57.12, 57.375])
+    x = np.pad(x, ((0, side - size[1]), (0, side - size[0]), (0, 0))).transpose(2, 0, 1)[None]
+    return np.ascontiguousarray(x)
+
+
+def encode(a, b, run, side):
+    """Times run, which makes an embedding of a prepared picture."""
+    import numpy as np
+
+    if "encode" not in a.what:
+        return
+    img = picture(a)
+    out = b.time("encode", lambda: run(prepared(a, img, side)))
+    print(f"{a.child}: embedding {out.shape}, rms {np.sqrt(np.mean(out**2)):.6f}", file=sys.stderr)
+
+
 def onnxruntime(a):
     if not os.path.exists(a.onnx):
         apart("export(a, a.onnx)")  # so that PyTorch does not count as memory
     if a.child == "onnxruntime-int8" and not os.path.exists(int8(a)):
         apart("quantise(a)")
-    import numpy as np
     import onnxruntime as ort
-    from PIL import Image
 
     b = Bench(a, a.child, ort.__version__)
     options = ort.SessionOptions()
@@ -252,22 +275,38 @@ def onnxruntime(a):
     start = time.perf_counter()
     session = ort.InferenceSession(int8(a) if a.child.endswith("int8") else a.onnx, options, providers=["CPUExecutionProvider"])
     b.line("load", [time.perf_counter() - start])
-    if "encode" not in a.what:
-        return
-    side = session.get_inputs()[0].shape[-1]
-    img = picture(a)
+    encode(a, b, lambda x: session.run(None, {"x": x})[0], session.get_inputs()[0].shape[-1])
 
-    def encode():
-        h, w = img.shape[:2]
-        scale = side / max(h, w)
-        size = (int(w * scale + 0.5), int(h * scale + 0.5))
-        x = np.asarray(Image.fromarray(img).resize(size, Image.BILINEAR), np.float32)
-        x = (x - np.float32([123.675, 116.28, 103.53])) / np.float32([58.395, 57.12, 57.375])
-        x = np.pad(x, ((0, side - size[1]), (0, side - size[0]), (0, 0))).transpose(2, 0, 1)[None]
-        return session.run(None, {"x": np.ascontiguousarray(x)})[0]
 
-    out = b.time("encode", encode)
-    print(f"{a.child}: embedding {out.shape}, rms {np.sqrt(np.mean(out**2)):.6f}", file=sys.stderr)
+def calibrate(a):
+    """Writes the encoder as NNCF quantises transformers for OpenVINO: weights and
+    activations in 8 bits, ranges of activations by the picture itself."""
+    import nncf
+    import openvino as ov
+
+    model = ov.Core().read_model(a.onnx)
+    x = prepared(a, picture(a), model.inputs[0].shape[-1])
+    small = nncf.quantize(model, nncf.Dataset([x]), model_type=nncf.ModelType.TRANSFORMER, subset_size=1)
+    ov.save_model(small, calibrated(a), compress_to_fp16=False)
+
+
+def calibrated(a):
+    return a.onnx.removesuffix(".onnx") + ".openvino.int8.xml"
+
+
+def openvino(a):
+    if not os.path.exists(a.onnx):
+        apart("export(a, a.onnx)")
+    if a.child == "openvino-int8" and not os.path.exists(calibrated(a)):
+        apart("calibrate(a)")
+    import openvino as ov
+
+    b = Bench(a, a.child, ov.__version__.split("-")[0])
+    start = time.perf_counter()
+    options = {"INFERENCE_NUM_THREADS": a.threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    model = ov.Core().compile_model(calibrated(a) if a.child.endswith("int8") else a.onnx, "CPU", options)
+    b.line("load", [time.perf_counter() - start])
+    encode(a, b, lambda x: model(x)[0].copy(), model.inputs[0].shape[-1])
 
 
 def huggingface(a):
@@ -359,7 +398,7 @@ def main():
     a = arguments()
     setup(a)
     if a.child:
-        return dict(pytorch=pytorch, onnxruntime=onnxruntime, huggingface=huggingface)[a.child.removesuffix("-int8")](a)
+        return dict(pytorch=pytorch, onnxruntime=onnxruntime, openvino=openvino, huggingface=huggingface)[a.child.removesuffix("-int8")](a)
     if a.table:
         lines = []
         for path in a.table:

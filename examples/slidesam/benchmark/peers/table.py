@@ -2,7 +2,8 @@
 
 NAMES = {
     "slidesam": "slidesam", "slidesam-int8": "slidesam, int8", "slidesam-fp16weights": "slidesam, fp16weights",
-    "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "onnxruntime-int8": "int8 in ONNX Runtime", "huggingface": "Hugging Face",
+    "pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "onnxruntime-int8": "int8 in ONNX Runtime",
+    "openvino": "OpenVINO", "openvino-int8": "int8 in OpenVINO", "huggingface": "Hugging Face",
 }
 ORDER = list(NAMES)
 WHAT = dict(load="load", encode="encode", point="one point, three masks", points64="64 points, 192 masks")
