@@ -16,7 +16,8 @@ const (
 // of them are negative.
 const (
 	flagSelf  = uint64(1) << 4       // coefficient 0 is significant
-	flagAll   = flagSelf * 0o1111    // of all four
+	flagFirst = uint64(0o1111)       // the first bit of each coefficient's row
+	flagAll   = flagSelf * 0o1111    // coefficients 0 to 3
 	flagNear  = uint64(0x1ef)        // the neighbours of coefficient 0
 	flagWhole = uint64(1)<<18 - 1    // all that the word knows of
 	signShift = 18                   // from "is significant" to "is negative"

@@ -128,30 +128,19 @@ func (m *mqDecoder) fill() {
 }
 
 // slow finishes the decision in context i for which d fell below 0. It returns
-// the symbol and the new d.
+// the symbol and the new d. Which of the cases it is cannot be foretold, so they
+// are told apart by masks, not by branches.
 func (m *mqDecoder) slow(i uint8, d int64) (symbol, next int64) {
 	s := &m.ctx[i&31]
 	v := *s
 	qe := v & mqProb
-	length, code := m.length+d, m.code+d
-	symbol = v & 1
-	if code < 0 { // in the upper part, that of the less probable symbol
-		code += qe
-		if length+mqHalf < qe { // which is the larger one
-			*s = mqNext[0][v&0xff]
-		} else {
-			symbol ^= 1
-			*s = mqNext[1][v&0xff]
-		}
-		length = qe
-	} else {
-		if length += mqHalf; length < qe {
-			symbol ^= 1
-			*s = mqNext[1][v&0xff]
-		} else {
-			*s = mqNext[0][v&0xff]
-		}
-	}
+	length, code := m.length+d+mqHalf, m.code+d // with the more probable symbol
+	less := code >> 63                          // all ones: in the part of the less probable one
+	flip := (less ^ (length-qe)>>63) & 1        // but the larger part is the more probable one's
+	symbol = (v ^ flip) & 1
+	*s = mqNext[flip&1][v&0xff]
+	code += qe & less
+	length += (qe - length) & less
 	// Interval and code are doubled until the interval has its half.
 	n := bits.LeadingZeros64(uint64(length)) - (63 - 15 - mqShift)
 	if m.ahead < n {
@@ -160,8 +149,8 @@ func (m *mqDecoder) slow(i uint8, d int64) (symbol, next int64) {
 		code = m.code
 	}
 	m.ahead -= n
-	length = length<<n - mqHalf
-	code <<= n
+	length = length<<(n&63) - mqHalf
+	code <<= n & 63
 	next = min(length, code)
 	m.length, m.code = length-next, code-next
 	return symbol, next

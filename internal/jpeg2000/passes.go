@@ -1,5 +1,7 @@
 package jpeg2000
 
+import "math/bits"
+
 // maxBlock is the most coefficients of a code block, and maxSide the longest
 // side of one.
 const (
@@ -32,9 +34,24 @@ func (b *blockDecoder) begin(w, h int, kind int, causal bool) {
 	clear(b.mag[:w*h])
 }
 
-// spread tells the neighbours of coefficient r of column i that it is
-// significant, and negative if s is 1. The column itself is the caller's.
-func (b *blockDecoder) spread(i int, r uint, s uint64) {
+// become decodes the sign of coefficient r of column i at x, y, which turned out
+// significant, and tells the neighbours. near is its neighbourhood; the column's own
+// word is the caller's to change by own.
+func (b *blockDecoder) become(i, x, y int, r uint, near uint64, value uint32, d int64) (own uint64, next int64) {
+	m := &b.mq
+	sc := signContext[near&0xaa|near>>signShift&0xaa>>1]
+	v := m.ctx[sc&31]
+	sign := v & 1
+	if d -= v & mqProb; d < 0 {
+		sign, d = m.slow(sc&31, d)
+	}
+	return b.spread(i, x, y, r, uint64(sign)^uint64(sc>>7), value), d
+}
+
+// spread notes that coefficient r of column i at x, y is significant, and negative if
+// s is 1.
+func (b *blockDecoder) spread(i, x, y int, r uint, s uint64, value uint32) (own uint64) {
+	b.mag[(y+int(r))*b.w+x] = value | uint32(s)<<31
 	v := (1 | s<<signShift) << (3 * r & 63)
 	f := b.flags[i-1 : i+2 : i+2]
 	f[0] |= v << 5
@@ -45,25 +62,28 @@ func (b *blockDecoder) spread(i int, r uint, s uint64) {
 		f[1] |= v << 16
 		f[2] |= v << 15
 	} else if r == 3 {
-		v >>= 9
+		u := v >> 9
 		f = b.flags[i+b.stride-1 : i+b.stride+2]
-		f[0] |= v << 2
-		f[1] |= v << 1
-		f[2] |= v
+		f[0] |= u << 2
+		f[1] |= u << 1
+		f[2] |= u
 	}
+	return v << 4
 }
 
-// sign decodes the sign of a coefficient whose neighbourhood is near.
-func (m *mqDecoder) sign(near uint64, d int64) (sign, next int64) {
-	sc := signContext[near&0xaa|near>>signShift&0xaa>>1]
-	i := sc & 31
-	v := m.ctx[i]
-	sign = v & 1
-	if d -= v & mqProb; d < 0 {
-		sign, d = m.slow(i, d)
-	}
-	return sign ^ int64(sc>>7), d
+// candidates returns which of a column's coefficients have significant neighbours
+// and are not significant: one bit each, at 0, 3, 6 and 9.
+func candidates(word uint64) uint64 {
+	side := word | word>>2 // of each row, by its first bit
+	all := side | word>>1
+	return (all | side>>3 | all>>6) &^ (word >> 4) & flagFirst
 }
+
+// row is the number of a bit of candidates.
+func row(at uint) uint { return at * 11 >> 5 & 3 }
+
+// rowsOf is a mask of the coefficients of a column that are in the block.
+func rowsOf(rows int) uint64 { return flagFirst & (1<<(3*min(rows, 4)) - 1) }
 
 // significance is the significance propagation pass of a bit plane: those
 // coefficients that have significant neighbours.
@@ -71,36 +91,31 @@ func (b *blockDecoder) significance(plane uint) {
 	m, zero, d := &b.mq, b.zero, b.mq.d
 	value := uint32(3) << plane
 	for y := 0; y < b.h; y += 4 {
-		rows := min(4, b.h-y)
+		rows := rowsOf(b.h - y)
 		at := (y/4+1)*b.stride + 1
 		for x := range b.w {
 			word := b.flags[at+x]
 			if word&flagWhole == 0 {
 				continue
 			}
-			near, self, p := word, flagSelf, y*b.w+x
-			for r := range rows {
-				if near&flagSelf == 0 && near&flagNear != 0 {
-					i := zero[near&flagNear]
-					v := m.ctx[i&31]
-					symbol := v & 1
-					if d -= v & mqProb; d < 0 {
-						symbol, d = m.slow(i, d)
-					}
-					if symbol != 0 {
-						var s int64
-						s, d = m.sign(near, d)
-						b.mag[p] = value | uint32(s)<<31
-						b.spread(at+x, uint(r), uint64(s))
-						own := (1 | uint64(s)<<signShift) << 4
-						near |= own
-						word |= own << (3 * r & 63)
-					}
-					word |= self << seenShift
+			todo := candidates(word) & rows
+			for todo != 0 {
+				k := uint(bits.TrailingZeros64(todo)) & 15
+				todo &= todo - 1
+				near := word >> k
+				i := zero[near&flagNear]
+				v := m.ctx[i&31]
+				symbol := v & 1
+				if d -= v & mqProb; d < 0 {
+					symbol, d = m.slow(i, d)
 				}
-				near >>= 3
-				self <<= 3
-				p += b.w
+				if symbol != 0 {
+					var own uint64
+					own, d = b.become(at+x, x, y, row(k), near, value, d)
+					word |= own
+					todo |= 8 << k &^ (word >> 4) & rows // the next one has a neighbour now
+				}
+				word |= flagSelf << seenShift << k
 			}
 			b.flags[at+x] = word
 		}
@@ -116,29 +131,29 @@ func (b *blockDecoder) refinement(plane uint) {
 		at := (y/4+1)*b.stride + 1
 		for x := range b.w {
 			word := b.flags[at+x]
-			todo := word &^ (word >> seenShift) & flagAll
+			todo := word &^ (word >> seenShift) >> 4 & flagFirst
 			if todo == 0 {
 				continue
 			}
-			for near, p := word, y*b.w+x; todo != 0; todo >>= 3 {
-				if todo&flagSelf != 0 {
-					i := uint8(ctxRefine)
-					if near>>moreShift&flagSelf != 0 {
-						i = ctxRefine + 2
-					} else if near&flagNear != 0 {
-						i = ctxRefine + 1
-					}
-					v := m.ctx[i&31]
-					symbol := v & 1
-					if d -= v & mqProb; d < 0 {
-						symbol, d = m.slow(i, d)
-					}
-					b.mag[p] = b.mag[p]&^(2<<plane) | uint32(symbol)<<(plane+1) | 1<<plane
+			b.flags[at+x] = word | todo<<4<<moreShift
+			for p := y*b.w + x; todo != 0; todo &= todo - 1 {
+				k := uint(bits.TrailingZeros64(todo)) & 15
+				near := word >> k
+				i := uint8(ctxRefine)
+				if near&flagNear != 0 {
+					i = ctxRefine + 1
 				}
-				near >>= 3
-				p += b.w
+				if near>>moreShift&flagSelf != 0 {
+					i = ctxRefine + 2
+				}
+				v := m.ctx[i&31]
+				symbol := v & 1
+				if d -= v & mqProb; d < 0 {
+					symbol, d = m.slow(i, d)
+				}
+				c := &b.mag[p+int(row(k))*b.w]
+				*c = *c&^(2<<plane) | uint32(symbol)<<(plane+1) | 1<<plane
 			}
-			b.flags[at+x] = word | (word&flagAll)&^(word>>seenShift)<<moreShift
 		}
 	}
 	m.d = d
@@ -150,48 +165,41 @@ func (b *blockDecoder) cleanup(plane uint) {
 	m, zero, d := &b.mq, b.zero, b.mq.d
 	value := uint32(3) << plane
 	for y := 0; y < b.h; y += 4 {
-		rows := min(4, b.h-y)
+		rows := rowsOf(b.h - y)
 		at := (y/4+1)*b.stride + 1
 		for x := range b.w {
 			word := b.flags[at+x]
-			r, known := 0, false
-			if word == 0 && rows == 4 {
-				var symbol int64
-				if symbol, d = m.decode(ctxRun, d); symbol == 0 {
+			todo := ^(word | word>>seenShift) >> 4 & rows
+			if word == 0 && rows == flagFirst {
+				v := m.ctx[ctxRun]
+				symbol := v & 1
+				if d -= v & mqProb; d < 0 {
+					symbol, d = m.slow(ctxRun, d)
+				}
+				if symbol == 0 {
 					continue
 				}
 				var hi, lo int64
 				hi, d = m.decode(ctxUniform, d)
 				lo, d = m.decode(ctxUniform, d)
-				r, known = int(hi<<1|lo), true
+				r := uint(hi<<1|lo) & 3
+				word, d = b.become(at+x, x, y, r, 0, value, d)
+				todo &= ^uint64(7) << (3 * r)
 			}
-			near, p := word>>(3*r&63), (y+r)*b.w+x
-			todo := ^(word | word>>seenShift) & flagAll >> (3 * r & 63)
-			for ; r < rows; r++ {
-				if todo&flagSelf != 0 {
-					symbol := int64(1)
-					if !known {
-						i := zero[near&flagNear]
-						v := m.ctx[i&31]
-						symbol = v & 1
-						if d -= v & mqProb; d < 0 {
-							symbol, d = m.slow(i, d)
-						}
-					}
-					known = false
-					if symbol != 0 {
-						var s int64
-						s, d = m.sign(near, d)
-						b.mag[p] = value | uint32(s)<<31
-						b.spread(at+x, uint(r), uint64(s))
-						own := (1 | uint64(s)<<signShift) << 4
-						near |= own
-						word |= own << (3 * r & 63)
-					}
+			for ; todo != 0; todo &= todo - 1 {
+				k := uint(bits.TrailingZeros64(todo)) & 15
+				near := word >> k
+				i := zero[near&flagNear]
+				v := m.ctx[i&31]
+				symbol := v & 1
+				if d -= v & mqProb; d < 0 {
+					symbol, d = m.slow(i, d)
 				}
-				near >>= 3
-				todo >>= 3
-				p += b.w
+				if symbol != 0 {
+					var own uint64
+					own, d = b.become(at+x, x, y, row(k), near, value, d)
+					word |= own
+				}
 			}
 			b.flags[at+x] = word &^ seenAll
 		}
@@ -250,25 +258,18 @@ func (r *rawReader) bit() uint64 {
 // rawSignificance is significance over raw bits.
 func (b *blockDecoder) rawSignificance(plane uint) {
 	for y := 0; y < b.h; y += 4 {
-		rows := min(4, b.h-y)
+		rows := rowsOf(b.h - y)
 		at := (y/4+1)*b.stride + 1
 		for x := range b.w {
 			word := b.flags[at+x]
-			near, p := word, y*b.w+x
-			for r := range rows {
-				if near&flagSelf == 0 && near&flagNear != 0 {
-					if b.raw.bit() != 0 {
-						s := b.raw.bit()
-						b.mag[p] = 3<<plane | uint32(s)<<31
-						b.spread(at+x, uint(r), s)
-						own := (1 | s<<signShift) << 4
-						near |= own
-						word |= own << (3 * r & 63)
-					}
-					word |= flagSelf << (3 * r & 63) << seenShift
+			for todo := candidates(word) & rows; todo != 0; {
+				k := uint(bits.TrailingZeros64(todo)) & 15
+				todo &= todo - 1
+				if b.raw.bit() != 0 {
+					word |= b.spread(at+x, x, y, row(k), b.raw.bit(), 3<<plane)
+					todo |= 8 << k &^ (word >> 4) & rows
 				}
-				near >>= 3
-				p += b.w
+				word |= flagSelf << seenShift << k
 			}
 			b.flags[at+x] = word
 		}
@@ -281,13 +282,11 @@ func (b *blockDecoder) rawRefinement(plane uint) {
 		at := (y/4+1)*b.stride + 1
 		for x := range b.w {
 			word := b.flags[at+x]
-			todo := word &^ (word >> seenShift) & flagAll
-			b.flags[at+x] = word | todo<<moreShift
-			for p := y*b.w + x; todo != 0; todo >>= 3 {
-				if todo&flagSelf != 0 {
-					b.mag[p] = b.mag[p]&^(2<<plane) | uint32(b.raw.bit())<<(plane+1) | 1<<plane
-				}
-				p += b.w
+			todo := word &^ (word >> seenShift) >> 4 & flagFirst
+			b.flags[at+x] = word | todo<<4<<moreShift
+			for ; todo != 0; todo &= todo - 1 {
+				c := &b.mag[(y+int(row(uint(bits.TrailingZeros64(todo)))))*b.w+x]
+				*c = *c&^(2<<plane) | uint32(b.raw.bit())<<(plane+1) | 1<<plane
 			}
 		}
 	}
