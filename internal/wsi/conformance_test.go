@@ -40,6 +40,8 @@ var conformance = []tried{
 	{"TIFF", "LZMA, horizontal predictor", "written by tifffile", "tiff-lzma-predictor.tif", "tiff.json"},
 	{"TIFF", "LZMA behind a delta filter, as libtiff writes it", "written by Python's lzma", "tiff-lzma-delta.tif", "tiff.json"},
 	{"TIFF", "WebP, lossy", "written by tifffile", "tiff-webp.tif", "tiff.json"},
+	{"TIFF", "JPEG 2000, lossless", "written by tifffile", "tiff-j2k.tif", "tiff.json"},
+	{"TIFF", "JPEG 2000 of 16 bits", "written by tifffile", "tiff-j2k-16.tif", "tiff.json"},
 	{"TIFF", "WebP, lossless", "written by tifffile", "tiff-webp-lossless.tif", "tiff.json"},
 	{"DICOM", "TILED_FULL, JPEG 4:2:2, three levels, label, macro, thumbnail", "written by pydicom", "dicom-jpeg", "dicom.json"},
 	{"DICOM", "the same", "written by wsidicom", "dicom-wsidicom", "dicom.json"},

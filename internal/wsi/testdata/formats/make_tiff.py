@@ -140,6 +140,15 @@ def main():
         f = f"tiff-{name}.tif"
         tifffile.imwrite(path(f), odd, photometric="rgb", compression=comp, compressionargs=args, tile=(32, 32), predictor="predictor" in name, metadata=None)
         out[f] = {"by": "tifffile " + tifffile.__version__, "levels": [[83, 61, digest(tifffile.imread(path(f)))]]}
+    deep = odd.astype(np.uint16) * 257 + 60  # 60/257 of a level more
+    for name, p in (("j2k", odd), ("j2k-16", deep)):
+        f = f"tiff-{name}.tif"
+        tifffile.imwrite(path(f), p, photometric="rgb", compression="jpeg2000", compressionargs={"level": 0}, tile=(32, 32), metadata=None)
+        got = tifffile.imread(path(f))
+        assert (got == p).all()
+        if got.itemsize == 2:
+            got = ((got.astype(int) + 128) // 257).astype(np.uint8)
+        out[f] = {"by": "tifffile " + tifffile.__version__, "levels": [[83, 61, digest(got)]]}
     # libtiff's own form of LZMA: a delta filter before LZMA2. tifffile does
     # not write it, so the strips are put in by hand.
     strip = lzma.compress(odd.tobytes(), format=lzma.FORMAT_XZ, check=lzma.CHECK_NONE,
