@@ -128,3 +128,38 @@ func TestSubsampled(t *testing.T) {
 	}
 	assert.Greater(t, n, 1)
 }
+
+// TestComponentStyles: what is said of one component beats what is said of all,
+// wherever it stands.
+func TestComponentStyles(t *testing.T) {
+	b := products()
+	want, err := jpeg2000.Decode(b, jpeg2000.Options{})
+	require.NoError(t, err)
+	sot, _ := tilePart(t, b)
+	cod, qcd := bytes.Index(b, []byte{0xff, 0x52}), bytes.Index(b, []byte{0xff, 0x5c})
+	codN, qcdN := int(b[cod+3]), int(b[qcd+3])
+	var own []byte
+	for c := range byte(3) {
+		own = append(own, 0xff, 0x53, 0, byte(codN-3), c, b[cod+4]&1) // COC
+		own = append(own, b[cod+9:cod+2+codN]...)
+		own = append(own, 0xff, 0x5d, 0, byte(qcdN+1), c) // QCC
+		own = append(own, b[qcd+4:qcd+2+qcdN]...)
+	}
+	b[cod+12] ^= 2     // contexts are reset
+	b[qcd+4] ^= 1 << 5 // a guard bit
+	wrong, err := jpeg2000.Decode(b, jpeg2000.Options{})
+	assert.False(t, err == nil && assert.ObjectsAreEqual(want, wrong), "without them")
+	for name, out := range map[string][]byte{
+		"behind": append(append(bytes.Clone(b[:sot]), own...), b[sot:]...),
+		"before": append(append(bytes.Clone(b[:cod]), own...), b[cod:]...),
+	} {
+		got, err := jpeg2000.Decode(out, jpeg2000.Options{})
+		require.NoError(t, err, name)
+		assert.True(t, assert.ObjectsAreEqual(want, got), name)
+	}
+	in := append(append(bytes.Clone(b[:sot+12]), own...), b[sot+12:]...) // in the tile-part
+	binary.BigEndian.PutUint32(in[sot+6:], uint32(len(in)-2-sot))
+	got, err := jpeg2000.Decode(in, jpeg2000.Options{})
+	require.NoError(t, err)
+	assert.True(t, assert.ObjectsAreEqual(want, got), "in the tile-part")
+}

@@ -137,6 +137,16 @@ func TestJ2KColor(t *testing.T) {
 	assert.Equal(t, ycc, pixels(t, aperio), "Aperio's YCbCr says RGB")
 }
 
+// TestJ2KSubsampled: coarser second and third components are chroma.
+func TestJ2KSubsampled(t *testing.T) {
+	got := pixels(t, coded(34712, 2, 32, 32, 32, 32, tifftest.J2K("chroma-32x32")))
+	for i := range 32 * 32 {
+		x, y := i%32, i/32
+		r, g, b := jpegtile.ToRGB(byte(x*5+y), 90, byte(100+x/2+y/2))
+		require.Equal(t, []byte{r, g, b, 255}, got[4*i:4*i+4], "(%d, %d)", x, y)
+	}
+}
+
 // TestPlanarCoded: each sample in a JPEG or JPEG 2000 of its own.
 func TestPlanarCoded(t *testing.T) {
 	img := picture(40, 24)

@@ -63,8 +63,7 @@ func TestHalved(t *testing.T) {
 	}
 }
 
-// TestHalvedFault: a tile that is missing is transparent in both, and one that is
-// broken is an error that names it.
+// TestHalvedFault: a tile that is broken is an error that names it.
 func TestHalvedFault(t *testing.T) {
 	p := waves()
 	p.Segs[3] = bytes.Clone(p.Segs[3][:200])
@@ -75,6 +74,26 @@ func TestHalvedFault(t *testing.T) {
 	var te *wsi.TileError
 	require.ErrorAs(t, err, &te)
 	assert.Equal(t, [2]int{1, 1}, [2]int{te.Col, te.Row})
+}
+
+// TestHalvedUnlike: a tile without wavelet levels among others that have some.
+func TestHalvedUnlike(t *testing.T) {
+	p := waves()
+	p.Segs[3] = tifftest.J2K("halves-256x256")
+	s, err := wsi.Open(saved(t, "a.tif", p), wsi.Options{MPP: 1})
+	require.NoError(t, err)
+	defer s.Close()
+	pic, err := s.Thumbnail(ctx, 64)
+	require.NoError(t, err)
+	for y := 34; y < 64; y++ {
+		for x := 34; x < 64; x++ {
+			if x >= 46 && x < 50 { // where the halves of the tile meet
+				continue
+			}
+			v := map[bool]byte{true: 100, false: 200}[x < 48]
+			require.Equal(t, []byte{v, v, v, 255}, pic.Pix[pic.PixOffset(x, y):][:4], "(%d, %d)", x, y)
+		}
+	}
 }
 
 // TestHalvedSlide does the same on a real slide.

@@ -209,9 +209,19 @@ def main():
                 os.remove(os.path.join(out, "c%04d.j2k" % i))
             continue
         cases.append(e)
+    if small:
+        for i, origin in enumerate([(1, 3), (3, 1), (5, 0)]):  # a single column, a single row, both of high frequency
+            w, h = [(1, 17), (17, 1), (1, 1)][i]
+            a, name = picture(np.random.default_rng(i), w, h, 8, 0, "noise"), "thin%d" % i
+            path = os.path.join(out, name + ".j2k")
+            encode(path, [a], 8, 0, [(1, 1)], origin, (w, h), dict(irreversible=0, numresolution=2, rates=[0.0], tile=[64, 64, 0, 0]))
+            assert (decode(path, 0)[0] == a).all()
+            cases.append(dict(name=name, params={}, w=w, h=h, bits=8, signed=False, sub=[(1, 1)], planes=[
+                dict(reduce=0, comp=0, w=w, h=h, exact=True, sha256=hashlib.sha256(a.astype("<i4").tobytes()).hexdigest())]))
     with open(os.path.join(out, "cases.json"), "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases) + "\n]\n")
     print(len(cases), "cases,", sum("lossy" in e for e in cases), "where OpenJPEG is not lossless,", sum("refused" in e for e in cases), "refused in part")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,15 +2,18 @@
 """Writes the codestreams of this folder, lossless JPEG 2000 of closed-form
 pictures, through OpenJPEG.
 
-    pip install pillow==13.0.0 numpy==2.4.6
+    pip install pillow==13.0.0 numpy==2.4.6 glymur==0.14.8
     ./make.py            (in this folder)
 """
+import os
+import sys
+
 import numpy as np
 from PIL import Image
 
 
 def save(name, a, **more):
-    Image.fromarray(a.astype(np.uint8)).save(name + ".j2k", "JPEG2000", no_jp2=True, irreversible=False, num_resolutions=3, **more)
+    Image.fromarray(a.astype(np.uint8)).save(name + ".j2k", "JPEG2000", no_jp2=True, irreversible=False, **{"num_resolutions": 3, **more})
 
 
 def rgb(w, h, f):
@@ -33,3 +36,11 @@ turn = 2 * np.pi / 256  # tiles of it fit together
 save("wave-256x256", rgb(256, 256, lambda x, y: (128 + 120 * np.sin(2 * turn * x), 128 + 120 * np.cos(2 * turn * y), 128 + 120 * np.sin(turn * (x + y)))), mct=1)
 y, x = np.mgrid[0:32, 0:32]
 Image.fromarray((x * 2000 + y * 37).astype(np.uint16)).save("deep-32x32.j2k", "JPEG2000", no_jp2=True, irreversible=False, num_resolutions=3)
+save("halves-256x256", np.where(np.arange(256)[None, :, None] < 128, 100, 200) + np.zeros((256, 1, 3)), mct=1, num_resolutions=1)
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../jpeg2000/testdata"))
+import reference  # noqa: E402
+
+y, x = np.mgrid[0:32, 0:32]
+planes = [(x * 5 + y).astype(np.int32), np.full((16, 16), 90, np.int32), (100 + x + y).astype(np.int32)[:16, :16]]
+reference.encode("chroma-32x32.j2k", planes, 8, 0, [(1, 1), (2, 2), (2, 2)], (0, 0), (32, 32), dict(irreversible=0, numresolution=3, rates=[0.0]))
