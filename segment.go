@@ -38,7 +38,7 @@ type SegmentOptions struct {
 	MPP float64
 	// Scales looks at several resolutions in one run, from nuclei to glands to
 	// regions of tumour; MPP, Everything, Find, FindName, MinArea, MaxArea,
-	// Disjoint, Class, Enlarge and Sharpen are then each scale's own and must be zero here. The order of the
+	// Disjoint, Class, Enlarge, Sharpen and Normalise are then each scale's own and must be zero here. The order of the
 	// list does not matter, resolutions must differ.
 	Scales []SegmentScale
 	// Region restricts the work to a rectangle of level 0; zero means all.
@@ -90,6 +90,12 @@ type SegmentOptions struct {
 	// resolution to work at, and so is enlarged, by an unsharp mask. The bundled
 	// model is more sure of nuclei then.
 	Sharpen bool
+	// Normalise shows the model the slide in the stains of the bundled model's
+	// training set. Those of the slide are found once, in fields all over its tissue
+	// (Macenko et al., ISBI 2009); amounts stay, and outputs measure the slide as it
+	// is. Stains near those of the training set are left as they are; so are those that
+	// are not H&E, which SegmentResult.Doubts say.
+	Normalise bool
 	// Progress, if set, is told after each tile. It is called by one
 	// goroutine at a time.
 	Progress func(SegmentProgress)
@@ -111,6 +117,7 @@ type SegmentScale struct {
 	Class            string
 	Type             ObjectType
 	Enlarge, Sharpen bool
+	Normalise        bool
 }
 
 // SegmentProgress says how far a run is.
@@ -131,6 +138,7 @@ type SegmentResult struct {
 	Merged  bool
 	Tally   SegmentTally  // what became of the prompts, once merged
 	Missing []string      // tiles of the slide that could not be read and were left out, once merged
+	Notes   []string      // what was done to the slide before it was searched
 	Doubts  []string      // why the outlines may be wrong: areas that nuclei do not have, a model that is not sure; once merged
 	Scales  []ScaleResult // the coarsest first
 }
@@ -184,7 +192,7 @@ type ScaleResult struct {
 }
 
 func newSegmentResult(r *wholeslide.Result) *SegmentResult {
-	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged, Tally: SegmentTally(r.Tally), Missing: r.Missing, Doubts: r.Doubts}
+	out := &SegmentResult{Dir: r.Dir, Tiles: r.Tiles, Resumed: r.Resumed, Objects: r.Objects, Merged: r.Merged, Tally: SegmentTally(r.Tally), Missing: r.Missing, Notes: r.Notes, Doubts: r.Doubts}
 	for _, s := range r.Scales {
 		out.Scales = append(out.Scales, ScaleResult(s))
 	}

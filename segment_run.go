@@ -144,13 +144,13 @@ func newSlidePlan(ctx context.Context, s *Slide, r slideRun, o SegmentOptions) (
 func (o SegmentOptions) scales() ([]SegmentScale, error) {
 	one := SegmentScale{
 		MPP: o.MPP, Everything: o.Everything, Find: o.Find, FindName: o.FindName,
-		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class, Type: o.Type, Enlarge: o.Enlarge, Sharpen: o.Sharpen,
+		MinArea: o.MinArea, MaxArea: o.MaxArea, Disjoint: o.Disjoint, Class: o.Class, Type: o.Type, Enlarge: o.Enlarge, Sharpen: o.Sharpen, Normalise: o.Normalise,
 	}
 	if len(o.Scales) == 0 {
 		return []SegmentScale{one}, nil
 	}
 	if !reflect.ValueOf(one).IsZero() {
-		return nil, errors.New("both Scales and one of MPP, Everything, Find, FindName, MinArea, MaxArea, Disjoint, Class, Enlarge, Sharpen are given: set these in each scale")
+		return nil, errors.New("both Scales and one of MPP, Everything, Find, FindName, MinArea, MaxArea, Disjoint, Class, Enlarge, Sharpen, Normalise are given: set these in each scale")
 	}
 	return slices.Clone(o.Scales), nil
 }
@@ -168,7 +168,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 		return wholeslide.Scale{}, err
 	}
 	return wholeslide.Scale{
-		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Type: geojson.ObjectType(sc.Type), Finder: id, Sharpen: sc.Sharpen, Nuclei: sc.FindName == "nuclei",
+		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Type: geojson.ObjectType(sc.Type), Finder: id, Sharpen: sc.Sharpen, Normalise: sc.Normalise, Nuclei: sc.FindName == "nuclei",
 		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, wholeslide.Tally, error) {
 			return r.search(ctx, img, t, sc)
 		},

@@ -12,12 +12,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/slidesam/sam/internal/histology"
 	"github.com/slidesam/sam/internal/wsi"
 )
 
 // identityVersion counts what [identity] means. A change of it orphans
 // unfinished runs: their folders are refused as those of another run.
-const identityVersion = 4
+const identityVersion = 5
 
 // identity is all that the content of the tiles' files depends on. The names
 // of its fields are part of a run's ID and must not change.
@@ -33,6 +34,8 @@ type scaleIdentity struct {
 	MinArea int             `json:"min_area"`
 	MaxArea int             `json:"max_area"`
 	Finder  json.RawMessage `json:"finder"`
+	// Stains are those that the slide is normalised from.
+	Stains *histology.StainVectors `json:"stains,omitempty"`
 }
 
 // layout is how a scale is cut into tiles, as plan.json shows it.
@@ -73,7 +76,7 @@ func (p *Plan) identify(ctx context.Context, s *wsi.Slide) error {
 		if finder == nil {
 			finder = json.RawMessage("null")
 		}
-		id.Scales = append(id.Scales, scaleIdentity{q.layout(), q.tiles, q.MinArea, q.MaxArea, finder})
+		id.Scales = append(id.Scales, scaleIdentity{q.layout(), q.tiles, q.MinArea, q.MaxArea, finder, q.stains})
 	}
 	b, err := json.Marshal(id)
 	if err != nil {

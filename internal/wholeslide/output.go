@@ -184,6 +184,7 @@ func (o *output) commit() error {
 			return err
 		}
 	}
+	o.res.Doubts = slices.Clone(o.plan.doubts)
 	for k := range o.sizes {
 		o.res.Doubts = append(o.res.Doubts, o.sizes[k].doubts(o.plan.scales[k])...)
 	}
@@ -211,9 +212,10 @@ func (o *output) summarise(w io.Writer) error {
 		MPPNote string   `json:"mpp_note,omitempty"` // if the file does not say it
 		Tally   Tally    `json:"tally"`
 		Hint    string   `json:"hint,omitempty"`
+		Notes   []string `json:"notes,omitempty"`
 		Doubts  []string `json:"doubts,omitempty"`
 		Missing []string `json:"missing,omitempty"`
-	}{r.Objects, round(o.mpp, 6), o.mppNote, r.Tally, r.Tally.Hint(r.Objects), r.Doubts, r.Missing}, "", "  ")
+	}{r.Objects, round(o.mpp, 6), o.mppNote, r.Tally, r.Tally.Hint(r.Objects), r.Notes, r.Doubts, r.Missing}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type Plan struct {
 	scales        []*scalePlan
 	id            string
 	shard, shards int
+	notes, doubts []string // before anything is searched
 }
 
 // scalePlan is how a slide is cut into tiles at one resolution. All
@@ -34,9 +35,10 @@ type scalePlan struct {
 	area       image.Rectangle
 	tile, halo int
 	cols, rows int
-	tiles      []int       // those with tissue, by falling row and column
-	lead       image.Point // how much wider the first core is
-	run        string      // the plan's ID
+	tiles      []int                   // those with tissue, by falling row and column
+	lead       image.Point             // how much wider the first core is
+	run        string                  // the plan's ID
+	stains     *histology.StainVectors // of the slide, if they are normalised
 }
 
 // Tile is one rectangle of a slide at a scale.
@@ -94,6 +96,9 @@ func New(ctx context.Context, s *wsi.Slide, o Options) (*Plan, error) {
 		if err := q.chooseTiles(ctx, cover); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.normalise(ctx, s); err != nil {
+		return nil, err
 	}
 	return p, p.identify(ctx, s)
 }

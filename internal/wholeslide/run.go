@@ -7,6 +7,7 @@ import (
 	"image"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/slidesam/sam/internal/atomicfile"
@@ -69,7 +70,7 @@ func (p *Plan) Run(ctx context.Context, s *wsi.Slide, dir string, progress func(
 }
 
 func (p *Plan) result(dir string) *Result {
-	r := &Result{Dir: dir, Tiles: p.Tiles()}
+	r := &Result{Dir: dir, Tiles: p.Tiles(), Notes: p.notes}
 	for _, q := range p.scales {
 		r.Scales = append(r.Scales, ScaleResult{MPP: q.mpp, Class: q.Class, Tiles: len(q.tiles), Labels: p.labelsName(q)})
 	}
@@ -80,7 +81,8 @@ func (p *Plan) result(dir string) *Result {
 type tilePicture struct {
 	plan *scalePlan
 	tile Tile
-	img  *image.RGBA
+	img  *image.RGBA // as it was scanned
+	seen *image.RGBA // as the finder is shown it; img itself if nothing is done to it
 	err  error
 
 	missing []string // tiles of the slide that were left out of img
@@ -122,7 +124,9 @@ func (p *Plan) unfinished(ctx context.Context, dir string, res *Result) (todo []
 func readAhead(ctx context.Context, s *wsi.Slide, todo []tilePicture, ahead chan<- tilePicture) {
 	defer close(ahead)
 	for _, t := range todo {
-		t.img, t.err = readWindow(ctx, s, t.plan, t.tile.Window)
+		if t.img, t.err = readWindow(ctx, s, t.plan, t.tile.Window); t.err == nil {
+			t.seen, t.err = t.plan.prepare(t.img)
+		}
 		t.missing = t.plan.missing(s, t.tile.Window)
 		select {
 		case ahead <- t:
@@ -138,7 +142,7 @@ func readAhead(ctx context.Context, s *wsi.Slide, todo []tilePicture, ahead chan
 // search finds the tile's objects and writes its file; it returns how many
 // there are.
 func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
-	found, tally, err := t.plan.Find(ctx, t.img, t.tile)
+	found, tally, err := t.plan.Find(ctx, t.seen, t.tile)
 	if err != nil {
 		return 0, err
 	}
@@ -192,10 +196,27 @@ func readWindow(ctx context.Context, s *wsi.Slide, p *scalePlan, r image.Rectang
 		return nil, err
 	}
 	wsi.OnWhite(img)
-	if enlarged := 1 / math.Sqrt(p.fx*p.fy); p.Sharpen && enlarged >= Enlarged {
-		histology.Sharpen(img, enlarged)
-	}
 	return img, nil
+}
+
+// prepare returns a window's picture as the finder is shown it: its stains
+// normalised, sharpened, or as it is.
+func (p *scalePlan) prepare(img *image.RGBA) (*image.RGBA, error) {
+	enlarged := 1 / math.Sqrt(p.fx*p.fy)
+	sharpen := p.Sharpen && enlarged >= Enlarged
+	if p.stains == nil && !sharpen {
+		return img, nil
+	}
+	out := &image.RGBA{Pix: slices.Clone(img.Pix), Stride: img.Stride, Rect: img.Rect}
+	if p.stains != nil {
+		if err := histology.NormaliseStains(out, *p.stains, histology.TrainingStains); err != nil {
+			return nil, err
+		}
+	}
+	if sharpen {
+		histology.Sharpen(out, enlarged)
+	}
+	return out, nil
 }
 
 // missing names the tiles of the slide that were left out and that lie in a

@@ -70,8 +70,14 @@ type Scale struct {
 	// Sharpen undoes the blur of a slide that is enlarged, see [histology.Sharpen].
 	// Finder must tell such runs apart.
 	Sharpen bool
-	Nuclei  bool               // objects are nuclei: outlines of other sizes are doubted
-	Type    geojson.ObjectType // of the objects; empty: Detection
+	// Normalise shows the finder the slide in the stains of the bundled model's
+	// training set, see [histology.NormaliseStains]: those of the slide are found
+	// once, and the plan's ID tells such runs apart. Stains near those of the training
+	// set are left as they are, and so are those that are not haematoxylin and eosin,
+	// which Result.Doubts say.
+	Normalise bool
+	Nuclei    bool               // objects are nuclei: outlines of other sizes are doubted
+	Type      geojson.ObjectType // of the objects; empty: Detection
 }
 
 // Options changes how a slide is cut into tiles.
@@ -103,6 +109,7 @@ type Result struct {
 	Merged  bool
 	Tally   Tally         // what became of the prompts of all tiles, once merged
 	Missing []string      // tiles of the slide that could not be read and were left out, once merged
+	Notes   []string      // what was done to the slide before it was searched
 	Doubts  []string      // why the outlines may be wrong, once merged
 	Scales  []ScaleResult // the coarsest first
 }

@@ -32,6 +32,7 @@ type job struct {
 	local, estimate   bool
 	skipBad, coco     bool
 	sharpen           bool
+	normalise         bool
 	shard, shards     int
 	synthetic         int
 
@@ -82,6 +83,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
 	fs.BoolVar(&j.estimate, "estimate-mpp", true, "estimate the resolution of a slide that does not say it, by its objective or the size of\nits nuclei; else such a slide is searched as it is")
 	fs.BoolVar(&j.sharpen, "sharpen", true, "undo some of the blur of a slide that is enlarged; with the bundled model alone")
+	fs.BoolVar(&j.normalise, "normalise", true, "bring stains of H&E that the model did not learn to those that it did, before it sees the\nslide; with the bundled model alone")
 	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
 	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
@@ -328,7 +330,7 @@ func (j *job) options(s *sam.Slide, d sam.Defaults) sam.SegmentOptions {
 		Region: j.region, Tile: j.tile, Halo: j.halo, AllTiles: j.all, Tissue: j.tissue, Shard: j.shard, Shards: j.shards,
 	}
 	for _, sc := range j.scales {
-		c := sam.SegmentScale{MPP: sc.mpp, Class: sc.classOr(), Sharpen: j.sharpen && j.Bundled()}
+		c := sam.SegmentScale{MPP: sc.mpp, Class: sc.classOr(), Sharpen: j.sharpen && j.Bundled(), Normalise: j.normalise && j.Bundled()}
 		own, _ := s.MPP()
 		if sc.mpp == 0 {
 			c.MPP = d.Resolution(own)

@@ -154,6 +154,9 @@ func (j *job) remarks(s *sam.Slide, res *sam.SegmentResult, note string) []strin
 	if w := j.limits(); w != "" {
 		out = append(out, "Warning: "+w+".")
 	}
+	for _, n := range res.Notes {
+		out = append(out, "Note: "+n+".")
+	}
 	for _, d := range res.Doubts {
 		out = append(out, "Warning: "+d+".")
 	}
