@@ -83,10 +83,11 @@ func (d *decoder) tile(i int, f func(*tile) error) error {
 	if err := t.readPackets(); err != nil {
 		return err
 	}
+	if err := t.decodeBlocks(); err != nil {
+		return err
+	}
 	for c := range t.comps {
-		if err := t.decodeComponent(c); err != nil {
-			return fmt.Errorf("component %d: %w", c, err)
-		}
+		t.synthesise(c)
 	}
 	return f(t)
 }

@@ -1,9 +1,6 @@
 package jpeg2000
 
-import (
-	"fmt"
-	"unsafe"
-)
+import "unsafe"
 
 // The steps of the 9/7 wavelet and its scale (T.800, table F.4).
 const (
@@ -41,35 +38,12 @@ func (tc *tileComponent) scale(reduce int) {
 	tc.res[0].bands[0].step *= all
 }
 
-// decodeComponent decodes the blocks of component c and undoes the wavelet.
-func (t *tile) decodeComponent(c int) error {
+// synthesise undoes the wavelet of component c.
+func (t *tile) synthesise(c int) {
 	tc, w := &t.comps[c], t.d.work
-	for r := range len(tc.res) - t.d.reduce {
+	tc.out = tc.res[0].bands[0].pix
+	for r := 1; r < len(tc.res)-t.d.reduce; r++ {
 		s := &tc.res[r]
-		for i := range s.bands {
-			b := &s.bands[i]
-			b.pix = plane{w: b.x1 - b.x0, h: b.y1 - b.y0}
-			if b.pix.w <= 0 || b.pix.h <= 0 {
-				b.pix = plane{}
-				continue
-			}
-			b.pix.pix = w.buffer(b.pix.w * b.pix.h)
-			clear(b.pix.pix)
-			for _, p := range s.precincts {
-				if p == nil {
-					continue
-				}
-				for k := range p.bands[i].blocks {
-					if err := t.decodeBlock(&p.bands[i].blocks[k], b, tc.coding, t.p.roi[c]); err != nil {
-						return fmt.Errorf("resolution %d: %w", r, err)
-					}
-				}
-			}
-		}
-		if r == 0 {
-			tc.out = s.bands[0].pix
-			continue
-		}
 		out := plane{w: s.x1 - s.x0, h: s.y1 - s.y0}
 		if out.w <= 0 || out.h <= 0 {
 			tc.out = plane{}
@@ -83,42 +57,6 @@ func (t *tile) decodeComponent(c int) error {
 			oddX: s.x0&1 != 0, oddY: s.y0&1 != 0, reversible: tc.coding.reversible, rows: w.rows}
 		v.run()
 		tc.out = out
-	}
-	return nil
-}
-
-// decodeBlock decodes a block into its subband.
-func (t *tile) decodeBlock(k *block, b *band, c *coding, roi uint8) error {
-	if len(k.segs) == 0 {
-		return nil
-	}
-	d := &t.d.work.block
-	if err := d.decode(k, b.kind, c.style, b.planes+int(roi)-k.empty); err != nil {
-		return err
-	}
-	if roi > 0 {
-		d.unshift(roi)
-	}
-	step := float32(b.step / 2)
-	for y := range d.h {
-		row := b.pix.pix[(k.y0+y-b.y0)*b.pix.w+k.x0-b.x0:][:d.w]
-		mag := d.mag[y*d.w:][:d.w]
-		if c.reversible {
-			impl.whole(row, mag)
-		} else {
-			impl.real(floats(row), mag, step)
-		}
-	}
-	return nil
-}
-
-// unshift brings the coefficients of a region of interest, which are above all
-// others, back to their size (T.800, annex H).
-func (b *blockDecoder) unshift(roi uint8) {
-	for i, v := range b.mag[:b.w*b.h] {
-		if m := v &^ (1 << 31); m>>(roi+1) != 0 {
-			b.mag[i] = v&(1<<31) | m>>roi
-		}
 	}
 }
 
