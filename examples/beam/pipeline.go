@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/slidesam/sam/internal/cohort"
 )
@@ -34,18 +34,12 @@ const (
 	countObjects    = "objects"
 )
 
+// Without the generic functions of package register, which take the compiler
+// a minute and more than a gigabyte, to save microseconds for each unit.
 func init() {
-	register.DoFn3x1[context.Context, []byte, func(Unit), error](&listFn{})
-	register.DoFn3x1[context.Context, Unit, func(int, Unit), error](&planFn{})
-	register.DoFn4x1[context.Context, int, func(*Unit) bool, func(Unit), error](&keepFn{})
-	register.DoFn3x1[context.Context, Unit, func(int, Unit), error](&searchFn{})
-	register.DoFn4x1[context.Context, int, func(*Unit) bool, func(int, int), error](&mergeFn{})
-	register.DoFn3x1[context.Context, int, func(*int) bool, error](&reportFn{})
-	register.Emitter1[Unit]()
-	register.Emitter2[int, Unit]()
-	register.Emitter2[int, int]()
-	register.Iter1[Unit]()
-	register.Iter1[int]()
+	for _, f := range []any{&listFn{}, &planFn{}, &keepFn{}, &searchFn{}, &mergeFn{}, &reportFn{}} {
+		beam.RegisterDoFn(reflect.TypeOf(f).Elem())
+	}
 }
 
 // build is the pipeline for a cohort's flags. Each step may be done twice, at the
