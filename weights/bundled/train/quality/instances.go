@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,35 +17,39 @@ import (
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/internal/synth"
 	"github.com/slidesam/sam/internal/tiff"
 	"github.com/slidesam/sam/weights/bundled"
 )
 
-// leastNucleus is the area in pixels of bundled.MPP that no nucleus is below:
-// the slide command's 8 square micrometres.
-const leastNucleus = 8 / (bundled.MPP * bundled.MPP)
+// leastNucleus is the area in square micrometres that no nucleus is below, as for
+// the slide command.
+const leastNucleus = 8
 
 // method is a way to find all nuclei of a slide.
 type method struct {
-	name string
-	run  func(ctx context.Context, s *sam.Slide, dir string, o sam.SegmentOptions) (*sam.SegmentResult, error)
+	name   string
+	reduce int // pictures have bundled.MPP times so much
+	run    func(ctx context.Context, s *sam.Slide, dir string, o sam.SegmentOptions) (*sam.SegmentResult, error)
 }
 
 // methods are the slide command's -prompts nuclei with the bundled model, and of
 // an instance model, if files are given, ais and apg as train_decoder.py means
 // its decoders.
-func methods(files []string) ([]method, error) {
+func methods(files []string, reduce int) ([]method, error) {
 	m, err := sam.Bundled()
 	if err != nil {
 		return nil, err
 	}
 	points := func(ctx context.Context, s *sam.Slide, dir string, o sam.SegmentOptions) (*sam.SegmentResult, error) {
 		o.Find, o.FindName = sam.FindNuclei, "nuclei"
-		o.Everything = sam.EverythingOptions{SingleMask: true, BoxNMSThresh: 0.5, MinMaskRegionArea: leastNucleus, Local: true}
+		o.Everything = sam.EverythingOptions{SingleMask: true, BoxNMSThresh: 0.5, MinMaskRegionArea: o.MinArea, Local: true}
+		o.Sharpen, o.Normalise = true, true
 		return m.SegmentSlide(ctx, s, dir, o)
 	}
-	all := []method{{"nuclei", points}}
+	all := []method{{"nuclei", reduce, points}}
 	if len(files) == 0 {
 		return all, nil
 	}
@@ -54,7 +59,7 @@ func methods(files []string) ([]method, error) {
 	}
 	for _, name := range []string{"ais", "apg"} {
 		f := in.Finder(sam.InstanceOptions{RunningStats: true, AsIs: true, MinSize: 25}, name == "apg")
-		all = append(all, method{name, func(ctx context.Context, s *sam.Slide, dir string, o sam.SegmentOptions) (*sam.SegmentResult, error) {
+		all = append(all, method{name, reduce, func(ctx context.Context, s *sam.Slide, dir string, o sam.SegmentOptions) (*sam.SegmentResult, error) {
 			return sam.SegmentSlide(ctx, s, dir, f, o)
 		}})
 	}
@@ -69,8 +74,8 @@ type agreement struct {
 }
 
 func (a agreement) String() string {
-	return fmt.Sprintf("true %d, found %d, F1 %.3f, PQ %.3f, AJI %.3f",
-		a.TP+a.FN, a.TP+a.FP, a.F1(eval.EmptyOne), a.PQ(eval.EmptyOne), a.aji.Ratio(eval.EmptyOne))
+	return fmt.Sprintf("true %d, found %d, recall %.3f, precision %.3f, F1 %.3f, PQ %.3f, AJI %.3f",
+		a.TP+a.FN, a.TP+a.FP, float64(a.TP)/float64(max(1, a.TP+a.FN)), float64(a.TP)/float64(max(1, a.TP+a.FP)), a.F1(eval.EmptyOne), a.PQ(eval.EmptyOne), a.aji.Ratio(eval.EmptyOne))
 }
 
 // sums are the pooled agreement of several pictures and the means over them.
@@ -95,8 +100,8 @@ func (s *sums) String() string {
 
 // unprompted measures each method on real pictures with masks, whose
 // 4-connected components count as nuclei, and on synthetic slides.
-func unprompted(ctx context.Context, files []string, only, nuclei, show string, pictures, first int) error {
-	all, err := methods(files)
+func unprompted(ctx context.Context, files []string, only, nuclei, show string, pictures, first, reduce int) error {
+	all, err := methods(files, reduce)
 	if err != nil {
 		return err
 	}
@@ -163,7 +168,8 @@ func middle(seed uint64, mpp float64) (*image.RGBA, *synth.Truth) {
 }
 
 // measure finds the nuclei of a picture and compares them with those in lab
-// that have at least so many pixels; smaller ones count as background.
+// that have at least so many pixels; smaller ones count as background. Both are
+// reduced, and compared at the resolution that the slide is searched at.
 func (m method) measure(ctx context.Context, img image.Image, lab []int32, least int, name, show string) (agreement, error) {
 	b := img.Bounds()
 	found, err := m.labels(ctx, img)
@@ -175,6 +181,13 @@ func (m method) measure(ctx context.Context, img image.Image, lab []int32, least
 		for _, p := range o.pix {
 			truth.Pix[p] = int32(i + 1)
 		}
+	}
+	truth = nearest(truth, found.H, found.W)
+	if b.Dx() != found.W { // drawn on what was searched
+		if img, err = shrink(img, found.H, found.W); err != nil {
+			return agreement{}, err
+		}
+		b = img.Bounds()
 	}
 	if show != "" {
 		var masks []*sam.Mask
@@ -208,6 +221,10 @@ func (m method) labels(ctx context.Context, img image.Image) (eval.Labels, error
 		return none, err
 	}
 	defer os.RemoveAll(dir)
+	b := img.Bounds()
+	if img, err = shrink(img, b.Dy()/m.reduce, b.Dx()/m.reduce); err != nil {
+		return none, err
+	}
 	path := filepath.Join(dir, "slide.png")
 	f, err := os.Create(path)
 	if err != nil {
@@ -220,17 +237,50 @@ func (m method) labels(ctx context.Context, img image.Image) (eval.Labels, error
 	if err != nil {
 		return none, err
 	}
-	s, err := sam.OpenSlideWith(path, sam.SlideOptions{MPP: bundled.MPP})
+	own := bundled.MPP * float64(m.reduce)
+	mpp := max(bundled.MPP, own/2) // as bundled's defaults say
+	s, err := sam.OpenSlideWith(path, sam.SlideOptions{MPP: own})
 	if err != nil {
 		return none, err
 	}
 	defer s.Close()
 	out := filepath.Join(dir, "out")
-	o := sam.SegmentOptions{MPP: bundled.MPP, MinArea: leastNucleus, Disjoint: true, AllTiles: true}
+	o := sam.SegmentOptions{MPP: mpp, MinArea: int(leastNucleus / (mpp * mpp)), Disjoint: true, AllTiles: true}
 	if _, err := m.run(ctx, s, out, o); err != nil {
 		return none, err
 	}
-	return readLabels(filepath.Join(out, sam.LabelsFile), s.Size())
+	size := s.Size()
+	at := func(n int) int { return int(math.Round(float64(n) * own / mpp)) }
+	return readLabels(filepath.Join(out, sam.LabelsFile), sam.Size{H: at(size.H), W: at(size.W)})
+}
+
+// shrink returns the picture at another size.
+func shrink(img image.Image, h, w int) (image.Image, error) {
+	if b := img.Bounds(); b.Dx() == w && b.Dy() == h {
+		return img, nil
+	}
+	src, err := picture.New(img)
+	if err != nil {
+		return nil, err
+	}
+	rgb, err := resample.Bilinear(nil, src, resample.Size{H: h, W: w})
+	if err != nil {
+		return nil, err
+	}
+	out := image.NewRGBA(image.Rect(0, 0, w, h))
+	for i := range w * h {
+		copy(out.Pix[4*i:], append(rgb[3*i:3*i+3:3*i+3], 255))
+	}
+	return out, nil
+}
+
+// nearest returns labels at another size.
+func nearest(l eval.Labels, h, w int) eval.Labels {
+	out := eval.NewLabels(sam.Size{H: h, W: w})
+	for i := range out.Pix {
+		out.Pix[i] = l.Pix[(2*(i/w)+1)*l.H/(2*h)*l.W+(2*(i%w)+1)*l.W/(2*w)]
+	}
+	return out
 }
 
 // readLabels reads the finest level of a labels file.

@@ -14,7 +14,7 @@
 //
 // measures what needs no prompt instead, as the slide command does it: points
 // by stain, and an instance decoder of train_decoder.py and its points; -first
-// is the first synthetic slide.
+// is the first synthetic slide, and -reduce 4 makes all pictures as coarse.
 package main
 
 import (
@@ -48,7 +48,12 @@ func main() {
 	dec := flag.String("decoder", "", "with -unprompted, the instance decoder of -model")
 	only := flag.String("methods", "nuclei", "with -unprompted, what to measure: nuclei, and with -model and -decoder ais and apg")
 	first := flag.Int("first", 1, "with -unprompted, the first synthetic slide")
+	reduce := flag.Int("reduce", 1, "with -unprompted, how many times coarser pictures are than bundled.MPP: 1 to 8")
 	flag.Parse()
+	if *reduce < 1 || *reduce > 8 || *reduce > 1 && !*noPrompt {
+		fmt.Fprintln(os.Stderr, "quality: -reduce is for -unprompted, and 1 to 8")
+		os.Exit(1)
+	}
 	if *noPrompt && (*mirror || precision != sam.FP32 || *side != 0) || !*noPrompt && *dec != "" {
 		fmt.Fprintln(os.Stderr, "quality: -mirror, -precision and -window do not go with -unprompted, -decoder goes with it alone")
 		os.Exit(1)
@@ -60,7 +65,7 @@ func main() {
 				files = append(files, f)
 			}
 		}
-		if err := unprompted(context.Background(), files, *only, *nuclei, *show, *pictures, *first); err != nil {
+		if err := unprompted(context.Background(), files, *only, *nuclei, *show, *pictures, *first, *reduce); err != nil {
 			fmt.Fprintln(os.Stderr, "quality:", err)
 			os.Exit(1)
 		}

@@ -98,7 +98,7 @@ func TestBundledSegments(t *testing.T) {
 // Points by stain through slides and their files, on one slide: the card's
 // figures come from more.
 func TestUnprompted(t *testing.T) {
-	all, err := methods(nil)
+	all, err := methods(nil, 1)
 	require.NoError(t, err)
 	img, truth := middle(4, 0.25)
 	require.NotNil(t, img)
@@ -114,12 +114,19 @@ func TestUnprompted(t *testing.T) {
 	assert.Greater(t, a.TP+a.FN, 10)
 	assert.Greater(t, a.F1(eval.EmptyNaN), 0.5)
 	assert.Less(t, a.PQ(eval.EmptyNaN), a.F1(eval.EmptyNaN))
-	assert.ErrorContains(t, unprompted(t.Context(), nil, "ais", "", "", 1, 1), `method "ais"`)
+	assert.ErrorContains(t, unprompted(t.Context(), nil, "ais", "", "", 1, 1, 1), `method "ais"`)
+	coarse, err := methods(nil, 2)
+	require.NoError(t, err)
+	b, err := coarse[0].measure(t.Context(), part, lab, 30, "slide", t.TempDir())
+	require.NoError(t, err)
+	t.Log("half as fine", b)
+	assert.Equal(t, a.TP+a.FN, b.TP+b.FN, "searched, and compared, as fine")
+	assert.Greater(t, b.F1(eval.EmptyNaN), 0.4)
 
 	var s sums
 	s.add(agreement{Counts: eval.Counts{TP: 3, FP: 1, FN: 0, SumIoU: 2.4}, aji: eval.Aggregated{Inter: 5, Total: 10}})
 	s.add(agreement{Counts: eval.Counts{TP: 0, FP: 0, FN: 2}, aji: eval.Aggregated{Total: 10}})
-	assert.Equal(t, "2 pictures: F1 0.429, PQ 0.343, AJI 0.250; pooled: true 5, found 4, F1 0.667, PQ 0.533, AJI 0.250", s.String())
+	assert.Equal(t, "2 pictures: F1 0.429, PQ 0.343, AJI 0.250; pooled: true 5, found 4, recall 0.600, precision 0.750, F1 0.667, PQ 0.533, AJI 0.250", s.String())
 }
 
 func TestMissingFiles(t *testing.T) {
