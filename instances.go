@@ -13,6 +13,7 @@ import (
 	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
+	"github.com/slidesam/sam/internal/wholeslide"
 	decoder "github.com/slidesam/sam/maskdec/instance"
 )
 
@@ -287,8 +288,8 @@ type CellposeOptions struct {
 	Iterations    int     // steps that pixels follow the flows; 0: 200
 	MinSize       int     // cells of fewer pixels are dropped; 0: 15, below 0: none
 	MaxShare      float64 // cells of more than this part of the picture are dropped; 0: 0.4
-	// Levels are the red, green and blue, 0 to 255, that become 0 and 1; nil:
-	// each picture's own first and 99th percentiles, which differ between tiles.
+	// Levels are the red, green and blue, 0 to 255, that become 0 and 1; nil: each
+	// picture's own first and 99th percentiles, which differ between tiles: see LevelsOf.
 	Levels *[3][2]float32
 }
 
@@ -314,6 +315,16 @@ func (m *CellposeModel) Segment(ctx context.Context, img image.Image, o Cellpose
 		return nil, fmt.Errorf("sam: segment cells: %w", err)
 	}
 	return (&InstanceMaps{Size: Size{H: maps.H, W: maps.W}, Foreground: maps.Foreground, Boundary: maps.Boundary}).regions(labels)
+}
+
+// LevelsOf returns the first and 99th percentiles of a slide's tissue for
+// [CellposeOptions], so that all tiles are normalised alike; nil if there is none.
+func (m *CellposeModel) LevelsOf(ctx context.Context, s *Slide) (*[3][2]float32, error) {
+	fields, err := wholeslide.TissueFields(ctx, s.w)
+	if err != nil {
+		return nil, fmt.Errorf("sam: levels of slide: %w", err)
+	}
+	return cellpose.LevelsOfFields(fields), nil
 }
 
 // Finder returns Segment as a finder of [SegmentSlide]; set Disjoint.

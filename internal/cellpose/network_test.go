@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"image"
 	"os"
 	"testing"
 
@@ -152,6 +153,23 @@ func TestLevels(t *testing.T) {
 	pix = append(bytes.Repeat([]byte{255}, 6), bytes.Repeat([]byte{7}, 3*101)...)
 	l = cellpose.LevelsOf(resample.RGB{Size: resample.Size{H: 1, W: 103}, Pix: pix})
 	assert.Equal(t, [2]float32{7, 250.04}, l[0])
+}
+
+// TestLevelsOfFields: those of one picture that holds the pixels of both.
+func TestLevelsOfFields(t *testing.T) {
+	assert.Nil(t, cellpose.LevelsOfFields(nil))
+	var fields []*image.RGBA
+	all := resample.RGB{Size: resample.Size{H: 1, W: 60}}
+	for i := range 2 {
+		f := image.NewRGBA(image.Rect(0, 0, 5, 6))
+		for k := range 30 {
+			px := []byte{byte(37 * k), byte(k + 100*i), 9}
+			copy(f.Pix[4*k:], append(px, 255))
+			all.Pix = append(all.Pix, px...)
+		}
+		fields = append(fields, f)
+	}
+	assert.Equal(t, [3][2]float32(cellpose.LevelsOf(all)), *cellpose.LevelsOfFields(fields))
 }
 
 // TestAxis: numpy.linspace, cut off.

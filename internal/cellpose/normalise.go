@@ -2,6 +2,8 @@ package cellpose
 
 import (
 	"fmt"
+	"image"
+	"slices"
 
 	"github.com/slidesam/sam/internal/resample"
 )
@@ -51,6 +53,31 @@ func LevelsOf(p resample.RGB) Levels {
 		}
 	}
 	return out
+}
+
+// LevelsOfFields returns the first and the 99th percentile of each channel of all
+// pixels of several pictures; nil if there are none.
+func LevelsOfFields(fields []*image.RGBA) *[3][2]float32 {
+	var out Levels
+	var n [3][256]int
+	total := 0
+	for _, f := range fields {
+		for i := 0; i < len(f.Pix); i += 4 {
+			for c := range n {
+				n[c][f.Pix[i+c]]++
+			}
+		}
+		total += len(f.Pix) / 4
+	}
+	if total == 0 {
+		return nil
+	}
+	for c := range n {
+		if slices.Max(n[c][:]) < total {
+			out[c] = [2]float32{percentile(&n[c], total, 1), percentile(&n[c], total, 99)}
+		}
+	}
+	return (*[3][2]float32)(&out)
 }
 
 // percentile interpolates between neighbours in order.

@@ -16,15 +16,13 @@ const (
 	stainFields = 64  // at most
 )
 
-// findStains returns the stains of a slide, from fields spread evenly over its
-// tissue, whatever part of it is searched. They are rounded, so that rounding of
-// the arithmetic does not show in what a run is known by.
-//
-// The error wraps histology.ErrNoStains if they are not haematoxylin and eosin.
-func findStains(ctx context.Context, s *wsi.Slide) (v histology.StainVectors, err error) {
+// TissueFields returns squares of level 0, spread evenly over the slide's tissue,
+// whatever part of it is searched; none if there is no tissue. Those that cannot be
+// read are left out: it matters only if they are searched.
+func TissueFields(ctx context.Context, s *wsi.Slide) ([]*image.RGBA, error) {
 	tissue, err := Tissue(ctx, s)
 	if err != nil {
-		return v, err
+		return nil, err
 	}
 	l, size := s.Levels()[0], tissue.Size()
 	cols, rows := (l.W-1)/stainField+1, (l.H-1)/stainField+1
@@ -43,12 +41,24 @@ func findStains(ctx context.Context, s *wsi.Slide) (v histology.StainVectors, er
 		img := image.NewRGBA(image.Rect(0, 0, w, h))
 		var bad *wsi.TileError
 		if err := s.ReadRegion(ctx, 0, image.Pt(x, y), img); errors.As(err, &bad) && ctx.Err() == nil {
-			continue // it matters only if it is searched
+			continue
 		} else if err != nil {
-			return v, err
+			return nil, err
 		}
 		wsi.OnWhite(img)
 		fields = append(fields, img)
+	}
+	return fields, nil
+}
+
+// findStains returns the stains of a slide, from fields of its tissue. They are
+// rounded, so that rounding of the arithmetic does not show in what a run is known by.
+//
+// The error wraps histology.ErrNoStains if they are not haematoxylin and eosin.
+func findStains(ctx context.Context, s *wsi.Slide) (v histology.StainVectors, err error) {
+	fields, err := TissueFields(ctx, s)
+	if err != nil {
+		return v, err
 	}
 	if v, err = histology.FindStainVectors(fields); err != nil {
 		return v, err

@@ -41,8 +41,9 @@ type job struct {
 
 	decoder string
 	finder  *sam.SlideFinder // of -prompts ais, apg and cellpose, once the model is loaded
-	licence string           // of its weights, where it forbids something
-	device  string           // that the model is on
+	cells   *sam.CellposeModel
+	licence string // of its weights, where it forbids something
+	device  string // that the model is on
 
 	tissue   *sam.Mask // if it is known; nil: it is looked for
 	progress func(sam.SegmentProgress)

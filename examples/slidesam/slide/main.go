@@ -114,7 +114,7 @@ func (j *job) load() (*sam.Model, error) {
 			return nil, err
 		}
 		f := m.Finder(sam.CellposeOptions{})
-		j.finder, j.licence = &f, m.Licence()
+		j.cells, j.finder, j.licence = m, &f, m.Licence()
 		return nil, nil
 	}
 	files := []string{j.Path}
@@ -262,11 +262,23 @@ func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job
 		log.Info("tiles", "done", p.Done, "total", p.Total, "resumed", p.Resumed, "objects", p.Objects,
 			"elapsed", p.Elapsed.Round(time.Second).String(), "left", p.Left.Round(time.Second).String())
 	}
+	finder := j.finder
+	if j.cells != nil {
+		levels, err := j.cells.LevelsOf(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if levels != nil {
+			log.Info("the slide's tissue becomes 0 to 1", "red", levels[0], "green", levels[1], "blue", levels[2])
+		}
+		f := j.cells.Finder(sam.CellposeOptions{Levels: levels})
+		finder = &f
+	}
 	switch {
-	case j.finder != nil && j.merge:
-		return sam.MergeSlide(ctx, s, out, *j.finder, o)
-	case j.finder != nil:
-		return sam.SegmentSlide(ctx, s, out, *j.finder, o)
+	case finder != nil && j.merge:
+		return sam.MergeSlide(ctx, s, out, *finder, o)
+	case finder != nil:
+		return sam.SegmentSlide(ctx, s, out, *finder, o)
 	case j.merge:
 		return m.MergeSlide(ctx, s, out, o)
 	}

@@ -326,6 +326,7 @@ func TestCellposeOnSlide(t *testing.T) {
 	assert.FileExists(t, filepath.Join(dir, sam.GeoJSONFile))
 	assert.Contains(t, out.String(), "objects in 1 tiles")
 	assert.Contains(t, log.String(), "CC-BY-NC")
+	assert.Regexp(t, `tissue becomes 0 to 1" red="\[[1-9]`, log.String(), "the slide's levels, not each tile's own")
 }
 
 // TestMerge joins shards without their flags, which the folder knows, and with
