@@ -49,14 +49,15 @@ func (d Defaults) fill(o EverythingOptions) EverythingOptions {
 // How much less sure a model with a resolution of its own is of masks on a slide
 // that is enlarged by a fifth or more, each time that the slide is twice as
 // coarse as the model likes: blur lowers the scores more than it harms the
-// masks. It was measured up to enlargedMost times.
+// masks. That counts once at least, and enlargedMost times at most, where it was
+// measured.
 const enlargedLessIoU, enlargedLessStability, enlargedMost = 0.1, 0.05, 2
 
 // at returns the defaults for work at mpp on a slide of own micrometres per
 // pixel, 0 if unknown.
 func (d Defaults) at(mpp, own float64) Defaults {
 	if d.MPP > 0 && mpp > 0 && own >= wholeslide.Enlarged*mpp {
-		twice := min(math.Round(20*math.Log2(own/d.MPP))/20, enlargedMost) // alike on all machines
+		twice := min(max(math.Round(20*math.Log2(own/d.MPP))/20, 1), enlargedMost) // alike on all machines
 		d.PredIoUThresh -= enlargedLessIoU * twice
 		d.StabilityScoreThresh -= enlargedLessStability * twice
 	}

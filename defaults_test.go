@@ -80,7 +80,7 @@ func TestEnlargedThresholds(t *testing.T) {
 	m, err := sam.Bundled()
 	require.NoError(t, err)
 	pic, _ := synth.New(102, synth.Options{Solid: true}).Region(9000, 9000, 128, 128, 1)
-	for own, less := range map[float64][2]float64{0.5: {0.1, 0.05}, 1: {0.2, 0.1}, 1.6: {0.2, 0.1}} {
+	for own, less := range map[float64][2]float64{0.35: {0.1, 0.05}, 0.5: {0.1, 0.05}, 1: {0.2, 0.1}, 1.6: {0.2, 0.1}} {
 		s := sam.SlideFromImage(pic, own)
 		o := sam.SegmentOptions{AllTiles: true, Find: sam.FindNuclei, FindName: "nuclei", Sharpen: true}
 		dir := t.TempDir()
