@@ -257,7 +257,7 @@ func (in *packetReader) header(h *headerBits, pb *precinctBand, planes int, styl
 			}
 			n := min(passes, k.room)
 			size := k.lengthBits + bits.Len(uint(n)) - 1
-			if size > 32 {
+			if size > 31 {
 				return fmt.Errorf("length of %d bits: %w", size, ErrCorrupt)
 			}
 			in.todo = append(in.todo, arrival{k, h.bits(size), n, fresh})
