@@ -102,7 +102,6 @@ func (v *synthesis) run() {
 			v.down(y-3, 3)
 		}
 	}
-	upTo(v.out.h - 1)
 }
 
 // across puts row y together.
