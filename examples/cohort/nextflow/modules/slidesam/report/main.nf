@@ -11,6 +11,7 @@ process SLIDESAM_REPORT {
     path "cohort.parquet", emit: parquet
     path "index.html"    , emit: html
     path "cohort.json"   , emit: settings
+    path "times.csv"     , emit: times
     path "versions.yml"  , emit: versions
 
     when:
@@ -30,7 +31,7 @@ process SLIDESAM_REPORT {
 
     stub:
     """
-    touch cohort.csv cohort.parquet index.html cohort.json
+    touch cohort.csv cohort.parquet index.html cohort.json times.csv
 
     cat <<-END_VERSIONS > versions.yml
     "${task.process}":
