@@ -198,17 +198,19 @@ def places(sam, at, h, w):
     return torch.cat([code[:, :, r:r + h, c:c + w] for r, c in at]).flatten(2).transpose(1, 2)
 
 
-def look(attn, tokens, keys, placed):
+def look(attn, tokens, keys, placed, weight=None):
     """Tokens [P, T, DIM] attend to the picture: keys [P or 1, N, DIM], placed: the same with their place codes.
 
     Upstream's attention with the projections of the picture moved to the few
-    tokens; the keys' bias is the same for all of the picture and drops out."""
+    tokens; the keys' bias is the same for all of the picture and drops out. Of a picture's
+    sample each key stands for exp(weight) of them, weight [P, N]."""
     n, t, c = tokens.shape
     h = attn.num_heads
     d = attn.internal_dim // h
     q = attn.q_proj(tokens).reshape(n, t, h, d)
     a = torch.einsum("pthd,hdc->phtc", q, attn.k_proj.weight.reshape(h, d, c)) / d ** 0.5
-    p = (a.reshape(n, h * t, c) @ placed.transpose(1, 2)).softmax(-1)
+    s = a.reshape(n, h * t, c) @ placed.transpose(1, 2)
+    p = (s if weight is None else s + weight[:, None]).softmax(-1)
     o = (p @ keys).reshape(n, h, t, c)
     o = torch.einsum("phtc,hdc->pthd", o, attn.v_proj.weight.reshape(h, d, c))
     return attn.out_proj(o.reshape(n, t, h * d) + attn.v_proj.bias)
@@ -228,11 +230,11 @@ def tell(attn, placed, tokens, values):
     return p @ torch.einsum("pthd,chd->phtc", v, attn.out_proj.weight.reshape(c, h, d)).reshape(n, h * t, c) + attn.out_proj.bias
 
 
-def attend(sam, emb, place, sparse, masks=None):
+def attend(sam, emb, place, sparse, masks=None, weight=None):
     """The decoder's transformer for P prompts: tokens [P, T, DIM] and the map [P, h*w, DIM].
 
     emb [P or 1, DIM, h, w] are the embeddings of the prompts' crops, place [P or 1, h*w,
-    DIM] their places' codes. The steps of upstream's TwoWayTransformer."""
+    DIM] their places' codes; weight as look has it. The steps of upstream's TwoWayTransformer."""
     pe, dec = sam.prompt_encoder, sam.mask_decoder
     src = emb + (pe.no_mask_embed.weight.reshape(1, -1, 1, 1) if masks is None else pe._embed_masks(masks))
     keys = src.flatten(2).transpose(1, 2)
@@ -246,10 +248,10 @@ def attend(sam, emb, place, sparse, masks=None):
             q = q + layer.self_attn(q + first, q + first, q)
         q = layer.norm1(q)
         placed = keys + place
-        q = layer.norm2(q + look(layer.cross_attn_token_to_image, q + first, keys, placed))
+        q = layer.norm2(q + look(layer.cross_attn_token_to_image, q + first, keys, placed, weight))
         q = layer.norm3(q + layer.mlp(q))
         keys = layer.norm4(keys + tell(layer.cross_attn_image_to_token, placed, q + first, q))
-    q = q + look(dec.transformer.final_attn_token_to_image, q + first, keys, keys + place)
+    q = q + look(dec.transformer.final_attn_token_to_image, q + first, keys, keys + place, weight)
     return dec.transformer.norm_final_attn(q), keys
 
 

@@ -7,7 +7,8 @@
 
 A set is a folder with, for each picture, NNNN.npy (float32 [128, 64, 64], by --embed) and labels
 [1024, 1024] or [L, 1024, 1024]: NNNN-labels.npy of regions (regions.py), or NNNN-nuclei.npy of nuclei; the
-number is its share of the pictures. A folder called blank holds pictures of nothing, whose boxes ask
+number is its share of the pictures. Two more, NAME:SHARE:TRUTH:KEEP, weigh the error against the truth and, where
+prompts see samples, that against the weights trained from, which teach what must stay as it is. A folder called blank holds pictures of nothing, whose boxes ask
 for ellipses.
 
 Of the embedding a prompt sees a window about its object, of 10, 20 or 32 tokens, or all 64: large objects
@@ -29,6 +30,7 @@ from scipy import ndimage as nd
 import data
 import evaluate
 import model
+import sampled
 import train
 
 SIDES = (10, 20, 32, model.GRID)  # tokens of a window
@@ -176,6 +178,7 @@ def step(sam, emb, place, g, rng, o):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--init", required=True)
+    a.add_argument("--resume", help="a run's file, to go on from its averaged weights; --init stays the teacher")
     a.add_argument("--embed", help="folders, with commas, whose pictures get embeddings; then no training")
     a.add_argument("--draw", help="folder to draw --count pictures into, of --nuclei or of --nothing; then no training")
     a.add_argument("--nuclei", help="shards of 1024 x 1024, with commas")
@@ -187,6 +190,8 @@ def main():
     a.add_argument("--pictures", type=int, default=2, help="of a step")
     a.add_argument("--largest", type=int, default=3, help="at most so many prompts of a picture see the whole frame")
     a.add_argument("--whole", type=float, default=0.06)
+    a.add_argument("--windows", type=float, default=1, help="share of the pictures whose prompts see windows; the others' see samples of the frame, see sampled.py")
+    a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
     a.add_argument("--clicks", type=float, default=0.25)
     a.add_argument("--exact", type=float, default=6)
     a.add_argument("--lr", type=float, default=5e-4)
@@ -212,12 +217,16 @@ def main():
     if not o.sets or not o.out:
         a.error("training wants --sets and --out")
     os.makedirs(o.out, exist_ok=True)
-    sets = [(Embedded(f), float(p)) for f, p in (s.split(":") for s in o.sets.split(","))]
-    share = np.array([p for _, p in sets]) / sum(p for _, p in sets)
-    sam = model.build()
-    sam.load_state_dict({k: v.float() for k, v in load_file(o.init).items()}, strict=False)
+    sets = [(Embedded(f), *map(float, v)) for f, *v in (s.split(":") for s in o.sets.split(","))]
+    sets = [s if len(s) == 4 else (*s, 1.0, 0.0) for s in sets]
+    share = np.array([s[1] for s in sets]) / sum(s[1] for s in sets)
+    sam, teacher = model.build(), model.build()
+    for m in (sam, teacher):
+        m.load_state_dict({k: v.float() for k, v in load_file(o.init).items()}, strict=False)
+    if o.resume:
+        sam.load_state_dict(torch.load(o.resume, map_location="cpu")["ema"])
     for name, p in sam.named_parameters():
-        p.requires_grad_(not name.startswith("image_encoder."))
+        p.requires_grad_(not name.startswith("image_encoder.") and any(s in name for s in o.only.split(",")))
     params = [p for p in sam.parameters() if p.requires_grad]
     opts = train.optimisers(sam, torch.nn.Module(), o.lr)
     ema = {k: v.clone() for k, v in sam.state_dict().items()}
@@ -243,7 +252,11 @@ def main():
             if not some:
                 continue
             emb = torch.from_numpy(np.load(base + ".npy"))
-            stats = step(sam, emb, place, batch(rng, some, sure), rng, o)
+            b = batch(rng, some, sure)
+            if rng.random() < o.windows:
+                stats = step(sam, emb, place, b, rng, o)
+            else:
+                stats = sampled.step(sam, teacher, emb, place, b, rng, o.exact, *sets[k][2:])
             loss, box, true, off = (torch.cat([s[i] if s[i].ndim else s[i][None] for s in stats]) for i in range(4))
             now = np.array([loss.sum() / len(true), true[box].mean(), true[~box].mean(), off.mean()])
             old = mean.get(k, now)

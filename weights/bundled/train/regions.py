@@ -340,15 +340,23 @@ def glass(rng, n):
     return od
 
 
-def tissue(rng, n, shards):
+def fragments(rng, n, shards):
+    """Tissue that is in whole pieces: sections and cores."""
+    return tissue(rng, n, shards, True)
+
+
+def tissue(rng, n, shards, whole=False):
     """Fragments on glass as thumbnails show them: 4 to 64 micrometres a pixel, any stain, pale fat, holes, tears."""
     s = stain(rng)
     r = between(rng, 25, 430)
     lab = layout(rng, n, r, rng.choice(["noise", "noise", "stars", "branches", "branches"]) if r < 250 else rng.choice(["noise", "stars"]))
+    if whole:
+        r = between(rng, 60, 420)
+        lab = layout(rng, n, r, rng.choice(["stars", "stars", "branches"]))
     if rng.random() < 0.4:  # ragged
         lab = warp(rng, lab, r * 0.5, r * rng.uniform(0.02, 0.12)).astype(np.int32)
     mask = lab > 0
-    holes = mask & (field(rng, n, r * rng.uniform(0.15, 0.9), 4) > rng.uniform(1.1, 3.2))
+    holes = mask & (field(rng, n, r * rng.uniform(0.15, 0.9), 4) > rng.uniform(2 if whole else 1.1, 3.2))
     tears = (np.abs(field(rng, n, r * 2, 3)) < rng.uniform(0, 0.03)) & (field(rng, n, 3 * r, 1) > 0.2)
     mask &= ~(numbered(holes, 40) > 0)
     mask &= ~tears
@@ -398,7 +406,7 @@ def shapes(rng, n, shards):
     return 10 ** -od * 250, lab
 
 
-KINDS = dict(glands=glands, tissue=tissue, shapes=shapes)
+KINDS = dict(glands=glands, tissue=tissue, shapes=shapes, fragments=fragments)
 
 
 def picture(rng, kind, shards=None, n=SIZE):

@@ -228,6 +228,21 @@ class Feed(torch.utils.data.IterableDataset):
             yield b, [tuple(int(v) * w for v in rng.integers(free // w + 1, size=2)) for _ in range(crops)]
 
 
+def orthogonal(grad, coefficients, steps, eps):
+    """Muon's Newton-Schulz iteration in float32; torch's is in bfloat16, for which most CPUs have no instructions."""
+    a, b, c = coefficients
+    x = grad.T if grad.size(0) > grad.size(1) else grad
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if grad.size(0) > grad.size(1) else x
+
+
+if not torch.cpu._is_avx512_bf16_supported() and not torch.cuda.is_available():
+    torch.optim._muon._zeropower_via_newtonschulz = orthogonal
+
+
 def optimisers(sam, head, lr, boost=1.0, rank=0, world=1):
     """Muon for the matrices inside the networks, AdamW for embeddings, convolutions, norms and biases.
 
