@@ -3,13 +3,13 @@
     python prompts.py --init ../model.safetensors --nuclei tr,cmu --draw frames --count 180
     python prompts.py --init ../model.safetensors --nothing --draw blank --count 6
     python prompts.py --init ../model.safetensors --embed reg,frames,blank
-    python prompts.py --init ../model.safetensors --sets reg:0.54,frames:0.38,blank:0.03 --out RUN --seconds 2280
+    python prompts.py --init ../model.safetensors --sets reg:0.5,frames:0.4:0.15:3,blank:0.03 --windows 0.1 --out RUN --seconds 2280
 
 A set is a folder with, for each picture, NNNN.npy (float32 [128, 64, 64], by --embed) and labels
 [1024, 1024] or [L, 1024, 1024]: NNNN-labels.npy of regions (regions.py), or NNNN-nuclei.npy of nuclei; the
 number is its share of the pictures. Two more, NAME:SHARE:TRUTH:KEEP, weigh the error against the truth and, where
-prompts see samples, that against the weights trained from, which teach what must stay as it is. A folder called blank holds pictures of nothing, whose boxes ask
-for ellipses.
+prompts see samples of the frame (sampled.py), that against the masks of --init, which teach what must stay. A folder
+called blank holds pictures of nothing, whose boxes ask for ellipses.
 
 Of the embedding a prompt sees a window about its object, of 10, 20 or 32 tokens, or all 64: large objects
 and a share --whole of the others.
@@ -35,6 +35,7 @@ import train
 
 SIDES = (10, 20, 32, model.GRID)  # tokens of a window
 ROOM = 3  # of them beside the object
+COARSE = 0.75  # micrometres of a pixel from which pictures show regions
 
 
 class Embedded:
@@ -62,20 +63,27 @@ def embed(sam, folder):
             os.replace(to + ".part.npy", to)
 
 
-def draw(rng, shards, folder, count):
-    """Pictures of nuclei as training sees them, paler, overlaid and augmented, from shards; of nothing without shards."""
+def draw(rng, shards, folder, count, plain):
+    """Pictures of nuclei as training sees them, paler, overlaid and augmented, a share plain as they are, from shards; of
+    glands, tumour and tissue from coarse ones, a share plain not augmented; of nothing without shards."""
     os.makedirs(folder, exist_ok=True)
     for i in range(count):
         base = os.path.join(folder, f"{i:04d}")
+        as_is = rng.random() < plain
         if shards is None:
             img = data.blank(rng, model.SIZE, 0.25 if i % 2 else 1.4)
         else:
-            img, nuc, _, _, mpp, partial = shards.crop(rng, model.SIZE)
-            img = data.fade(rng, img.astype(np.float32), nuc, mpp)
-            if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, model.SIZE)) is not None:
-                img = data.overlay(rng, img, texture)
-            np.save(base + "-nuclei.npy", nuc.astype(np.uint16))  # training displaces outlines anew each time
-            img = data.augment(rng, img, mpp)
+            img, nuc, gland, flags, mpp, partial = shards.crop(rng, model.SIZE)
+            if mpp >= COARSE:
+                np.save(base + "-labels.npy", np.stack([m.astype(np.uint16) for m in (gland, nd.label(flags & 1)[0], nd.label(flags & 2)[0] * (not (flags & 2).all()))]))
+            else:
+                np.save(base + "-nuclei.npy", nuc.astype(np.uint16))  # training displaces outlines anew each time
+                if not as_is:
+                    img = data.fade(rng, img.astype(np.float32), nuc, mpp)
+                    if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, model.SIZE)) is not None:
+                        img = data.overlay(rng, img, texture)
+            if not as_is:
+                img = data.augment(rng, img, mpp)
         cv2.imwrite(base + ".png", img[:, :, ::-1])
 
 
@@ -180,8 +188,11 @@ def main():
     a.add_argument("--init", required=True)
     a.add_argument("--resume", help="a run's file, to go on from its averaged weights; --init stays the teacher")
     a.add_argument("--embed", help="folders, with commas, whose pictures get embeddings; then no training")
-    a.add_argument("--draw", help="folder to draw --count pictures into, of --nuclei or of --nothing; then no training")
+    a.add_argument("--draw", help="folder to draw --count pictures into, of --nuclei, --coarse or --nothing; then no training")
     a.add_argument("--nuclei", help="shards of 1024 x 1024, with commas")
+    a.add_argument("--coarse", help="shards of 1024 x 1024 of 0.75 micrometres a pixel and more, with commas")
+    a.add_argument("--partial", type=float, default=0.08, help="share of --draw's pictures that come from those with pseudo-labels")
+    a.add_argument("--plain", type=float, default=0, help="share of --draw's pictures that stay as they are in the shards")
     a.add_argument("--nothing", action="store_true")
     a.add_argument("--count", type=int, default=100)
     a.add_argument("--sets")
@@ -191,7 +202,6 @@ def main():
     a.add_argument("--largest", type=int, default=3, help="at most so many prompts of a picture see the whole frame")
     a.add_argument("--whole", type=float, default=0.06)
     a.add_argument("--windows", type=float, default=1, help="share of the pictures whose prompts see windows; the others' see samples of the frame, see sampled.py")
-    a.add_argument("--only", default="", help="train only weights with one of these in their names, with commas; others stay as they are")
     a.add_argument("--clicks", type=float, default=0.25)
     a.add_argument("--exact", type=float, default=6)
     a.add_argument("--lr", type=float, default=5e-4)
@@ -206,9 +216,10 @@ def main():
     torch.manual_seed(o.seed)
     rng = np.random.default_rng(o.seed)
     if o.draw:
-        if bool(o.nuclei) == o.nothing:
-            a.error("--draw wants one of --nuclei and --nothing")
-        return draw(rng, None if o.nothing else data.Shards(o.nuclei.split(","), (0, 0.75), 0.08, model.SIZE), o.draw, o.count)
+        if sum(map(bool, (o.nuclei, o.coarse, o.nothing))) != 1:
+            a.error("--draw wants one of --nuclei, --coarse and --nothing")
+        names, scales = o.nuclei or o.coarse, (COARSE, 1e9) if o.coarse else (0, COARSE)
+        return draw(rng, None if o.nothing else data.Shards(names.split(","), scales, o.partial, model.SIZE), o.draw, o.count, o.plain)
     if o.embed:
         sam = evaluate.load(o.init)
         for folder in o.embed.split(","):
@@ -226,7 +237,7 @@ def main():
     if o.resume:
         sam.load_state_dict(torch.load(o.resume, map_location="cpu")["ema"])
     for name, p in sam.named_parameters():
-        p.requires_grad_(not name.startswith("image_encoder.") and any(s in name for s in o.only.split(",")))
+        p.requires_grad_(not name.startswith("image_encoder."))
     params = [p for p in sam.parameters() if p.requires_grad]
     opts = train.optimisers(sam, torch.nn.Module(), o.lr)
     ema = {k: v.clone() for k, v in sam.state_dict().items()}
