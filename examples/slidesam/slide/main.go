@@ -147,7 +147,7 @@ func (j *job) remarks(s *sam.Slide, res *sam.SegmentResult, note string) []strin
 	}
 	switch mpp, _ := s.MPP(); {
 	case mpp == 0:
-		out = append(out, "Warning: the resolution of the slide is not known, and it was searched as it is: sizes mean nothing, and the outlines may be wrong. Give -slide-mpp: 0.25 for a scan at 40x, 0.5 at 20x. Nuclei are not to be seen in an overview, of more than a micrometre or so per pixel: give the slide itself.")
+		out = append(out, "Warning: the resolution of the slide is not known, and it was searched as it is: sizes mean nothing, and the outlines may be wrong. Give -slide-mpp: 0.25 for a scan at 40x, 0.5 at 20x, 1 at 10x, or 8 over the width of its nuclei in pixels. Nuclei are not to be seen in an overview, of more than a micrometre or so per pixel: give the slide itself.")
 	case note != "":
 		out = append(out, "Warning: "+note+".")
 	}
