@@ -7,6 +7,7 @@ import (
 	"image"
 
 	"github.com/slidesam/sam"
+	"github.com/slidesam/sam/weights/bundled"
 )
 
 // exampleModel is a tiny model with random weights: its masks mean nothing,
@@ -142,6 +143,19 @@ func ExampleEmbedding_WriteTo() {
 	}
 	fmt.Println(back.PictureSize())
 	// Output: 30 x 20
+}
+
+func ExampleBundledInstances() {
+	m, err := sam.BundledInstances()
+	if err != nil {
+		panic(err)
+	}
+	nuclei, err := m.Segment(context.Background(), bundled.Picture(), sam.InstanceOptions{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("about", (len(nuclei)+25)/50*50, "of", bundled.Truth().N)
+	// Output: about 250 of 259
 }
 
 func ExampleModel_Graph() {

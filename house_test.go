@@ -71,7 +71,7 @@ func TestFace(t *testing.T) {
 	// 26 and 3,258 when the machinery moved out; devices, fine-tuning, instance
 	// decoders, Cellpose-SAM, refining and precisions have faces here too.
 	assert.Less(t, n, 36, "files")
-	assert.Less(t, lines, 5120, "lines")
+	assert.Less(t, lines, 5130, "lines")
 	shims, err := filepath.Glob("*_export_test.go")
 	require.NoError(t, err)
 	assert.Subset(t, []string{"everything_export_test.go"}, shims)

@@ -9,6 +9,7 @@ import (
 	"github.com/slidesam/sam/internal/encoder"
 	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/weights"
+	"github.com/slidesam/sam/weights/bundled"
 )
 
 // InstanceModel finds all objects of a picture without a prompt: Segment
@@ -19,9 +20,26 @@ import (
 // The decoder needs some 1.1 GB of working memory at the published shape,
 // which is kept for the next picture; goroutines take turns.
 type InstanceModel struct {
-	model   *Model   // its decoder is nil if the file has an encoder alone
-	origin  [16]byte // hash of the decoder's weights
-	decoder *instance.Network
+	model    *Model   // its decoder is nil if the file has an encoder alone
+	origin   [16]byte // hash of the decoder's weights
+	decoder  *instance.Network
+	defaults instance.Settings
+}
+
+// BundledInstances returns the bundled model with its instance decoder, for
+// nuclei of H&E at 0.25 micrometres per pixel ([Defaults] of [Bundled]);
+// weights/bundled/README.md says how well it finds them.
+func BundledInstances() (*InstanceModel, error) {
+	m, err := Bundled()
+	if err != nil {
+		return nil, err
+	}
+	ck, err := bundled.Decoder()
+	if err != nil {
+		return nil, fmt.Errorf("sam: bundled instances: %w", err)
+	}
+	defer ck.Close()
+	return newInstanceModel(m, ck)
 }
 
 // LoadInstances reads an instance model: from one file that holds a model and
@@ -95,6 +113,7 @@ func newInstanceModel(model *Model, ck *weights.Checkpoint) (*InstanceModel, err
 	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
+	m.defaults = instance.SettingsOf(m.origin)
 	m.decoder, err = instance.NewNetwork(model.backend, ck, c.Grid(), c.Out)
 	return m, err
 }

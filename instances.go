@@ -1,7 +1,6 @@
 package sam
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -18,7 +17,8 @@ import (
 )
 
 // InstanceOptions changes how objects are made of the decoder's maps. The zero
-// value is micro-sam's default.
+// value is micro-sam's default, below; with the bundled decoder, whatever file
+// it comes from, its own.
 type InstanceOptions struct {
 	// ForegroundThreshold is the probability above which a pixel may belong to
 	// an object; 0 means 0.5.
@@ -33,6 +33,8 @@ type InstanceOptions struct {
 	// MinSize drops objects of fewer pixels; 0 means none, and 25 for
 	// SegmentPrompted, which wants its masks larger than that.
 	MinSize int
+	// MinForeground drops Segment's objects of less IoUPred; 0 means none.
+	MinForeground float32
 	// RunningStats takes the decoder's statistics from its training instead of
 	// from each picture. micro-sam takes the picture's, so that what else is on
 	// it moves every map.
@@ -43,24 +45,6 @@ type InstanceOptions struct {
 	AsIs bool
 }
 
-// stats are the statistics that the decoder works with.
-func (o InstanceOptions) stats() decoder.Stats {
-	if o.RunningStats {
-		return decoder.RunningStats
-	}
-	return decoder.BatchStats
-}
-
-// settings fills in the defaults.
-func (o InstanceOptions) settings() instance.Options {
-	d := instance.Defaults()
-	return instance.Options{
-		ForegroundThreshold: cmp.Or(o.ForegroundThreshold, d.ForegroundThreshold), CentreThreshold: cmp.Or(o.CentreThreshold, d.CentreThreshold),
-		BoundaryThreshold: cmp.Or(o.BoundaryThreshold, d.BoundaryThreshold), MinSize: o.MinSize,
-		ForegroundSmoothing: max(cmp.Or(o.ForegroundSmoothing, d.ForegroundSmoothing), 0), DistanceSmoothing: max(cmp.Or(o.DistanceSmoothing, d.DistanceSmoothing), 0),
-	}
-}
-
 // InstanceMaps are what the decoder says of each pixel of a picture, row by
 // row, between 0 and 1.
 type InstanceMaps struct {
@@ -68,6 +52,8 @@ type InstanceMaps struct {
 	Foreground []float32 // [H, W], probability that the pixel belongs to an object
 	Centre     []float32 // [H, W], distance from the object's centre
 	Boundary   []float32 // [H, W], 0 deep inside an object, 1 at its boundary and outside
+
+	defaults instance.Settings // of the model that made them
 }
 
 // Predict returns the maps of a picture of any size, the same as micro-sam
@@ -97,7 +83,7 @@ func (m *InstanceModel) predict(ctx context.Context, img image.Image, o Instance
 	if err != nil {
 		return nil, nil, err
 	}
-	return &InstanceMaps{Size: e.picture, Foreground: maps[0], Centre: maps[1], Boundary: maps[2]}, e, nil
+	return &InstanceMaps{e.picture, maps[0], maps[1], maps[2], m.defaults}, e, nil
 }
 
 // Segment returns the objects of a picture, each pixel in at most one of
@@ -124,7 +110,7 @@ func (m *InstanceModel) Segment(ctx context.Context, img image.Image, o Instance
 // does: smoothed, seeded and flooded as micro-sam does with a picture that is
 // not cut into tiles, pixel by pixel.
 func (p *InstanceMaps) Regions(ctx context.Context, o InstanceOptions) ([]Region, error) {
-	labels, err := instance.Segment(ctx, p.maps(), o.settings())
+	labels, err := instance.Segment(ctx, p.maps(), instance.Settings(o).Or(p.defaults).Options())
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +166,7 @@ func (m *InstanceModel) segmentPrompted(ctx context.Context, img image.Image, o 
 	if err != nil {
 		return nil, err
 	}
-	points, err := instance.Points(ctx, maps.maps(), o.settings())
+	points, err := instance.Points(ctx, maps.maps(), instance.Settings(o).Or(m.defaults).Options())
 	if err != nil || len(points) == 0 {
 		return nil, err
 	}
@@ -251,13 +237,13 @@ func (m *InstanceModel) Classes(ctx context.Context, img image.Image, o Instance
 // of a tile decide its maps unless RunningStats is set, so that another tile
 // size gives other objects here and there.
 func (m *InstanceModel) Finder(o InstanceOptions, prompted bool) SlideFinder {
-	print := m.Fingerprint()
+	print, how := m.Fingerprint(), instance.Settings(o).Or(m.defaults)
 	find := m.Segment
 	if prompted {
 		find = m.SegmentPrompted
 	}
 	return SlideFinder{
-		Name: fmt.Sprintf("instances %s %+v prompted=%t", hex.EncodeToString(print[:]), o, prompted),
+		Name: fmt.Sprintf("instances %s %+v prompted=%t", hex.EncodeToString(print[:]), how, prompted),
 		Find: func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) { return find(ctx, img, o) },
 	}
 }
@@ -267,14 +253,18 @@ func (m *InstanceModel) embed(ctx context.Context, img image.Image, o InstanceOp
 	if err != nil {
 		return nil, err
 	}
-	if o.AsIs {
+	if o.AsIs || m.defaults.AsIs {
 		return m.model.embed(ctx, src)
 	}
 	return m.model.embed(ctx, picture.Spread(src.RGB()))
 }
 
 func (m *InstanceModel) decode(ctx context.Context, e *Embedding, o InstanceOptions) ([][]float32, error) {
-	return m.decoder.Run(ctx, e.views[0].data, o.stats(), m.model.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
+	stats := decoder.BatchStats
+	if o.RunningStats || m.defaults.RunningStats {
+		stats = decoder.RunningStats
+	}
+	return m.decoder.Run(ctx, e.views[0].data, stats, m.model.cfg.Encoder.ImageSize, resample.Size(e.input), resample.Size(e.picture))
 }
 
 // CellposeModel finds cells as Cellpose-SAM (cpsam) does, without a prompt. It

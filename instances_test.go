@@ -5,6 +5,7 @@ import (
 	"image"
 	"maps"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,6 +15,7 @@ import (
 	"github.com/slidesam/sam/maskdec/instance"
 	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
+	"github.com/slidesam/sam/weights/bundled"
 )
 
 // tinyDecoder fits the tiny model.
@@ -129,6 +131,54 @@ func TestAsIs(t *testing.T) {
 	assert.Equal(t, maps(full, sam.InstanceOptions{}), maps(pale, sam.InstanceOptions{}))
 	assert.Equal(t, maps(full, sam.InstanceOptions{}), maps(full, plain))
 	assert.NotEqual(t, maps(pale, sam.InstanceOptions{}), maps(pale, plain))
+}
+
+// TestBundledInstances loads the bundled decoder both ways, and holds it to
+// what its card promises: neither options nor what else is in a picture change
+// its statistics, and colours stay as they are.
+func TestBundledInstances(t *testing.T) {
+	m, err := sam.BundledInstances()
+	require.NoError(t, err)
+	files, err := sam.LoadInstances("weights/bundled/model.safetensors", "weights/bundled/instances.safetensors")
+	require.NoError(t, err)
+	require.Equal(t, m.Fingerprint(), files.Fingerprint())
+	img := bundled.Picture()
+	want, err := m.Predict(t.Context(), img, sam.InstanceOptions{RunningStats: true, AsIs: true})
+	require.NoError(t, err)
+	got, err := files.Predict(t.Context(), img, sam.InstanceOptions{})
+	require.NoError(t, err)
+	for _, maps := range [][2][]float32{{want.Foreground, got.Foreground}, {want.Centre, got.Centre}, {want.Boundary, got.Boundary}} {
+		assert.True(t, slices.Equal(maps[0], maps[1])) // Equal would print a million numbers
+	}
+
+	truth := bundled.Truth()
+	found, err := got.Regions(t.Context(), sam.InstanceOptions{})
+	require.NoError(t, err)
+	hits := map[int32]bool{}
+	for _, r := range found {
+		of := map[int32]int{}
+		for y := r.Mask.Bounds().Min.Y; y < r.Mask.Bounds().Max.Y; y++ {
+			for x := r.Mask.Bounds().Min.X; x < r.Mask.Bounds().Max.X; x++ {
+				if r.Mask.At(x, y) {
+					of[truth.Nuclei[y*truth.W+x]]++
+				}
+			}
+		}
+		for k, n := range of {
+			if k > 0 && 2*n > r.Mask.Area() {
+				hits[k] = true
+			}
+		}
+	}
+	t.Logf("%d objects, %d of %d nuclei", len(found), len(hits), truth.N)
+	assert.Greater(t, len(hits), truth.N*3/4)
+	assert.Less(t, len(found), truth.N*5/4)
+	for _, r := range found {
+		assert.GreaterOrEqual(t, r.Mask.Area(), 25)
+	}
+	large, err := got.Regions(t.Context(), sam.InstanceOptions{MinSize: 600})
+	require.NoError(t, err)
+	assert.Less(t, len(large), len(found)/2)
 }
 
 func TestInstances(t *testing.T) {

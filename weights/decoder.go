@@ -27,6 +27,16 @@ func OpenDecoder(path string) (*Checkpoint, error) {
 	return openFile(path, decoderOf)
 }
 
+// OpenDecoderBytes reads an instance decoder that is in memory, as OpenDecoder
+// does a file and [OpenBytes] a model.
+func OpenDecoderBytes(data []byte) (*Checkpoint, error) {
+	c, err := read(&mapping{data: data}, decoderOf)
+	if err != nil {
+		return nil, fmt.Errorf("weights: open %d bytes: %w", len(data), formatError{err})
+	}
+	return c, nil
+}
+
 // decoderOf gives the tensors of a decoder their plain names.
 func decoderOf(tensors map[string]*Tensor, opaque map[string]string, file *mapping) (*Checkpoint, error) {
 	at := slices.IndexFunc(decoderContainers, func(c string) bool {

@@ -36,6 +36,7 @@ type Options struct {
 	ForegroundSmoothing float64 // sigma of the Gaussian over Foreground, in pixels; 0: none
 	DistanceSmoothing   float64 // sigma of the Gaussian over both distances, in pixels; 0: none
 	MinSize             int     // objects of fewer pixels are dropped
+	MinForeground       float32 // and those whose pixels have less Foreground on average, before smoothing
 }
 
 // Defaults returns the options of micro-sam's InstanceSegmentationWithDecoder.
@@ -47,7 +48,8 @@ func Defaults() Options {
 }
 
 // Segment returns the instance of each pixel, [H, W]: 0 is background,
-// instances count from 1. With a MinSize they are numbered without gaps.
+// instances count from 1. With a MinSize or a
+// MinForeground they are numbered without gaps.
 //
 // Seeds are the 8-connected parts of the foreground in which both smoothed
 // distances are below their thresholds. They grow over the foreground by a
@@ -89,8 +91,8 @@ func Segment(ctx context.Context, m Maps, o Options) ([]uint32, error) {
 	if err := watershed(ctx, labels, boundary, mask, m.H, m.W); err != nil {
 		return nil, err
 	}
-	if o.MinSize > 0 {
-		dropSmall(labels, n, o.MinSize)
+	if o.MinSize > 0 || o.MinForeground > 0 {
+		drop(labels, n, o.MinSize, m.Foreground, o.MinForeground)
 	}
 	return labels, nil
 }
@@ -132,6 +134,9 @@ func (o *Options) check() error {
 		if !(s >= 0 && s <= maxSigma) {
 			return fmt.Errorf("smoothing by a sigma of %g pixels, want 0 to %d", s, maxSigma)
 		}
+	}
+	if !(o.MinForeground >= 0 && o.MinForeground <= 1) {
+		return fmt.Errorf("least mean foreground of %g, want 0 to 1", o.MinForeground)
 	}
 	if o.MinSize < 0 {
 		return fmt.Errorf("least size of %d pixels, want 0 or more", o.MinSize)

@@ -97,6 +97,7 @@ func TestSegmentErrors(t *testing.T) {
 		{"not a number", func(m *instance.Maps, _ *instance.Options) { m.Boundary[1] = float32(math.NaN()) }, "boundary: NaN at (1, 0)"},
 		{"sigma", func(_ *instance.Maps, o *instance.Options) { o.DistanceSmoothing = math.Inf(1) }, "sigma of +Inf"},
 		{"size", func(_ *instance.Maps, o *instance.Options) { o.MinSize = -1 }, "least size of -1"},
+		{"foreground", func(_ *instance.Maps, o *instance.Options) { o.MinForeground = float32(math.NaN()) }, "least mean foreground of NaN"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, o := ok(), instance.Defaults()
@@ -109,6 +110,26 @@ func TestSegmentErrors(t *testing.T) {
 	cancel()
 	_, err := instance.Segment(cancelled, ok(), instance.Defaults())
 	assert.ErrorIs(t, err, context.Canceled)
+}
+
+// TestMinForeground drops the object that the decoder is least sure of.
+func TestMinForeground(t *testing.T) {
+	m := instance.Maps{
+		H: 1, W: 8,
+		Foreground: []float32{.6, .7, .1, .9, .8, .1, .7, .7},
+		Centre:     []float32{.1, .1, 1, .1, .1, 1, .1, .1},
+		Boundary:   []float32{.1, .1, 1, .1, .1, 1, .1, .1},
+	}
+	o := instance.Defaults()
+	o.ForegroundSmoothing, o.DistanceSmoothing = 0, 0
+	for least, want := range map[float32][]uint32{
+		0: {1, 1, 0, 2, 2, 0, 3, 3}, .68: {0, 0, 0, 1, 1, 0, 2, 2}, .7: {0, 0, 0, 1, 1, 0, 2, 2}, .8: {0, 0, 0, 1, 1, 0, 0, 0}, 1: {0, 0, 0, 0, 0, 0, 0, 0},
+	} {
+		o.MinForeground = least
+		got, err := instance.Segment(t.Context(), m, o)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, least)
+	}
 }
 
 func ExampleSegment() {

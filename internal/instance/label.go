@@ -30,17 +30,19 @@ func label(in []bool, h, w int) ([]uint32, int) {
 	return out, int(n)
 }
 
-// dropSmall clears the instances of fewer than least pixels and numbers the
-// others anew, in the same order and without gaps. n is the largest number.
-func dropSmall(labels []uint32, n, least int) {
-	size := make([]int, n+1)
-	for _, l := range labels {
+// drop clears the instances of fewer than least pixels, and those whose pixels
+// have less than mean foreground on average, and numbers the others anew, in the
+// same order and without gaps. n is the largest number.
+func drop(labels []uint32, n, least int, foreground []float32, mean float32) {
+	size, sum := make([]int, n+1), make([]float64, n+1)
+	for i, l := range labels {
 		size[l]++
+		sum[l] += float64(foreground[i])
 	}
 	number := make([]uint32, n+1)
 	next := uint32(1)
 	for l := 1; l <= n; l++ {
-		if size[l] >= least && size[l] > 0 {
+		if size[l] >= least && size[l] > 0 && float32(sum[l]/float64(size[l])) >= mean {
 			number[l] = next
 			next++
 		}

@@ -28,6 +28,8 @@ import (
 var (
 	//go:embed model.safetensors
 	model []byte
+	//go:embed instances.safetensors
+	decoder []byte
 	//go:embed picture.jpg
 	picture []byte
 	//go:embed nuclei.png
@@ -45,6 +47,16 @@ func Checkpoint() (*weights.Checkpoint, error) {
 	c, err := weights.OpenBytes(model)
 	if err != nil {
 		return nil, fmt.Errorf("bundled: %w", err)
+	}
+	return c, nil
+}
+
+// Decoder returns the weights of the model's instance decoder, which finds
+// nuclei without a prompt, as Checkpoint does.
+func Decoder() (*weights.Checkpoint, error) {
+	c, err := weights.OpenDecoderBytes(decoder)
+	if err != nil {
+		return nil, fmt.Errorf("bundled: decoder: %w", err)
 	}
 	return c, nil
 }

@@ -39,6 +39,29 @@ func TestCheckpoint(t *testing.T) {
 	assert.Equal(t, []int{192, 3, 16, 16}, shape)
 }
 
+// TestDecoder holds both files to their bound together.
+func TestDecoder(t *testing.T) {
+	c, err := bundled.Decoder()
+	require.NoError(t, err)
+	defer c.Close()
+	for _, name := range c.Names() {
+		x, err := c.Tensor(name)
+		require.NoError(t, err)
+		_, err = x.Float32s() // names any NaN or infinity
+		require.NoError(t, err, name)
+	}
+	shape, ok := c.Shape("base.block.1.weight")
+	require.True(t, ok)
+	assert.Equal(t, 128, shape[1])
+	var sum int64
+	for _, name := range []string{"model.safetensors", "instances.safetensors"} {
+		st, err := os.Stat(name)
+		require.NoError(t, err)
+		sum += st.Size()
+	}
+	assert.LessOrEqual(t, sum, int64(12<<20))
+}
+
 func TestTruth(t *testing.T) {
 	p, o := bundled.Picture(), bundled.Truth()
 	assert.Equal(t, image.Rect(0, 0, o.W, o.H), p.Bounds())

@@ -45,6 +45,8 @@ type job struct {
 	licence string // of its weights, where it forbids something
 	device  string // that the model is on
 
+	defaults sam.Defaults // of the finder's model, if it has any
+
 	tissue   *sam.Mask // if it is known; nil: it is looked for
 	progress func(sam.SegmentProgress)
 	set      *flag.FlagSet // that the flags were parsed with
@@ -84,19 +86,19 @@ func (j *job) flags() *flag.FlagSet {
 	fs.Float64Var(&j.slideMPP, "slide-mpp", 0, "resolution of the slide, if the file does not say or is wrong")
 	fs.BoolVar(&j.estimate, "estimate-mpp", true, "estimate the resolution of a slide that does not say it, by its objective or the size of\nits nuclei; else such a slide is searched as it is")
 	fs.BoolVar(&j.sharpen, "sharpen", true, "undo some of the blur of a slide that is enlarged; with the bundled model alone")
-	fs.BoolVar(&j.normalise, "normalise", true, "bring stains of H&E that the model did not learn to those that it did, before it sees the\nslide; with the bundled model alone")
+	fs.BoolVar(&j.normalise, "normalise", true, "bring stains of H&E that the model did not learn to those that it did, before it sees the\nslide; with the bundled model and -prompts nuclei or grid alone")
 	fs.IntVar(&j.tile, "tile", 0, "side of a tile in pixels; 0: the model's input")
 	fs.IntVar(&j.halo, "halo", 0, "overlap of tiles in pixels; 0: an eighth of a tile")
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
 	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all, which the bundled model\n"+
 		"is not for: it outlines nuclei, and no glands or regions of real slides;\n"+
-		"ais: none, objects by the model's instance decoder (micro-sam, patho-sam); apg: points by that decoder;\n"+
+		"ais: none, objects by an instance decoder, the bundled model's micro-sam's or patho-sam's;\napg: points by that decoder;\n"+
 		"cellpose: none, cells by a Cellpose-SAM model (cpsam); for those of a QuPath file see slidesam refine")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
-	fs.StringVar(&j.textMinArea, "min-area", "0", "least `area` of an object in pixels, or in square micrometres as 8um2; smaller holes and islands are\nremoved too; 0: for nuclei 8 square micrometres, else none")
+	fs.StringVar(&j.textMinArea, "min-area", "0", "least `area` of an object in pixels, or in square micrometres as 8um2; smaller holes and islands are\nremoved too; 0: for nuclei, and for ais and apg with the bundled model, 8 square micrometres, else none")
 	fs.StringVar(&j.textMaxArea, "max-area", "0", "most `area` of an object in pixels, or in square micrometres as 200um2; 0: no bound")
-	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6, and on a slide that is\nenlarged less: 0.5 on one of 0.5 micrometres per pixel, 0.4 from 1 on; below 0: none")
+	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6, and on a slide that is\nenlarged less: 0.5 on one of 0.5 micrometres per pixel, 0.4 from 1 on; below 0: none;\nwith -prompts ais the least mean probability of an object's pixels, 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4, on a slide that is enlarged\n0.35 and 0.3; below 0: none")
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only the pieces that its point is on")
 	j.RegisterMirror(fs)
@@ -182,12 +184,18 @@ func (j *job) checkInstances() error {
 	switch {
 	case first == "cellpose" && j.Bundled():
 		return errors.New("-prompts cellpose needs -model: a Cellpose-SAM checkpoint, cpsam")
-	case j.instances() && j.Bundled():
-		return fmt.Errorf("-prompts %s needs -model: a checkpoint with an instance decoder, such as vit_b_histopathology", first)
+	case j.instances() && j.decoder != "" && j.Bundled():
+		return errors.New("-decoder goes with -model: the bundled model has its own")
 	case first == "cellpose" && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
 		return errors.New("-prompts cellpose runs on the CPU: leave -device out")
 	case j.instances() && j.Precision != sam.FP32:
 		return fmt.Errorf("-prompts %s computes in fp32: leave -precision out", first)
+	case j.instances() && j.stability != 0:
+		return fmt.Errorf("-stability does not go with -prompts %s", first)
+	case j.instances() && first != "ais" && j.iou != 0:
+		return fmt.Errorf("-iou does not go with -prompts %s", first)
+	case first == "ais" && j.iou > 1:
+		return fmt.Errorf("-iou %g with -prompts ais: no object has so much; want at most 1", j.iou)
 	case j.instances() && j.Mirror:
 		return fmt.Errorf("-mirror does not go with -prompts %s", first)
 	case j.decoder != "" && (!j.instances() || first == "cellpose"):
@@ -341,7 +349,10 @@ func (j *job) options(s *sam.Slide, d sam.Defaults) sam.SegmentOptions {
 		c.Everything = sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: c.MinArea, Local: j.local}
 		switch sc.prompts {
 		case "ais", "apg", "cellpose":
-			c.Everything, c.Disjoint = sam.EverythingOptions{}, true
+			c.Everything, c.Disjoint, c.Normalise = sam.EverythingOptions{}, true, false // the decoder learned all stains
+			if j.Bundled() && c.MinArea == 0 {
+				c.MinArea = int(leastNucleus / (mpp * mpp))
+			}
 		case "nuclei":
 			// One mask a point: nuclei have no parts to choose from, and do
 			// not overlap.

@@ -117,11 +117,7 @@ func (j *job) load() (*sam.Model, error) {
 		j.cells, j.finder, j.licence = m, &f, m.Licence()
 		return nil, nil
 	}
-	files := []string{j.Path}
-	if j.decoder != "" {
-		files = append(files, j.decoder)
-	}
-	in, err := sam.LoadInstances(files...)
+	in, err := j.loadInstances()
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +125,31 @@ func (j *job) load() (*sam.Model, error) {
 		return nil, err
 	}
 	j.device = in.Device().String()
-	f := in.Finder(sam.InstanceOptions{}, j.scales[0].prompts == "apg")
+	f := in.Finder(sam.InstanceOptions{MinForeground: float32(max(j.iou, 0))}, j.scales[0].prompts == "apg")
 	j.finder = &f
 	return nil, nil
+}
+
+// loadInstances loads the bundled model with its instance decoder, or that of
+// the flags.
+func (j *job) loadInstances() (*sam.InstanceModel, error) {
+	if !j.Bundled() {
+		files := []string{j.Path}
+		if j.decoder != "" {
+			files = append(files, j.decoder)
+		}
+		return sam.LoadInstances(files...)
+	}
+	in, err := sam.BundledInstances()
+	if err != nil {
+		return nil, err
+	}
+	m, err := in.Model()
+	if err != nil {
+		return nil, err
+	}
+	j.defaults = m.Defaults()
+	return in, nil
 }
 
 // remarks says what became of the prompts, and what a reader of the results
@@ -245,7 +263,7 @@ func one(ctx context.Context, m *sam.Model, j *job, w sample, log *slog.Logger, 
 
 // segment runs or merges one slide with a line of log now and then.
 func segment(ctx context.Context, m *sam.Model, s *sam.Slide, out string, j *job, log *slog.Logger) (*sam.SegmentResult, error) {
-	var d sam.Defaults // none of instance decoders
+	d := j.defaults
 	if m != nil {
 		d = m.Defaults()
 	}

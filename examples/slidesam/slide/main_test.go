@@ -153,7 +153,8 @@ func TestFlags(t *testing.T) {
 		args, want string
 	}{
 		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei, grid, ais, apg or cellpose"},
-		{"-prompts a.geojson", "slidesam refine -annotations a.geojson"}, {"-prompts ais", "needs -model"}, {"-prompts cellpose", "needs -model: a Cellpose-SAM"}, {"-prompts cellpose -model a -decoder b", "goes with -prompts ais or apg"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
+		{"-prompts a.geojson", "slidesam refine -annotations a.geojson"}, {"-prompts ais -stability 0.5", "-stability does not go with -prompts ais"}, {"-prompts apg -model a -iou 0.5", "-iou does not go with -prompts apg"},
+		{"-prompts ais -iou 1.2", "want at most 1"}, {"-prompts ais -decoder a", "-decoder goes with -model"}, {"-prompts cellpose", "needs -model: a Cellpose-SAM"}, {"-prompts cellpose -model a -decoder b", "goes with -prompts ais or apg"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
 		{"-mpp 0.5,2 -prompts ais,grid -model a", "for all scales or none"}, {"-mpp 0.5,2 -prompts grid,apg -model a", "for all scales or none"},
 		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
 		{"-min-area -1", "0 or more"}, {"-min-area 1.5", "want pixels"}, {"-max-area xum2", "square micrometres"}, {"-mpp abc", "is not micrometres per pixel"}, {"-tile 1", "want 64"}, {"-halo -1", "want 0 to a quarter"},
@@ -307,6 +308,40 @@ func TestInstances(t *testing.T) {
 		assert.NotZero(t, st.Size())
 		assert.Contains(t, out.String(), "objects in 1 tiles")
 	}
+}
+
+// TestBundledInstances finds the nuclei of the synthetic slide without a prompt
+// and without any flag but one, at the bundled model's resolution.
+func TestBundledInstances(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes seconds")
+	}
+	dir := t.TempDir()
+	var out bytes.Buffer
+	args := strings.Fields("-region 0,0,400,400 -all -synthetic 512 -prompts ais -out " + dir)
+	require.NoError(t, run(t.Context(), args, noEnv, &out, &bytes.Buffer{}))
+	var found struct {
+		Features []struct {
+			Properties struct {
+				Measurements map[string]float64 `json:"measurements"`
+			} `json:"properties"`
+		} `json:"features"`
+	}
+	b, err := os.ReadFile(filepath.Join(dir, sam.GeoJSONFile))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &found))
+	assert.Greater(t, len(found.Features), 10, out.String())
+	for _, f := range found.Features {
+		assert.Equal(t, 0.25, f.Properties.Measurements[sam.MeasureScale])
+		assert.GreaterOrEqual(t, f.Properties.Measurements["Area µm^2"], float64(leastNucleus))
+	}
+
+	j, err := parse(strings.Fields("-prompts ais"), noEnv, &bytes.Buffer{})
+	require.NoError(t, err)
+	_, err = j.load()
+	require.NoError(t, err)
+	half := sam.SlideFromImage(image.NewRGBA(image.Rect(0, 0, 9, 9)), 0.5)
+	assert.Equal(t, 0.25, j.options(half, j.defaults).Scales[0].MPP)
 }
 
 // TestCellposeOnSlide runs a small Cellpose-SAM with random weights.

@@ -137,13 +137,15 @@ def dice(p, t):
     return 1 - 2 * (p * t).sum() / ((p * p).sum() + (t * t).sum()).clamp(min=1e-7)
 
 
-def loss(maps, want):
-    """torch_em's DiceBasedDistanceLoss(mask_distances_in_bg=True): distances count in objects alone.
+def loss(maps, want, sure=0.5):
+    """torch_em's DiceBasedDistanceLoss(mask_distances_in_bg=True): distances count in objects alone; and sure times the
+    foreground's cross entropy, so that it is a probability and not only on the right side of a half.
 
     Pixels whose foreground is UNKNOWN do not count at all. maps and want [B, 3, H, W]."""
     known = (want[:, 0] <= 1).float()
     inside = known * want[:, 0]
-    return sum(dice(maps[:, i] * m, want[:, i] * m) for i, m in enumerate((known, inside, inside)))
+    entropy = F.binary_cross_entropy(maps[:, 0], inside, known, reduction="sum") / known.sum().clamp(min=1)
+    return sure * entropy + sum(dice(maps[:, i] * m, want[:, i] * m) for i, m in enumerate((known, inside, inside)))
 
 
 def instances(maps, foreground=0.5, centre=0.5, boundary=0.5, smooth=(1.0, 1.6), least=0):
@@ -158,8 +160,14 @@ def instances(maps, foreground=0.5, centre=0.5, boundary=0.5, smooth=(1.0, 1.6),
     return out
 
 
-def counts(truth, found):
-    """TP, FP, FN at an IoU of 0.5 and the sum of the IoU of the TP, of labels [H, W]."""
+def counts(truth, found, unknown=None):
+    """TP, FP, FN at an IoU of 0.5 and the sum of the IoU of the TP, of labels [H, W].
+
+    Found objects that lie in what is unknown, bool [H, W], by more than half do not count."""
+    if unknown is not None:
+        size = np.bincount(found.ravel())
+        inside = np.bincount(found.ravel(), unknown.ravel())
+        found = np.where((2 * inside > size)[found], 0, found)
     t, a = np.unique(truth, return_counts=True)
     p, b = np.unique(found, return_counts=True)
     pair, both = np.unique(np.stack([truth.ravel(), found.ravel()]).astype(np.int64), axis=1, return_counts=True)

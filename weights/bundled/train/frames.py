@@ -13,10 +13,10 @@ import time
 
 import cv2
 import numpy as np
-from scipy import ndimage as nd
 
 import data
 import decoder
+import distract
 import pseudo
 
 SIZE = 1024
@@ -29,32 +29,34 @@ def frame(rng, shards, plain, empty):
         nuc = np.zeros((size, size), np.uint16)
         return data.blank(rng, size, 0.25), nuc, decoder.distances(nuc)
     vary = rng.random() >= plain
-    img, nuc, _, _, mpp, partial = shards.crop(rng, size, vary)
-    raw, ghosts = img, None
+    img, nuc, _, flags, mpp, partial = shards.crop(rng, size, vary)
+    ghosts = None
     if vary:
         img = img.astype(np.float32)
-        if rng.random() < 0.75:
+        if rng.random() < (0.4 if partial else 0.75):
             img = data.fade(rng, img, nuc, mpp)
-        if not partial and rng.random() < 0.5 and (texture := shards.texture(rng, size)) is not None:
+        if not partial and rng.random() < 0.4 and (texture := shards.texture(rng, size)) is not None:
             img = data.overlay(rng, img, texture)
             # Its nuclei shine through on pale ground: they are not labelled, and no background either.
             ghosts = cv2.GaussianBlur(pseudo.haematoxylin(texture), (0, 0), 2)
-            ghosts = cv2.dilate((ghosts > np.percentile(ghosts, 60)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        if rng.random() < 0.75:
+            ghosts = cv2.dilate((ghosts > np.percentile(ghosts, 75)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        if rng.random() < (0.4 if partial else 0.75):
+            img = distract.over(rng, img, nuc, mpp)
+        if not partial and rng.random() < 0.75:
             nuc = data.redraw(rng, nuc, mpp, shift=0)
+        if rng.random() < 0.6:
+            img = distract.restain(rng, img)
         if rng.random() < 0.25:  # a pale section
             img = 255 * (np.clip(img, 1, 255) / 255) ** rng.uniform(0.35, 0.8)
-        img = data.augment(rng, img, mpp)
+        img = distract.files(rng, data.augment(rng, img, mpp))
     maps = decoder.distances(nuc)
     if ghosts is not None:  # but outlines of labelled nuclei must be known
         near = cv2.dilate((maps[0] == 1).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
         maps[0][ghosts & ~near] = decoder.UNKNOWN
     if partial:
-        # What has little haematoxylin is no nucleus, the outline of a labelled one is known; the rest is not.
-        stain = nd.gaussian_filter(pseudo.haematoxylin(raw), 0.5 / mpp)
-        none = nd.binary_erosion(stain < np.percentile(stain, 30), iterations=2)
-        near = nd.binary_dilation(nuc > 0, iterations=3)
-        maps[0][~(near | none)] = decoder.UNKNOWN
+        if not (flags & pseudo.COMPLETE).any():
+            raise ValueError("pseudo-labels of some nuclei alone: make them with pseudo.py --objects")
+        maps[0][(flags & pseudo.UNKNOWN) > 0] = decoder.UNKNOWN
     return np.ascontiguousarray(img), nuc.astype(np.uint16), maps
 
 
@@ -65,7 +67,7 @@ def main():
     a.add_argument("--count", type=int, default=1000)
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--plain", type=float, default=0.15, help="share of pictures as drawn")
-    a.add_argument("--partial", type=float, default=0.08, help="share of pictures with pseudo-labels, see pseudo.py")
+    a.add_argument("--partial", type=float, default=0.3, help="share of pictures with pseudo-labels, see pseudo.py --objects")
     a.add_argument("--empty", type=float, default=0.02, help="share of pictures of nothing")
     o = a.parse_args()
     os.makedirs(o.out, exist_ok=True)

@@ -6,17 +6,27 @@ OpenSlide's CMU-1-Small-Region.svs is CC0. Only nuclei whose outline is plain
 are labelled, so the labels say where some nuclei are and never where none is:
 index.json says "partial", and training takes prompts from them but no dense
 targets. Each picture comes at the slide's own scale and enlarged twice.
+
+With --objects the labels are the masks that the bundled model makes of points by stain:
+
+    slidesam slide -slide cmu-1-small-region.svs -out objects -iou 0.3 -stability -1 -min-area 5um2
+    python pseudo.py --slide cmu-1-small-region.svs --mpp 0.499 --objects objects/objects.geojson --out cmu1024 --size 1024 --columns 0,0.75
+
+Those it is sure of are nuclei, the others unknown (flags), all else is none: smears too, and
+whatever is dark.
 """
 
 import argparse
 import json
 import os
 
+import cv2
 import numpy as np
 from PIL import Image
 from scipy import ndimage as nd
 
 
+UNKNOWN, COMPLETE = 4, 8  # of flags, with --objects: there may be a nucleus or not; all others are labelled
 RUIFROK = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])  # haematoxylin, eosin
 
 
@@ -72,40 +82,77 @@ def outlines(img, mpp):
     return out
 
 
+def of_objects(path, shape, zoom, sure, unsure):
+    """Labels [H, W] of a QuPath file's objects with a score of at least sure, and where there may be others.
+
+    Between unsure and sure, and two pixels around them, an object is neither a nucleus nor none; below unsure it is
+    none. Outlines are of level 0, the labels zoom times as large."""
+    labels, maybe = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
+    some = json.load(open(path))["features"]
+    kept = 0
+    for f in sorted(some, key=lambda f: f["properties"]["measurements"]["Predicted IoU"]):
+        score = f["properties"]["measurements"]["Predicted IoU"]
+        if score < unsure:
+            continue
+        g = f["geometry"]
+        rings = [g["coordinates"]] if g["type"] == "Polygon" else g["coordinates"]
+        rings = [np.rint(np.array(r) * zoom * 16 - 8).astype(np.int32) for part in rings for r in part]
+        if score < sure:
+            cv2.fillPoly(maybe, rings, 1, shift=4)
+        else:
+            kept += 1
+            cv2.fillPoly(labels, rings, kept, shift=4)
+    maybe = cv2.dilate(maybe, np.ones((5, 5), np.uint8))
+    return labels.astype(np.uint16), (maybe > 0) & (labels == 0)
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--slide", required=True)
     a.add_argument("--mpp", type=float, required=True, help="micrometres per pixel of the file's first page")
     a.add_argument("--out", required=True)
     a.add_argument("--size", type=int, default=640)
+    a.add_argument("--objects", help="the bundled model's objects of the slide, GeoJSON, instead of outlines by watershed")
+    a.add_argument("--sure", type=float, default=0.58, help="predicted IoU from which an object of --objects is a nucleus")
+    a.add_argument("--unsure", type=float, default=0.45, help="below it, it is none; between, unknown")
+    a.add_argument("--columns", default="0,1", help="part of the slide's width")
     a.add_argument("--show", help="also write a picture of the outlines")
     o = a.parse_args()
     os.makedirs(o.out, exist_ok=True)
     img = np.asarray(Image.open(o.slide).convert("RGB"))
-    lab = outlines(img, o.mpp)
+    left, right = (int(float(v) * img.shape[1]) for v in o.columns.split(","))
+    lab = None if o.objects else outlines(img[:, left:right], o.mpp)
     n = 0
     for zoom in (1, 2):
-        h, w = img.shape[0] * zoom, img.shape[1] * zoom
-        big = np.asarray(Image.fromarray(img).resize((w, h), Image.BICUBIC))
-        # Enlarged one by one would be smoother; labels touch nowhere, so a mode filter is not needed.
-        labels = np.asarray(Image.fromarray(lab.astype(np.int32), "I").resize((w, h), Image.NEAREST)).astype(np.uint16)
-        labels = np.where(nd.uniform_filter((labels > 0).astype(np.float32), 3) > 0.5, nd.maximum_filter(labels, 3), 0).astype(np.uint16) if zoom > 1 else labels
+        h, w = img.shape[0] * zoom, (right - left) * zoom
+        big = np.asarray(Image.fromarray(img[:, left:right]).resize((w, h), Image.BICUBIC))
+        if o.objects:
+            whole = (img.shape[0] * zoom, img.shape[1] * zoom)
+            labels, maybe = (m[:, left * zoom:right * zoom] for m in of_objects(o.objects, whole, zoom, o.sure, o.unsure))
+            flags = np.where(maybe, 2 | COMPLETE | UNKNOWN, 2 | COMPLETE).astype(np.uint8)
+        else:
+            # Enlarged one by one would be smoother; labels touch nowhere, so a mode filter is not needed.
+            labels = np.asarray(Image.fromarray(lab.astype(np.int32), "I").resize((w, h), Image.NEAREST)).astype(np.uint16)
+            labels = np.where(nd.uniform_filter((labels > 0).astype(np.float32), 3) > 0.5, nd.maximum_filter(labels, 3), 0).astype(np.uint16) if zoom > 1 else labels
+            flags = np.full(labels.shape, 2, np.uint8)
         cuts = [(y, x) for y in range(0, h - o.size + 1, o.size // 2) for x in range(0, w - o.size + 1, o.size // 2)]
         cuts = [(y, x) for y, x in cuts if len(np.unique(labels[y:y + o.size, x:x + o.size])) > 40]
+        if not cuts:
+            continue
         cut = lambda m: np.stack([m[y:y + o.size, x:x + o.size] for y, x in cuts])
         base = os.path.join(o.out, f"{n:04d}-")
         np.save(base + "image.npy", cut(big))
         np.save(base + "nuclei.npy", cut(labels))
         np.save(base + "gland.npy", np.zeros((len(cuts), o.size, o.size), np.uint8))
-        np.save(base + "flags.npy", np.full((len(cuts), o.size, o.size), 2, np.uint8))
+        np.save(base + "flags.npy", cut(flags))
         with open(base + "index.json", "w") as f:
             json.dump([dict(x=x, y=y, mpp=o.mpp / zoom, partial=True) for y, x in cuts], f)
-        print(zoom, len(cuts), "pictures", lab.max(), "nuclei")
+        print(zoom, len(cuts), "pictures", len(np.unique(labels)) - 1, "nuclei")
         n += 1
     if o.show:
-        edge = (nd.maximum_filter(lab, 3) != lab)
-        show = img.copy()
-        show[edge] = (0, 255, 0)
+        show = big.copy()
+        show[(flags & UNKNOWN) > 0] //= 2
+        show[nd.maximum_filter(labels, 3) != labels] = (0, 255, 0)
         Image.fromarray(show).save(o.show)
 
 

@@ -73,7 +73,8 @@ def measure(net, path, most=None, **options):
         emb = f[:-len("-nuclei.npy")] + ".npy"
         if os.path.exists(emb):
             maps = net(torch.from_numpy(np.load(emb))[None].float())[0].numpy()
-            total += decoder.counts(np.load(f), decoder.instances(maps, **options))
+            unknown = np.load(f.replace("-nuclei.npy", "-maps.npy"))[0] == decoder.UNKNOWN
+            total += decoder.counts(np.load(f), decoder.instances(maps, **options), unknown)
     tp, fp, fn, iou = total
     return f"TP {tp:.0f} FP {fp:.0f} FN {fn:.0f} F1 {2 * tp / max(1, 2 * tp + fp + fn):.4f} PQ {2 * iou / max(1, 2 * tp + fp + fn):.4f}"
 
@@ -94,9 +95,10 @@ def main():
     a.add_argument("--every", type=float, default=600, help="seconds between measurements")
     a.add_argument("--few", type=int, default=4, help="frames of --held to measure on while training")
     a.add_argument("--ema", type=float, default=0.99)
+    a.add_argument("--threads", type=int, default=1)
     a.add_argument("--seed", type=int, default=1)
     o = a.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(o.threads)
     state = torch.load(o.run, map_location="cpu") if o.run else None
     if not o.frames:
         net = decoder.Decoder()

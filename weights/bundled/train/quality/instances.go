@@ -35,9 +35,9 @@ type method struct {
 	run    func(ctx context.Context, s *sam.Slide, dir string, o sam.SegmentOptions) (*sam.SegmentResult, error)
 }
 
-// methods are the slide command's -prompts nuclei with the bundled model, and of
-// an instance model, if files are given, ais and apg as train_decoder.py means
-// its decoders.
+// methods are the slide command's -prompts nuclei with the bundled model, and its
+// ais and apg with the bundled instance model or that of files, used as
+// train_decoder.py means its decoders.
 func methods(files []string, reduce int) ([]method, error) {
 	m, err := sam.Bundled()
 	if err != nil {
@@ -50,10 +50,10 @@ func methods(files []string, reduce int) ([]method, error) {
 		return m.SegmentSlide(ctx, s, dir, o)
 	}
 	all := []method{{"nuclei", reduce, points}}
-	if len(files) == 0 {
-		return all, nil
+	in, err := sam.BundledInstances()
+	if len(files) > 0 {
+		in, err = sam.LoadInstances(files...)
 	}
-	in, err := sam.LoadInstances(files...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func unprompted(ctx context.Context, files []string, only, nuclei, show string, 
 	for _, name := range strings.Split(only, ",") {
 		at := slices.IndexFunc(all, func(m method) bool { return m.name == name })
 		if at < 0 {
-			return fmt.Errorf("method %q, want nuclei, or with -decoder also ais or apg", name)
+			return fmt.Errorf("method %q, want nuclei, ais or apg", name)
 		}
 		m := all[at]
 		var real, drawn sums

@@ -13,8 +13,9 @@
 //	go run ./weights/bundled/train/quality -unprompted -methods nuclei,ais,apg -model model.safetensors -decoder decoder.safetensors
 //
 // measures what needs no prompt instead, as the slide command does it: points
-// by stain, and an instance decoder of train_decoder.py and its points; -first
-// is the first synthetic slide, and -reduce 4 makes all pictures as coarse.
+// by stain, and the bundled instance decoder or another one of train_decoder.py
+// and its points; -first is the first synthetic slide, and -reduce 4 makes
+// all pictures as coarse.
 package main
 
 import (
@@ -45,8 +46,8 @@ func main() {
 	flag.TextVar(&precision, "precision", sam.FP32, "fp32, int8 or fp16weights")
 	show := flag.String("draw", "", "folder for the real pictures with outlines; none: not drawn")
 	noPrompt := flag.Bool("unprompted", false, "measure what finds nuclei without a prompt instead")
-	dec := flag.String("decoder", "", "with -unprompted, the instance decoder of -model")
-	only := flag.String("methods", "nuclei", "with -unprompted, what to measure: nuclei, and with -model and -decoder ais and apg")
+	dec := flag.String("decoder", "", "with -unprompted, the instance decoder of -model; none: the bundled one")
+	only := flag.String("methods", "nuclei", "with -unprompted, what to measure, of nuclei, ais and apg")
 	first := flag.Int("first", 1, "with -unprompted, the first synthetic slide")
 	reduce := flag.Int("reduce", 1, "with -unprompted, how many times coarser pictures are than bundled.MPP: 1 to 8")
 	flag.Parse()

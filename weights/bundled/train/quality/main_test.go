@@ -95,8 +95,8 @@ func TestBundledSegments(t *testing.T) {
 	t.Log(s)
 }
 
-// Points by stain through slides and their files, on one slide: the card's
-// figures come from more.
+// Points by stain and the instance decoder through slides and their files, on
+// one slide: the card's figures come from more.
 func TestUnprompted(t *testing.T) {
 	all, err := methods(nil, 1)
 	require.NoError(t, err)
@@ -108,13 +108,16 @@ func TestUnprompted(t *testing.T) {
 	for i := range lab {
 		lab[i] = truth.Nuclei[i/320*truth.W+i%320]
 	}
-	a, err := all[0].measure(t.Context(), part, lab, 30, "slide", t.TempDir())
-	require.NoError(t, err)
-	t.Log(all[0].name, a)
-	assert.Greater(t, a.TP+a.FN, 10)
-	assert.Greater(t, a.F1(eval.EmptyNaN), 0.5)
-	assert.Less(t, a.PQ(eval.EmptyNaN), a.F1(eval.EmptyNaN))
-	assert.ErrorContains(t, unprompted(t.Context(), nil, "ais", "", "", 1, 1, 1), `method "ais"`)
+	var a agreement
+	for _, m := range all[:2] { // apg has hundreds of points
+		a, err = m.measure(t.Context(), part, lab, 30, "slide", t.TempDir())
+		require.NoError(t, err)
+		t.Log(m.name, a)
+		assert.Greater(t, a.TP+a.FN, 10)
+		assert.Greater(t, a.F1(eval.EmptyNaN), 0.5)
+		assert.Less(t, a.PQ(eval.EmptyNaN), a.F1(eval.EmptyNaN))
+	}
+	assert.ErrorContains(t, unprompted(t.Context(), nil, "boxes", "", "", 1, 1, 1), `method "boxes"`)
 	coarse, err := methods(nil, 2)
 	require.NoError(t, err)
 	b, err := coarse[0].measure(t.Context(), part, lab, 30, "slide", t.TempDir())
