@@ -349,7 +349,7 @@ func (j *job) options(s *sam.Slide, d sam.Defaults) sam.SegmentOptions {
 		c.Everything = sam.EverythingOptions{PredIoUThresh: j.iou, StabilityScoreThresh: j.stability, MinMaskRegionArea: c.MinArea, Local: j.local}
 		switch sc.prompts {
 		case "ais", "apg", "cellpose":
-			c.Everything, c.Disjoint, c.Normalise = sam.EverythingOptions{}, true, false // the decoder learned all stains
+			c.Everything, c.Disjoint, c.Normalise = sam.EverythingOptions{}, true, false // not measured with it
 			if j.Bundled() && c.MinArea == 0 {
 				c.MinArea = int(leastNucleus / (mpp * mpp))
 			}
