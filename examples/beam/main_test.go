@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
@@ -21,11 +20,8 @@ import (
 	"github.com/slidesam/sam/examples/slidesam/cohort"
 	"github.com/slidesam/sam/internal/cli"
 	sheets "github.com/slidesam/sam/internal/cohort"
+	"github.com/slidesam/sam/internal/cohort/cohorttest"
 	"github.com/slidesam/sam/internal/wholeslide"
-	"github.com/slidesam/sam/maskdec"
-	"github.com/slidesam/sam/promptenc"
-	"github.com/slidesam/sam/vit"
-	"github.com/slidesam/sam/weights"
 )
 
 // With faultsVar set, to the folder that counts attempts, the test's binary is
@@ -84,26 +80,6 @@ func (f faulty) search(ctx context.Context, c *sheets.Cohort, u sheets.Unit) err
 	return c.Search(ctx, u)
 }
 
-// tinyModel writes a checkpoint of a hundred thousand random weights: what it
-// finds means nothing, and takes no time.
-func tinyModel(t *testing.T) string {
-	p := struct {
-		Encoder *vit.Params       `weight:"image_encoder"`
-		Prompt  *promptenc.Params `weight:"prompt_encoder"`
-		Decoder *maskdec.Params   `weight:"mask_decoder"`
-	}{
-		vit.NewParams(vit.Config{ImageSize: 128, Patch: 8, Width: 32, Depth: 3, Heads: 2, HeadDim: 16, MLP: 64, Window: 7, Global: []int{1}, Out: 32}),
-		promptenc.NewParams(promptenc.Config{ImageSize: 128, Grid: 16, Channels: 32, MaskChannels: 16}),
-		maskdec.NewParams(maskdec.Config{
-			Grid: 16, Channels: 32, Depth: 2, Heads: 8, SelfDim: 32, CrossDim: 16, MLP: 64, MaskTokens: 4,
-			IoUHidden: 32, IoUDepth: 3, Up1: 8, Up2: 4, HyperHidden: 32, HyperDepth: 3,
-		}),
-	}
-	path := filepath.Join(t.TempDir(), "tiny.safetensors")
-	require.NoError(t, weights.Random(weights.Specs(&p), 3).Save(t.Context(), path, weights.ConvertOptions{}))
-	return path
-}
-
 // program runs this program in a process of its own and returns its exit code,
 // -1 if it was killed, and what it printed.
 func program(t *testing.T, faults string, args ...string) (int, string) {
@@ -118,22 +94,7 @@ func program(t *testing.T, faults string, args ...string) (int, string) {
 
 // sums are the hashes of a cohort's files but those that hold times.
 func sums(t *testing.T, dir string) map[string]string {
-	out := map[string]string{}
-	require.NoError(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && d.Name() == "times":
-			return fs.SkipDir
-		case d.IsDir() || d.Name() == sheets.TimesFile:
-			return nil
-		}
-		b, err := os.ReadFile(p)
-		name, _ := filepath.Rel(dir, p)
-		out[filepath.ToSlash(name)] = fmt.Sprintf("%x", sha256.Sum256(b))
-		return err
-	}))
-	return out
+	return cohorttest.Sums(t, dir, "times", sheets.TimesFile)
 }
 
 // TestFaults does the demonstration's cohort by the plain command and by Beam on
@@ -142,7 +103,7 @@ func sums(t *testing.T, dir string) map[string]string {
 func TestFaults(t *testing.T) {
 	sheet, err := cohort.Demo(t.Context(), t.TempDir())
 	require.NoError(t, err)
-	flags := []string{"-sheet", sheet, "-model", tinyModel(t), "-iou", "-1", "-stability", "-1", "-device", "cpu", "-mpp", "1", "-part-tiles", "2"}
+	flags := []string{"-sheet", sheet, "-model", cohorttest.TinyModel(t), "-iou", "-1", "-stability", "-1", "-device", "cpu", "-mpp", "1", "-part-tiles", "2"}
 	plain := t.TempDir()
 	for _, step := range []string{"-plan", "-merge=false"} {
 		var text bytes.Buffer
@@ -219,7 +180,7 @@ func TestOtherSheet(t *testing.T) {
 	dir := t.TempDir()
 	sheet := filepath.Join(dir, "s.csv")
 	require.NoError(t, os.WriteFile(sheet, []byte("slide\na.png\nb.png\n"), 0o600))
-	flags := []string{"-sheet=" + sheet, "-out=" + dir, "-model=" + tinyModel(t)}
+	flags := []string{"-sheet=" + sheet, "-out=" + dir, "-model=" + cohorttest.TinyModel(t)}
 	w, err := openFor(t.Context(), flags, Unit{Slide: 1, ID: "b", Parts: 1})
 	require.NoError(t, err)
 	again, err := openFor(t.Context(), flags, Unit{Slide: 0, ID: "a", Parts: 1})

@@ -19,6 +19,7 @@ import (
 	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/internal/cohort"
+	"github.com/slidesam/sam/internal/cohort/cohorttest"
 )
 
 // bucket is a Store in a folder, which fails now and then.
@@ -106,7 +107,7 @@ func TestBucket(t *testing.T) {
 	cohort.RegisterStore("test", func(context.Context, string) (cohort.Store, error) { return b, nil })
 	t.Setenv("TMPDIR", t.TempDir())
 	sheet, plain := fields(t), filepath.Join(t.TempDir(), "plain")
-	flags := []string{"-sheet", sheet, "-model", tinyModel(t), "-iou", "-1", "-stability", "-1", "-tile", "64", "-halo", "8"}
+	flags := []string{"-sheet", sheet, "-model", cohorttest.TinyModel(t), "-iou", "-1", "-stability", "-1", "-tile", "64", "-halo", "8"}
 	code, text := call(t, nil, append(flags, "-out", plain)...)
 	require.Equal(t, cli.ExitPartial, code, text)
 	want := sums(t, plain)

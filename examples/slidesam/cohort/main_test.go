@@ -3,10 +3,8 @@ package cohort
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"image/png"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +16,7 @@ import (
 	"github.com/slidesam/sam"
 	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/internal/cohort"
+	"github.com/slidesam/sam/internal/cohort/cohorttest"
 	"github.com/slidesam/sam/internal/synth"
 )
 
@@ -48,22 +47,7 @@ func call(t *testing.T, env map[string]string, args ...string) (int, string) {
 
 // sums are the hashes of a cohort's files but those that tell how it was done.
 func sums(t *testing.T, dir string) map[string]string {
-	out := map[string]string{}
-	require.NoError(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == "tiles" || d.Name() == "shards" || d.Name() == "times"):
-			return fs.SkipDir
-		case d.IsDir() || d.Name() == cohort.TimesFile || d.Name() == cohort.UnitsFile:
-			return nil
-		}
-		b, err := os.ReadFile(p)
-		name, _ := filepath.Rel(dir, p)
-		out[filepath.ToSlash(name)] = fmt.Sprintf("%x", sha256.Sum256(b))
-		return err
-	}))
-	return out
+	return cohorttest.Sums(t, dir, "tiles", "shards", "times", cohort.TimesFile, cohort.UnitsFile)
 }
 
 // TestWays does a cohort in one go, and in parts by an array job of two, one
@@ -71,7 +55,7 @@ func sums(t *testing.T, dir string) map[string]string {
 // that fails.
 func TestWays(t *testing.T) {
 	sheet, plain := fields(t), filepath.Join(t.TempDir(), "plain")
-	flags := []string{"-model", tinyModel(t), "-iou", "-1", "-stability", "-1", "-tile", "64", "-halo", "8"}
+	flags := []string{"-model", cohorttest.TinyModel(t), "-iou", "-1", "-stability", "-1", "-tile", "64", "-halo", "8"}
 	call := func(t *testing.T, env map[string]string, args ...string) (int, string) {
 		return call(t, env, append(args, flags...)...)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slidesam/sam/internal/cli"
+	"github.com/slidesam/sam/internal/cohort/cohorttest"
 )
 
 // TestNextflow gives seven of the demonstration's slides, one of them corrupt, to
@@ -27,7 +28,7 @@ func TestNextflow(t *testing.T) {
 	b, err := os.ReadFile(sheet)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(sheet, []byte(strings.Join(strings.SplitAfter(string(b), "\n")[:8], "")), 0o600))
-	model, plain := tinyModel(t), filepath.Join(data, "plain")
+	model, plain := cohorttest.TinyModel(t), filepath.Join(data, "plain")
 	flags := []string{"-iou", "-1", "-stability", "-1", "-device", "cpu", "-mpp", "1"}
 	code, text := call(t, nil, append([]string{"-sheet", sheet, "-out", plain, "-model", model}, flags...)...)
 	require.Equal(t, cli.ExitPartial, code, text)

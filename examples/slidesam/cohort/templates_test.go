@@ -15,31 +15,8 @@ import (
 
 	"github.com/slidesam/sam/internal/cli"
 	"github.com/slidesam/sam/internal/cohort"
-	"github.com/slidesam/sam/maskdec"
-	"github.com/slidesam/sam/promptenc"
-	"github.com/slidesam/sam/vit"
-	"github.com/slidesam/sam/weights"
+	"github.com/slidesam/sam/internal/cohort/cohorttest"
 )
-
-// tinyModel writes a checkpoint of a hundred thousand random weights: what it
-// finds means nothing, and takes no time.
-func tinyModel(t *testing.T) string {
-	p := struct {
-		Encoder *vit.Params       `weight:"image_encoder"`
-		Prompt  *promptenc.Params `weight:"prompt_encoder"`
-		Decoder *maskdec.Params   `weight:"mask_decoder"`
-	}{
-		vit.NewParams(vit.Config{ImageSize: 128, Patch: 8, Width: 32, Depth: 3, Heads: 2, HeadDim: 16, MLP: 64, Window: 7, Global: []int{1}, Out: 32}),
-		promptenc.NewParams(promptenc.Config{ImageSize: 128, Grid: 16, Channels: 32, MaskChannels: 16}),
-		maskdec.NewParams(maskdec.Config{
-			Grid: 16, Channels: 32, Depth: 2, Heads: 8, SelfDim: 32, CrossDim: 16, MLP: 64, MaskTokens: 4,
-			IoUHidden: 32, IoUDepth: 3, Up1: 8, Up2: 4, HyperHidden: 32, HyperDepth: 3,
-		}),
-	}
-	path := filepath.Join(t.TempDir(), "tiny.safetensors")
-	require.NoError(t, weights.Random(weights.Specs(&p), 3).Save(t.Context(), path, weights.ConvertOptions{}))
-	return path
-}
 
 // TestTemplates gives the demonstration's slides, some of them corrupt, to
 // each scheduler's template, whose array kills one task in five and runs another
@@ -56,7 +33,7 @@ func TestTemplates(t *testing.T) {
 	require.NoError(t, err)
 	lines := strings.SplitAfter(strings.ReplaceAll(string(b), "\nslide-", "\ndemo/slide-"), "\n")
 	sheet = filepath.Join(data, "cohort.csv")
-	flags := []string{"-model", tinyModel(t), "-iou", "-1", "-stability", "-1", "-device", "cpu", "-mpp", "1"}
+	flags := []string{"-model", cohorttest.TinyModel(t), "-iou", "-1", "-stability", "-1", "-device", "cpu", "-mpp", "1"}
 	plain := func(t *testing.T, slides int, says string) map[string]string {
 		require.NoError(t, os.WriteFile(sheet, []byte(strings.Join(lines[:1+slides], "")), 0o600))
 		out := t.TempDir()
