@@ -158,7 +158,7 @@ func (failing) Read([]byte) (int, error) { return 0, errBroken }
 // results in a bucket, in two tasks: the same bytes.
 func TestCohort(t *testing.T) {
 	if testing.Short() {
-		t.Skip("runs the bundled model")
+		t.Skip("-short: runs the bundled model")
 	}
 	bucket, query := s3(t)
 	dir, plain := t.TempDir(), filepath.Join(t.TempDir(), "plain")
