@@ -81,9 +81,9 @@ func partFile(s Slide, u Unit) string {
 	return path.Join(slidesFolder, s.ID, partsFolder, fmt.Sprintf("%05d-of-%05d.tar.gz", u.Part, u.Parts))
 }
 
-// Plan fetches what the folder must hold before Open: the settings and the
+// GetPlan fetches what the folder must hold before Open: the settings and the
 // units.
-func (m *Mirror) Plan(ctx context.Context) error {
+func (m *Mirror) GetPlan(ctx context.Context) error {
 	return m.get(ctx, []string{SettingsFile, UnitsFile})
 }
 
@@ -193,8 +193,8 @@ func (m *Mirror) putTimes(ctx context.Context, s Slide) error {
 	return m.put(ctx, names)
 }
 
-// Parts fetches the parts of a slide that are stored.
-func (m *Mirror) Parts(ctx context.Context, c *Cohort, u Unit) error {
+// GetParts fetches the parts of a slide that are stored.
+func (m *Mirror) GetParts(ctx context.Context, c *Cohort, u Unit) error {
 	s := c.Slides[u.Slide]
 	for k := range u.Parts {
 		name := partFile(s, Unit{u.Slide, k, u.Parts, 0})
@@ -216,9 +216,9 @@ func (m *Mirror) Parts(ctx context.Context, c *Cohort, u Unit) error {
 // Forget removes what this machine has of a slide.
 func (m *Mirror) Forget(c *Cohort, slide int) error { return os.RemoveAll(c.folder(c.Slides[slide])) }
 
-// Records fetches the records and times of all slides. Overlays follow as the
+// GetRecords fetches the records and times of all slides. Overlays follow as the
 // report shows them.
-func (m *Mirror) Records(ctx context.Context, c *Cohort) error {
+func (m *Mirror) GetRecords(ctx context.Context, c *Cohort) error {
 	known := map[string]bool{}
 	for _, s := range c.Slides {
 		known[s.ID] = true

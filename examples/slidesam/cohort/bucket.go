@@ -29,7 +29,7 @@ func (j *job) enter(ctx context.Context) (leave func(), err error) {
 		_ = os.RemoveAll(j.dir) // a copy
 		_ = store.Close()       // nothing is on its way
 	}
-	if err := j.mirror.Plan(ctx); err != nil {
+	if err := j.mirror.GetPlan(ctx); err != nil {
 		leave()
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (j *job) mergeSlide(ctx context.Context, c *cohort.Cohort, u cohort.Unit) e
 	if done, err := c.Finished(c.Slides[u.Slide]); done || err != nil {
 		return err
 	}
-	if err := j.mirror.Parts(ctx, c, u); err != nil {
+	if err := j.mirror.GetParts(ctx, c, u); err != nil {
 		return err
 	}
 	err := c.Merge(ctx, u.Slide, u.Parts)

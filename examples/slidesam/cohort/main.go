@@ -169,7 +169,7 @@ func (j *job) search(ctx context.Context, c *cohort.Cohort, units []cohort.Unit)
 // join merges the slides that are cut into parts; with -shard its share.
 func (j *job) join(ctx context.Context, c *cohort.Cohort, units []cohort.Unit) (unfinished []error, err error) {
 	if j.mirror != nil {
-		if err := j.mirror.Records(ctx, c); err != nil {
+		if err := j.mirror.GetRecords(ctx, c); err != nil {
 			return nil, err
 		}
 	}
