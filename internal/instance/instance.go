@@ -48,8 +48,8 @@ func Defaults() Options {
 }
 
 // Segment returns the instance of each pixel, [H, W]: 0 is background,
-// instances count from 1. With a MinSize or a
-// MinForeground they are numbered without gaps.
+// instances count from 1. With a MinSize or a MinForeground they are numbered
+// without gaps.
 //
 // Seeds are the 8-connected parts of the foreground in which both smoothed
 // distances are below their thresholds. They grow over the foreground by a

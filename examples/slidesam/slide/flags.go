@@ -92,7 +92,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.StringVar(&j.textRegion, "region", "", "`x,y,w,h` of level 0 to work on; default: all")
 	fs.StringVar(&j.textPrompts, "prompts", "nuclei", "nuclei: a point at each nucleus by its stain; grid: points over all, which the bundled model\n"+
 		"is not for: it outlines nuclei, and no glands or regions of real slides;\n"+
-		"ais: none, objects by an instance decoder, the bundled model's micro-sam's or patho-sam's;\napg: points by that decoder;\n"+
+		"ais: none, objects by an instance decoder, the bundled model's, micro-sam's or patho-sam's;\napg: points by that decoder;\n"+
 		"cellpose: none, cells by a Cellpose-SAM model (cpsam); for those of a QuPath file see slidesam refine")
 	fs.IntVar(&j.points, "points", 32, "points on the side of the grid")
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
