@@ -243,7 +243,7 @@ func (m *InstanceModel) Finder(o InstanceOptions, prompted bool) SlideFinder {
 		find = m.SegmentPrompted
 	}
 	return SlideFinder{
-		Name: fmt.Sprintf("instances %s %+v prompted=%t", hex.EncodeToString(print[:]), how, prompted),
+		Name: fmt.Sprintf("instances %s %+v prompted=%t", hex.EncodeToString(print[:]), how, prompted), Unprompted: true,
 		Find: func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) { return find(ctx, img, o) },
 	}
 }
@@ -319,7 +319,7 @@ func (m *CellposeModel) LevelsOf(ctx context.Context, s *Slide) (*[3][2]float32,
 
 // Finder returns Segment as a finder of [SegmentSlide]; set Disjoint.
 func (m *CellposeModel) Finder(o CellposeOptions) SlideFinder {
-	return SlideFinder{(*cellpose.Model)(m).Identity(cellpose.Options(o)), func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) {
+	return SlideFinder{Name: (*cellpose.Model)(m).Identity(cellpose.Options(o)), Unprompted: true, Find: func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) {
 		return m.Segment(ctx, img, o)
 	}}
 }

@@ -214,8 +214,9 @@ type SlideTile struct {
 // a test. Find gets the tile's window on white, which it must not keep, and
 // returns regions in its frame. Name tells the runs of different finders apart.
 type SlideFinder struct {
-	Name string
-	Find func(ctx context.Context, img *image.RGBA, t SlideTile) ([]Region, error)
+	Name       string
+	Find       func(ctx context.Context, img *image.RGBA, t SlideTile) ([]Region, error)
+	Unprompted bool // Find looks at no prompts: it is given none, and none are counted
 }
 
 // SegmentSlide finds the objects of a slide, tile by tile, and writes them to

@@ -50,8 +50,7 @@ func (m *Model) slideRun() slideRun {
 	}}
 }
 
-// finderSide is the side of a tile for a finder that is no model.
-const finderSide = 1024
+const finderSide = 1024 // of a tile, for a finder that is no model
 
 func (f SlideFinder) slideRun() slideRun {
 	return slideRun{finderSide, f.Name, publishedDefaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
@@ -60,9 +59,11 @@ func (f SlideFinder) slideRun() slideRun {
 			return nil, wholeslide.Tally{}, err
 		}
 		t := SlideTile{Core: at.Core, Window: at.Window, MPP: mpp}
-		for _, c := range pointgrid.Crops(g.size.W, g.size.H, g.CropNLayers, g.CropOverlapRatio) {
-			for _, p := range g.prompts(c) {
-				t.Prompts = append(t.Prompts, p.prompt)
+		if !f.Unprompted {
+			for _, c := range pointgrid.Crops(g.size.W, g.size.H, g.CropNLayers, g.CropOverlapRatio) {
+				for _, p := range g.prompts(c) {
+					t.Prompts = append(t.Prompts, p.prompt)
+				}
 			}
 		}
 		rs, err := f.Find(ctx, img, t)

@@ -7,7 +7,7 @@ import (
 
 // Tally counts what became of prompts and masks on the way to objects.
 type Tally struct {
-	Prompts      int `json:"prompts"`           // that the finder was given
+	Prompts      int `json:"prompts"`           // that the finder was given; none to one that wants none
 	Clipped      int `json:"clipped,omitempty"` // prompts just outside the picture that were brought to its edge
 	Masks        int `json:"masks"`             // that the model answered with
 	LowIoU       int `json:"low_iou"`           // dropped by predicted IoU
@@ -37,6 +37,9 @@ func (t *Tally) Add(o Tally) {
 // which so many stayed in the end.
 func (t Tally) Describe(objects int) string {
 	parts := []string{fmt.Sprintf("%d prompts gave %d masks", t.Prompts, t.Masks)}
+	if t.Prompts == 0 && t.Masks > 0 {
+		parts[0] = fmt.Sprintf("%d masks were found without prompts", t.Masks)
+	}
 	if t.Clipped > 0 {
 		parts = append(parts, fmt.Sprintf("%d prompts were clipped to the picture", t.Clipped))
 	}
@@ -69,8 +72,8 @@ func (t Tally) drops(objects int) []drop {
 // Hint says what to try if most masks were dropped for one reason or nothing
 // was prompted, empty if there is nothing to say.
 func (t Tally) Hint(objects int) string {
-	if t.Prompts == 0 {
-		return "nothing was prompted: no tissue in the region, or no nuclei by their stain; try points of a grid (-prompts grid), all tiles (-all), another resolution (-mpp)"
+	if t.Prompts == 0 && t.Masks == 0 {
+		return "nothing was prompted or found: no tissue in the region, or no nuclei by their stain; try points of a grid (-prompts grid), all tiles (-all), another resolution (-mpp)"
 	}
 	if objects == 0 && t.Masks > 0 && 10*t.LowIoU >= 9*t.Masks {
 		return fmt.Sprintf("the model is sure of none of %d masks: look at the slide whether it shows such objects, nuclei at 0.25 to 1 micrometres per pixel, or is an overview, out of focus, or of another resolution than it says (-slide-mpp); if they are to be seen, lower the least predicted IoU (-iou)", t.Masks)

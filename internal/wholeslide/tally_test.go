@@ -16,7 +16,8 @@ func TestHints(t *testing.T) {
 		objects int
 		want    string // empty: no hint
 	}{
-		{"nothing prompted", wholeslide.Tally{}, 0, "nothing was prompted"},
+		{"nothing prompted", wholeslide.Tally{}, 0, "nothing was prompted or found"},
+		{"found without prompts", wholeslide.Tally{Masks: 9, Seen: 9}, 9, ""},
 		{"all is well", wholeslide.Tally{Prompts: 10, Masks: 10, LowIoU: 4, Seen: 6}, 5, ""},
 		{"most by one reason", wholeslide.Tally{Prompts: 10, Masks: 10, LowIoU: 6, Seen: 4}, 4, "lower the least predicted IoU (-iou)"},
 		{"by another", wholeslide.Tally{Prompts: 10, Masks: 10, Size: 6, Seen: 4}, 4, "check the resolution"},
@@ -36,4 +37,5 @@ func TestHints(t *testing.T) {
 	}
 	assert.Equal(t, "9 prompts gave 9 masks, 3 dropped because they end at a tile's side where its neighbour saw nothing of them, 1 joined along seams or dropped for a better one, 5 objects stayed",
 		wholeslide.Tally{Prompts: 9, Masks: 9, Seen: 9, Severed: 3}.Describe(5))
+	assert.Equal(t, "9 masks were found without prompts, 4 dropped by size, 5 objects stayed", wholeslide.Tally{Masks: 9, Size: 4, Seen: 5}.Describe(5))
 }

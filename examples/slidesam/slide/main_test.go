@@ -360,6 +360,7 @@ func TestCellposeOnSlide(t *testing.T) {
 	require.NoError(t, run(t.Context(), append(args, "-model", path, "-out", dir), noEnv, &out, &log))
 	assert.FileExists(t, filepath.Join(dir, sam.GeoJSONFile))
 	assert.Contains(t, out.String(), "objects in 1 tiles")
+	assert.NotContains(t, out.String(), "prompts gave", "there are none")
 	assert.Contains(t, log.String(), "CC-BY-NC")
 	assert.Regexp(t, `tissue becomes 0 to 1" red="\[[1-9]`, log.String(), "the slide's levels, not each tile's own")
 }
