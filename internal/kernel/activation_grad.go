@@ -1,11 +1,5 @@
 package kernel
 
-import "math"
-
-// gradBlock is how many elements of an activation's gradient are in hand at a
-// time.
-const gradBlock = 512
-
 // GELUGrad sets dx[i] = dy[i]*(Phi(x[i]) + x[i]*phi(x[i])), the gradient of
 // [GELU]. dx may be dy or x, but must not overlap them otherwise.
 func GELUGrad(dx, dy, x []float32) { geluGrad(active, dx, dy, x) }
@@ -14,39 +8,34 @@ func geluGrad(im *impl, dx, dy, x []float32) {
 	need("gelu grad: dy", len(dy), len(dx))
 	need("gelu grad: x", len(x), len(dx))
 	Parallel((len(dx)+chunk-1)/chunk, func(i int) {
-		for lo, end := i*chunk, min((i+1)*chunk, len(dx)); lo < end; lo += gradBlock {
-			hi := min(lo+gradBlock, end)
-			geluGradBlock(im, dx[lo:hi], dy[lo:hi], x[lo:hi])
-		}
+		lo, hi := i*chunk, min((i+1)*chunk, len(dx))
+		im.geluGrad(dx[lo:hi], dy[lo:hi], x[lo:hi])
 	})
 }
 
-// geluGradBlock does up to gradBlock elements. Phi comes from the polynomial
-// that gelu32 uses.
-func geluGradBlock(im *impl, dx, dy, x []float32) {
+// geluGradGeneric takes Phi from the polynomial that gelu32 uses.
+func geluGradGeneric(dst, dy, x []float32) {
 	const root = 0.39894228040143267794 // phi(0)
-	var buf [gradBlock]float32
-	e := buf[:len(dx)]
-	dy, x = dy[:len(dx)], x[:len(dx)]
+	dy, x = dy[:len(dst)], x[:len(dst)]
 	for i, v := range x {
 		v = min(max(v, -geluMax), geluMax)
-		e[i] = float32(v*v) * (-log2e / 2)
-	}
-	im.exp2(e, e)
-	for i, v := range x {
-		t := float32(math.Abs(float64(v)))
-		u := 1 / (1 + float32(geluP*min(t, geluMax)))
+		t := v
+		if t < 0 {
+			t = -t
+		}
+		u := 1 / (1 + float32(geluP*t))
 		p := float32(geluC6)
 		p = float32(p*u) + geluC5
 		p = float32(p*u) + geluC4
 		p = float32(p*u) + geluC3
 		p = float32(p*u) + geluC2
 		p = float32(p*u) + geluC1
-		cdf := float32(float32(p*u) * e[i]) // Phi(-t)
+		e := exp2(float32(t*t) * (-log2e / 2))
+		cdf := float32(float32(p*u) * e) // Phi(-t)
 		if v > 0 {
 			cdf = 1 - cdf
 		}
-		dx[i] = dy[i] * (cdf + float32(min(max(v, -geluMax), geluMax)*float32(root*e[i])))
+		dst[i] = dy[i] * (cdf + float32(v*float32(root*e)))
 	}
 }
 

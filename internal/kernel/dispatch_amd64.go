@@ -22,6 +22,7 @@ var avx2 = impl{
 	mulRows:   mulRowsAVX2,
 	widen:     widenAVX2,
 	add:       addAVX2,
+	mul:       mulAVX2,
 	scale:     scaleAVX2,
 	blend:     blendAVX2,
 	above:     aboveAVX2,
@@ -30,7 +31,8 @@ var avx2 = impl{
 	exp2:      exp2AVX2,
 	layerNorm: layerNormAVX2,
 	normCols:  normColsAVX2,
-	lanes:     8, interpolate: interpolateAVX2,
+	geluGrad:  geluGradAVX2, normGradX: normGradXAVX2, normGradParams: normGradParamsAVX2,
+	lanes: 8, interpolate: interpolateAVX2,
 	fma: func(n int) int { fmaAVX2(n); return n * 24 * 8 * 2 },
 }
 
@@ -54,6 +56,7 @@ var avx512 = impl{
 	mulRows:   mulRowsAVX512,
 	widen:     widenAVX2,
 	add:       addAVX512,
+	mul:       mulAVX512,
 	scale:     scaleAVX512,
 	blend:     blendAVX512,
 	above:     aboveAVX512,
@@ -62,7 +65,8 @@ var avx512 = impl{
 	exp2:      exp2AVX512,
 	layerNorm: layerNormAVX512,
 	normCols:  normColsAVX512,
-	lanes:     16, interpolate: interpolateAVX512,
+	geluGrad:  geluGradAVX512, normGradX: normGradXAVX512, normGradParams: normGradParamsAVX512,
+	lanes: 16, interpolate: interpolateAVX512,
 	fma: func(n int) int { fmaAVX512(n); return n * 24 * 16 * 2 },
 }
 

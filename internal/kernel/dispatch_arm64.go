@@ -21,6 +21,7 @@ var neon = impl{
 	mulRows:   mulRowsNEON,
 	widen:     widenGeneric,
 	add:       addNEON,
+	mul:       mulNEON,
 	scale:     scaleNEON,
 	blend:     blendNEON,
 	above:     aboveGeneric,
@@ -29,7 +30,8 @@ var neon = impl{
 	exp2:      exp2NEON,
 	layerNorm: layerNormGeneric,
 	normCols:  normColsGeneric,
-	lanes:     1, interpolate: interpolateGeneric,
+	geluGrad:  geluGradGeneric, normGradX: normGradXGeneric, normGradParams: normGradParamsGeneric,
+	lanes: 1, interpolate: interpolateGeneric,
 	fma: func(n int) int { fmaNEON(n); return n * 24 * 4 * 2 },
 }
 
@@ -52,6 +54,14 @@ func addNEON(dst, a, b []float32) {
 		copy(y[:], b[n:len(dst)])
 		addBlocksNEON(x[:], x[:], y[:])
 		copy(dst[n:], x[:])
+	}
+}
+
+func mulNEON(dst, a, b []float32) {
+	n := len(dst) &^ 3
+	mulBlocksNEON(dst[:n], a, b)
+	for i := n; i < len(dst); i++ {
+		dst[i] = a[i] * b[i]
 	}
 }
 

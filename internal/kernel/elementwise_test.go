@@ -19,6 +19,8 @@ func TestElementwise(t *testing.T) {
 	ops := []op{
 		{"add", func(im *impl, dst, a, b []float32) { im.add(dst, a, b) },
 			func(a, b float64) float64 { return a + b }, 0, 6e-8},
+		{"mul", func(im *impl, dst, a, b []float32) { im.mul(dst, a, b) },
+			func(a, b float64) float64 { return a * b }, 0, 6e-8},
 		{"scale", func(im *impl, dst, a, _ []float32) { im.scale(dst, a, 0.37) },
 			func(a, _ float64) float64 { return a * float64(float32(0.37)) }, 0, 6e-8},
 		{"blend", func(im *impl, dst, a, b []float32) { im.blend(dst, a, b, 0.37, -0.63) },

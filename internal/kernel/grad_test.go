@@ -143,18 +143,33 @@ func norm64(x, g, b []float64, rows, c int, eps float64) []float64 {
 }
 
 func TestLayerNormGrad(t *testing.T) {
-	for _, s := range [][2]int{{1, 2}, {7, 5}, {3, 64}} {
+	shapes := [][2]int{{3, 64}, {normRows + 3, 5}, {2*gradRows + 1, 3}}
+	for c := 2; c < 100; c++ {
+		shapes = append(shapes, [2]int{1 + c%3, c})
+	}
+	for _, s := range shapes {
 		rows, c := s[0], s[1]
 		r := newRand(rows, c)
 		in := [][]float32{random(r, rows*c), random(r, c), random(r, c)}
 		dy := random(r, rows*c)
 		f := func(x [][]float64) []float64 { return norm64(x[0], x[1], x[2], rows, c, 1e-2) }
-		dx, dg, db := make([]float32, rows*c), make([]float32, c), make([]float32, c)
-		LayerNormGradX(dx, dy, in[0], in[1], rows, c, 1e-2)
-		LayerNormGradParams(dg, db, dy, in[0], rows, c, 1e-2)
-		closeToSlope(t, slope(f, in, 0, dy), dx)
-		closeToSlope(t, slope(f, in, 1, dy), dg)
-		closeToSlope(t, slope(f, in, 2, dy), db)
+		var want [3][]float64
+		for i := range want {
+			want[i] = slope(f, in, i, dy)
+		}
+		eachImpl(t, func(t *testing.T, im *impl) {
+			off := c % 8
+			x, gamma, dy := guarded(in[0], off), guarded(in[1], (off+3)%8), guarded(dy, (off+6)%8)
+			dx, dg, db := newCanary(rows*c, (off+1)%8), newCanary(c, (off+2)%8), newCanary(c, off)
+			layerNormGradX(im, dx.out, dy, x, gamma, rows, c, 1e-2)
+			layerNormGradParams(im, dg.out, db.out, dy, x, rows, c, 1e-2)
+			for i, got := range []canary{dx, dg, db} {
+				got.check(t, []int{(off + 1) % 8, (off + 2) % 8, off}[i], nil)
+				closeToSlope(t, want[i], got.out)
+			}
+			layerNormGradX(im, dy, dy, x, gamma, rows, c, 1e-2)
+			sameBits(t, dx.out, dy)
+		})
 	}
 }
 
@@ -171,9 +186,17 @@ func TestActivationGrad(t *testing.T) {
 		want[i] = float64(dy[i]) * (0.5*math.Erfc(-v/math.Sqrt2) + v*math.Exp(-v*v/2)/math.Sqrt(2*math.Pi))
 	}
 	eachImpl(t, func(t *testing.T, im *impl) {
-		got := make([]float32, len(x))
-		geluGrad(im, got, dy, x)
-		closeTo(t, want, got, 1e-6, 1e-6)
+		for off := range 8 {
+			n := len(x) - 3*off
+			got := newCanary(n, off)
+			geluGrad(im, got.out, guarded(dy[:n], (off+3)%8), guarded(x[:n], (off+5)%8))
+			got.check(t, off, nil)
+			closeTo(t, want[:n], got.out, 1e-6, 1e-6)
+		}
+		nan := []float32{float32(math.NaN())}
+		if geluGrad(im, nan, []float32{1}, nan); nan[0] == nan[0] {
+			t.Fatalf("slope of GELU at NaN: %v", nan[0])
+		}
 	})
 	y := make([]float32, len(x))
 	ReLU(y, x)

@@ -52,6 +52,7 @@ type impl struct {
 	widen func(dst []float32, src []uint16)
 
 	add       func(dst, a, b []float32)
+	mul       func(dst, a, b []float32)
 	scale     func(dst, x []float32, a float32)
 	blend     func(dst, a, b []float32, wa, wb float32)
 	above     func(dst []uint64, x []float32, limit float32)
@@ -59,6 +60,11 @@ type impl struct {
 	gelu      func(dst, x []float32)
 	exp2      func(dst, x []float32)
 	layerNorm func(dst, x, gamma, beta []float32, rows, c int, eps float32)
+
+	// Gradients; normGradParams adds to its sums.
+	geluGrad       func(dst, dy, x []float32)
+	normGradX      func(dx, dy, x, gamma []float32, rows, c int, eps float32)
+	normGradParams func(dgamma, dbeta, dy, x []float32, rows, c int, eps float32)
 
 	// interpolate sets dst[i] = src[i0[i]]*w0[i] + src[i1[i]]*w1[i], with both
 	// products rounded, for whole blocks of lanes elements; what is left of dst

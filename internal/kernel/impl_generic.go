@@ -21,6 +21,7 @@ var generic = impl{
 	mulRows:   mulRowsGeneric,
 	widen:     widenGeneric,
 	add:       addGeneric,
+	mul:       mulGeneric,
 	scale:     scaleGeneric,
 	blend:     blendGeneric,
 	above:     aboveGeneric,
@@ -29,7 +30,8 @@ var generic = impl{
 	exp2:      exp2Generic,
 	layerNorm: layerNormGeneric,
 	normCols:  normColsGeneric,
-	lanes:     1, interpolate: interpolateGeneric,
+	geluGrad:  geluGradGeneric, normGradX: normGradXGeneric, normGradParams: normGradParamsGeneric,
+	lanes: 1, interpolate: interpolateGeneric,
 	fma: fmaGeneric,
 }
 
@@ -114,6 +116,13 @@ func mulRowsGeneric(o, c []float32, n, w int) {
 		for j := range row {
 			row[j] *= c[j]
 		}
+	}
+}
+
+func mulGeneric(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] * b[i]
 	}
 }
 

@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // RelPosGrad is the gradient of [RelPosAttention]. No more scores than those
 // of a block of queries and keys exist at a time.
 //
@@ -47,11 +45,15 @@ func (t *RelPosGrad) run(im *impl) {
 	sums := make([]float32, g.Heads*groups*part)
 	Parallel(g.Heads*groups, func(i int) {
 		h, grp := i/groups, i%groups
-		w := newRelPosWindow(im, t, sh, sw, h, sums[i*part:][:part])
+		a := arenas.get()
+		w := newHeadGrad(im, a, hd, sh, sw, min(sh, g.H)*min(sw, g.W), t.RelH, t.RelW)
+		w.place = make([]int, w.nq)
+		sum := sums[i*part:][:part]
+		w.dRelH, w.dRelW = sum[:len(t.RelH)], sum[len(t.RelH):][:len(t.RelW)]
 		for k := grp; k < windows; k += groups {
-			w.run(k/winX*sh, k%winX*sw)
+			t.window(w, h, k/winX*sh, k%winX*sw, sum[part-2*hd:])
 		}
-		arenas.put(w.arena)
+		arenas.put(a)
 	})
 	clear(t.DRelH)
 	clear(t.DRelW)
@@ -71,184 +73,54 @@ func (t *RelPosGrad) run(im *impl) {
 	}
 }
 
-// relPosWindow is the working memory of one head's windows.
-type relPosWindow struct {
-	*RelPosGrad
-	im         *impl
-	arena      *arena
-	s          *gradScratch
-	sh, sw, h  int
-	sum        []float32
-	at         []int     // of each query: its token in the picture, its place in the window
-	q, out, do []float32 // [queries, hd]
-	dq         []float32
-	k, v       []float32 // [sh*sw, hd]
-	dk, dv     []float32
-	rh, rw     []float32 // [block, 2*sh-1] and [block, 2*sw-1]: products with the tables
-	pack       []float32
-	turned     []float32
-}
-
-func newRelPosWindow(im *impl, t *RelPosGrad, sh, sw, h int, sum []float32) *relPosWindow {
-	hd, n := t.Grid.HeadDim, sh*sw
-	long := max(2*sh-1, 2*sw-1)
-	bq, bk := min(n, gradQueries), min(n, gradKeys)
-	pack := max(im.padded(long)*hd, im.padded(hd)*max(long, bq))
-	buf := make([]float32, 8*n*hd+2*bq*long+pack+bq*long)
-	take := func(n int) []float32 {
-		x := buf[:n:n]
-		buf = buf[n:]
-		return x
-	}
-	a := arenas.get()
-	return &relPosWindow{
-		RelPosGrad: t, im: im, arena: a, s: newGradScratch(im, a, bq, bk, hd), sh: sh, sw: sw, h: h, sum: sum,
-		q: take(n * hd), out: take(n * hd), do: take(n * hd), dq: take(n * hd),
-		k: take(n * hd), v: take(n * hd), dk: take(n * hd), dv: take(n * hd),
-		rh: take(bq * long), rw: take(bq * long), turned: take(bq * long), pack: take(pack),
-	}
-}
-
-// run does the window whose first token is (x0, y0).
-func (w *relPosWindow) run(y0, x0 int) {
-	g, hd, n := w.Grid, w.Grid.HeadDim, w.sh*w.sw
+// window does head h of the window whose first token is (x0, y0). dPad is the
+// sum of the gradients of a padding token's key and value.
+func (t *RelPosGrad) window(w *headGrad, h, y0, x0 int, dPad []float32) {
+	g, hd := t.Grid, t.Grid.HeadDim
 	c := g.Heads * hd
-	w.gather(y0, x0)
-	clear(w.dk)
-	clear(w.dv)
-	clear(w.dq)
-	scale := float32(1 / math.Sqrt(float64(hd)))
-	queries := len(w.at) / 2
-	for i := 0; i < queries; i += gradQueries {
-		m := min(gradQueries, queries-i)
-		qb, db := w.q[i*hd:], w.do[i*hd:]
-		w.product(w.rh, qb, w.RelH, m, 2*w.sh-1)
-		w.product(w.rw, qb, w.RelW, m, 2*w.sw-1)
-		w.s.begin(m, w.out[i*hd:], db, hd)
-		for j := 0; j < n; j += gradKeys {
-			l := min(gradKeys, n-j)
-			w.score(i, m, j, l, scale)
-			w.s.meet(m, l)
-		}
-		// From here on the slopes of the products take their places, but where
-		// scores are computed again they are still needed: keep them apart.
-		dh, dw := make([]float32, m*(2*w.sh-1)), make([]float32, m*(2*w.sw-1))
-		for j := 0; j < n; j += gradKeys {
-			l := min(gradKeys, n-j)
-			if n > gradKeys {
-				w.score(i, m, j, l, scale)
+	w.nq = 0
+	tokens := func(f func(i, token int)) { // -1 for padding
+		for i := range w.sh * w.sw {
+			if y, x := y0+i/w.sw, x0+i%w.sw; y < g.H && x < g.W {
+				f(i, y*g.W+x)
+			} else {
+				f(i, -1)
 			}
-			w.s.weigh(m, l)
-			w.s.values(w.dv[j*hd:], hd, db, hd, m, l)
-			w.s.slopes(db, hd, m, w.v[j*hd:], hd, l)
-			w.spread(dh, dw, i, m, j, l)
-			w.s.queries(w.dq[i*hd:], hd, w.k[j*hd:], hd, m, l, scale)
-			w.s.keys(w.dk[j*hd:], hd, qb, hd, m, l)
-		}
-		at := w.table(w.sum, dh, w.RelH, i, m, 2*w.sh-1)
-		w.table(at, dw, w.RelW, i, m, 2*w.sw-1)
-	}
-	for i := range queries {
-		copy(w.DQKV[w.at[2*i]*3*c+w.h*hd:][:hd], w.dq[i*hd:])
-	}
-	dpad := w.sum[len(w.sum)-2*hd:]
-	for i := range n {
-		y, x := y0+i/w.sw, x0+i%w.sw
-		dk, dv := dpad[:hd], dpad[hd:]
-		if y < g.H && x < g.W {
-			row := w.DQKV[(y*g.W+x)*3*c+w.h*hd:]
-			copy(row[c:][:hd], w.dk[i*hd:])
-			copy(row[2*c:][:hd], w.dv[i*hd:])
-			continue
-		}
-		for d := range hd {
-			dk[d] += w.dk[i*hd+d]
-			dv[d] += w.dv[i*hd+d]
 		}
 	}
-}
-
-// gather copies the window's tokens to rows that lie together.
-func (w *relPosWindow) gather(y0, x0 int) {
-	g, hd := w.Grid, w.Grid.HeadDim
-	c := g.Heads * hd
-	w.at = w.at[:0]
-	for i := range w.sh * w.sw {
-		y, x := y0+i/w.sw, x0+i%w.sw
+	tokens(func(i, at int) {
 		k, v := w.k[i*hd:][:hd], w.v[i*hd:][:hd]
-		if y >= g.H || x >= g.W {
+		switch {
+		case at >= 0:
+			row := t.QKV[at*3*c+h*hd:]
+			copy(k, row[c:])
+			copy(v, row[2*c:])
+			w.query(w.nq, row, t.Out[at*c+h*hd:], t.DOut[at*c+h*hd:])
+			w.place[w.nq] = i
+			w.nq++
+		case t.Pad != nil:
+			copy(k, t.Pad[c+h*hd:])
+			copy(v, t.Pad[2*c+h*hd:])
+		default:
 			clear(k)
 			clear(v)
-			if w.Pad != nil {
-				copy(k, w.Pad[c+w.h*hd:])
-				copy(v, w.Pad[2*c+w.h*hd:])
-			}
-			continue
 		}
-		at := y*g.W + x
-		row := w.QKV[at*3*c+w.h*hd:]
-		copy(k, row[c:])
-		copy(v, row[2*c:])
-		q := len(w.at) / 2 * hd
-		copy(w.q[q:][:hd], row)
-		copy(w.out[q:][:hd], w.Out[at*c+w.h*hd:])
-		copy(w.do[q:][:hd], w.DOut[at*c+w.h*hd:])
-		w.at = append(w.at, at, i)
-	}
-}
-
-// product sets dst [m, n] to the products of queries with a table's rows.
-func (w *relPosWindow) product(dst, q, table []float32, m, n int) {
-	hd := w.Grid.HeadDim
-	p := packInto(w.im, w.pack[:w.im.padded(n)*hd], table, n, hd, hd, false)
-	GemmSerial(dst, n, q, hd, m, &p, Epilogue{})
-}
-
-// score sets the scores of queries [i, i+m) and keys [j, j+l).
-func (w *relPosWindow) score(i, m, j, l int, scale float32) {
-	hd := w.Grid.HeadDim
-	w.s.score(w.q[i*hd:], hd, m, w.k[j*hd:], hd, l, scale)
-	for a := range m {
-		row := w.s.s[a*l:][:l]
-		qy, qx := w.at[2*(i+a)+1]/w.sw, w.at[2*(i+a)+1]%w.sw
-		rh, rw := w.rh[a*(2*w.sh-1):], w.rw[a*(2*w.sw-1):]
-		ky, kx := j/w.sw, j%w.sw
-		for b := range row {
-			row[b] += log2e * (rh[qy-ky+w.sh-1] + rw[qx-kx+w.sw-1])
-			if kx++; kx == w.sw {
-				ky, kx = ky+1, 0
-			}
+	})
+	w.run()
+	n := 0
+	tokens(func(i, at int) {
+		dk, dv := w.dk[i*w.wide:][:hd], w.dv[i*w.wide:][:hd]
+		if at >= 0 {
+			row := t.DQKV[at*3*c+h*hd:]
+			copy(row[:hd], w.dq[n*hd:])
+			copy(row[c:][:hd], dk)
+			copy(row[2*c:][:hd], dv)
+			n++
+			return
 		}
-	}
-}
-
-// spread adds the slopes of the scores to those of the products with the
-// tables.
-func (w *relPosWindow) spread(dh, dw []float32, i, m, j, l int) {
-	for a := range m {
-		row := w.s.d[a*l:][:l]
-		qy, qx := w.at[2*(i+a)+1]/w.sw, w.at[2*(i+a)+1]%w.sw
-		h, v := dh[a*(2*w.sh-1):], dw[a*(2*w.sw-1):]
-		ky, kx := j/w.sw, j%w.sw
-		for _, s := range row {
-			h[qy-ky+w.sh-1] += s
-			v[qx-kx+w.sw-1] += s
-			if kx++; kx == w.sw {
-				ky, kx = ky+1, 0
-			}
+		for d := range hd {
+			dPad[d] += dk[d]
+			dPad[hd+d] += dv[d]
 		}
-	}
-}
-
-// table adds the gradient of a table [n, hd] to sum and that of its queries
-// to dq, and returns what follows the table in sum.
-func (w *relPosWindow) table(sum, d, table []float32, i, m, n int) []float32 {
-	hd := w.Grid.HeadDim
-	p := packInto(w.im, w.pack[:w.im.padded(hd)*n], table, hd, n, hd, true)
-	dq := w.dq[i*hd:]
-	GemmSerial(dq, hd, d, n, m, &p, Epilogue{Add: dq, LdAdd: hd})
-	w.im.transpose(w.turned, m, d, n, m, n)
-	p = packInto(w.im, w.pack[:w.im.padded(hd)*m], w.q[i*hd:], hd, m, hd, true)
-	GemmSerial(sum, hd, w.turned, m, n, &p, Epilogue{Add: sum, LdAdd: hd})
-	return sum[n*hd:]
+	})
 }

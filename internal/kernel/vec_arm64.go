@@ -34,6 +34,11 @@ func mulRowsNEON(o []float32, c []float32, n int, w int)
 //go:noescape
 func addBlocksNEON(dst []float32, a []float32, b []float32)
 
+// mulBlocksNEON works like mulGeneric, for a multiple of four elements.
+//
+//go:noescape
+func mulBlocksNEON(dst []float32, a []float32, b []float32)
+
 // scaleBlocksNEON works like scaleGeneric, for a multiple of four elements.
 //
 //go:noescape

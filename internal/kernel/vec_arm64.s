@@ -343,6 +343,26 @@ block:
 done:
 	RET
 
+// func mulBlocksNEON(dst []float32, a []float32, b []float32)
+TEXT ·mulBlocksNEON(SB), NOSPLIT, $0-72
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R3
+	MOVD a_base+24(FP), R1
+	MOVD b_base+48(FP), R2
+	LSR $2, R3, R3
+	CBZ R3, done
+
+block:
+	FMOVQ.P 16(R1), F0
+	FMOVQ.P 16(R2), F1
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R3, R3
+	BNE block
+
+done:
+	RET
+
 // func scaleBlocksNEON(dst []float32, x []float32, a float32)
 TEXT ·scaleBlocksNEON(SB), NOSPLIT, $0-52
 	MOVD dst_base+0(FP), R0

@@ -4,9 +4,9 @@
 //	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
 //
 // The parts are tile (products with full panels), narrow (products with
-// narrow panels), eight (products in 8 bits,
-// and from 16; -isa avx2 or vnni), vec
-// (everything else) and wavelet (package jpeg2000; -isa avx2).
+// narrow panels), eight (products in 8 bits, and from 16; -isa avx2 or vnni),
+// grad (what only gradients need), vec (everything else) and wavelet (package
+// jpeg2000; -isa avx2).
 package main
 
 import (
@@ -34,7 +34,7 @@ var isas = map[string]*isa{
 }
 
 func main() {
-	part := flag.String("part", "", "tile, narrow, eight, vec or wavelet")
+	part := flag.String("part", "", "tile, narrow, eight, vec, grad or wavelet")
 	name := flag.String("isa", "", "avx2, avx512 or vnni")
 	flag.Parse()
 	s := isas[*name]
@@ -56,10 +56,12 @@ func main() {
 		s.eight()
 	case "vec":
 		s.vectors()
+	case "grad":
+		s.gradients()
 	case "wavelet":
 		s.wavelet()
 	default:
-		log.Fatalf("part %q: want tile, narrow, eight, vec or wavelet", *part)
+		log.Fatalf("part %q: want tile, narrow, eight, vec, grad or wavelet", *part)
 	}
 	Generate()
 }

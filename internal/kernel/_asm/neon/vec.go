@@ -33,6 +33,9 @@ func vectors() {
 	elements("add", "(dst []float32, a []float32, b []float32)", 72, 2, func() {
 		fadd(0, 1, 0)
 	})
+	elements("mul", "(dst []float32, a []float32, b []float32)", 72, 2, func() {
+		fmul(0, 1, 0)
+	})
 	elements("scale", "(dst []float32, x []float32, a float32)", 52, 1, func() {
 		fmul(0, 16, 0)
 	})
@@ -281,7 +284,7 @@ func elements(name, signature string, args, sources int, body func()) {
 	param("dst_base", 0, dst)
 	param("dst_len", 8, n)
 	switch name {
-	case "add", "blend":
+	case "add", "mul", "blend":
 		param("a_base", 24, a)
 		param("b_base", 48, b)
 	default:
