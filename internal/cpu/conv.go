@@ -171,6 +171,10 @@ func chooseConv(v *value, c op.Conv) {
 func runConv(c op.Conv, out graph.View, in []graph.View) error {
 	channels, size := in[1].Shape[1], in[1].Shape[2]
 	k := channels * size * size
+	if size == 3 && c.Stride == 1 && c.Pad == 1 && c.Batch == 1 { // its rows would be nine times the map
+		w := graph.View{Data: packedForm(channelsLast(in[1].Data, out.Shape[1], channels, 9), out.Shape[1], k).Data}
+		return conv3x3{H: c.H, W: c.W, In: channels, Out: out.Shape[1], Bias: len(in) > 2}.Forward(out, append([]graph.View{in[0], w}, in[2:]...))
+	}
 	g := gather(c, size, channels)
 	rows := graph.View{Data: make([]float32, out.Shape[0]*k), Shape: tensor.Shape{out.Shape[0], k}}
 	if err := g.(graph.Forwarder).Forward(rows, in[:1]); err != nil {

@@ -57,5 +57,5 @@ func runGrad(o graph.Op, out graph.View, in []graph.View) (known bool, err error
 	case op.LowRank:
 		return true, runLowRank(o, out, in)
 	}
-	return false, nil
+	return runMapGrad(o, out, in), nil
 }

@@ -69,7 +69,7 @@ func TestEncoderGradients(t *testing.T) {
 	require.NoError(t, b.Err())
 	p, err := cpu.Compile(b, graph.CompileOptions{}, append(grads, out)...)
 	require.NoError(t, err)
-	copy(p.Input(vit.Picture), values(t, "picture", len(p.Input(vit.Picture)), ref.Seed))
+	copy(p.Input(vit.Picture), golden.Values("picture", len(p.Input(vit.Picture)), ref.Seed))
 	for _, w := range a.Weights() {
 		x, err := weights.Random([]weights.Spec{{Name: w.Name(), Shape: w.Shape()}}, ref.Seed).Tensor(w.Name())
 		require.NoError(t, err)
@@ -77,7 +77,7 @@ func TestEncoderGradients(t *testing.T) {
 		require.NoError(t, err)
 		copy(p.Input(w.Name()), v)
 	}
-	seed := values(t, "embedding", out.Shape().TotalSize(), ref.Seed)
+	seed := golden.Values("embedding", out.Shape().TotalSize(), ref.Seed)
 	for i := range seed {
 		seed[i] /= float32(math.Sqrt(float64(len(seed))))
 	}
@@ -93,7 +93,7 @@ func TestEncoderGradients(t *testing.T) {
 	table, err := f.Float32s("gradients")
 	require.NoError(t, err)
 	for i, name := range ref.Tensors {
-		closeDigest(t, table.Data[9*i:9*i+9], digest(name, p.Output(i)), 1e-4, name)
+		assert.NoError(t, golden.CheckDigest(name, table.Data[9*i:9*i+9], p.Output(i), 1e-4, 2e-6))
 	}
 }
 
@@ -107,7 +107,7 @@ func TestAdapters(t *testing.T) {
 	assert.Equal(t, 2, a.Blocks())
 	head, err := a.Head()
 	require.NoError(t, err)
-	copy(head.Input(vit.Picture), values(t, "picture", 64*64*3, 1))
+	copy(head.Input(vit.Picture), golden.Values("picture", 64*64*3, 1))
 	require.NoError(t, head.Run(context.Background()))
 	view := views(t)[0]
 	view.Embedding = append([]float32(nil), head.Output(0)...)
@@ -161,7 +161,7 @@ func embed(t *testing.T, enc *vit.Encoder, c golden.Config) []float32 {
 	b := graph.NewBuilder()
 	p, err := cpu.Compile(b, graph.CompileOptions{}, enc.Build(b))
 	require.NoError(t, err)
-	copy(p.Input(vit.Picture), values(t, "picture", c.ImgSize*c.ImgSize*3, 1))
+	copy(p.Input(vit.Picture), golden.Values("picture", c.ImgSize*c.ImgSize*3, 1))
 	require.NoError(t, p.Run(context.Background()))
 	return p.Output(0)
 }

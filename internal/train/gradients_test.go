@@ -65,47 +65,6 @@ func (r reference) networks(t testing.TB) train.Networks {
 	return n
 }
 
-// values are n counter-based values of unit variance.
-func values(t testing.TB, name string, n int, seed uint64) []float32 {
-	t.Helper()
-	x, err := weights.Random([]weights.Spec{{Name: name, Shape: []int{n, 1}}}, seed).Tensor(name)
-	require.NoError(t, err)
-	v, err := x.Float32s()
-	require.NoError(t, err)
-	return v
-}
-
-// digest is a tensor's length and its products with fixed vectors, as
-// gradients.py has them.
-func digest(name string, v []float32) []float64 {
-	out := make([]float64, 9)
-	for _, x := range v {
-		out[0] += float64(x) * float64(x)
-	}
-	out[0] = math.Sqrt(out[0])
-	for k := range 8 {
-		key := golden.Hash(uint64(k) ^ golden.NameHash(name))
-		for i, x := range v {
-			u := golden.Hash(key+uint64(i)) >> 40
-			out[1+k] += float64(x) * float64(float32(2*int64(u)-1<<24)/(1<<24))
-		}
-	}
-	return out
-}
-
-// closeDigest compares with the reference: relative to the tensor's length.
-func closeDigest(t *testing.T, want []float32, got []float64, tol float64, name string) {
-	t.Helper()
-	for i, w := range want {
-		// 1e-6 stands for tensors whose gradient is nothing but rounding: the
-		// bias of the keys, which softmax takes out again.
-		if d := math.Abs(got[i] - float64(w)); !(d <= tol*float64(want[0])+2e-6) {
-			t.Errorf("%s: value %d is %g, want %g: %g of the length %g", name, i, got[i], w, d/float64(want[0]), want[0])
-			return
-		}
-	}
-}
-
 // points are the rows of a kind's points and box, as the graph reads them.
 func (k kind) rows(side float32) (rows []float32) {
 	for _, p := range k.Points {
@@ -166,15 +125,15 @@ func compareGradients(t *testing.T, f *golden.File, ref reference, kindName stri
 	prog, err := cpu.Compile(b, graph.CompileOptions{}, outs...)
 	require.NoError(t, err)
 	c := nets.Decoder.Config()
-	copy(prog.Input(train.InEmbedding), values(t, "embedding", c.Grid*c.Grid*c.Channels, ref.Seed))
+	copy(prog.Input(train.InEmbedding), golden.Values("embedding", c.Grid*c.Grid*c.Channels, ref.Seed))
 	copy(prog.Input(promptenc.Points), rows)
-	seedL := values(t, "logits", n.Logits.Shape().TotalSize(), ref.Seed)
+	seedL := golden.Values("logits", n.Logits.Shape().TotalSize(), ref.Seed)
 	root := float32(math.Sqrt(float64(len(seedL))))
 	for i := range seedL {
 		seedL[i] /= root
 	}
 	copy(prog.Input("d.logits"), seedL)
-	copy(prog.Input("d.iou"), values(t, "iou", n.IoU.Shape().TotalSize(), ref.Seed))
+	copy(prog.Input("d.iou"), golden.Values("iou", n.IoU.Shape().TotalSize(), ref.Seed))
 	if k.Mask {
 		copy(prog.Input(promptenc.Mask), golden.MaskLogits(golden.Size{H: c.MaskSize(), W: c.MaskSize()}, 3))
 	}
@@ -196,7 +155,7 @@ func compareGradients(t *testing.T, f *golden.File, ref reference, kindName stri
 	check := func(name string, v []float32) {
 		i := slices.Index(ref.Tensors, name)
 		require.GreaterOrEqual(t, i, 0, name)
-		closeDigest(t, table.Data[9*i:9*i+9], digest(name, v), 1e-4, name)
+		assert.NoError(t, golden.CheckDigest(name, table.Data[9*i:9*i+9], v, 1e-4, 2e-6))
 	}
 	seen := 1
 	check("embedding", prog.Output(at[0]))

@@ -32,7 +32,7 @@ func views(t *testing.T) []train.View {
 	t.Helper()
 	var vs []train.View
 	for i := range 2 {
-		v := train.View{Embedding: values(t, "embedding", 64*32, uint64(i))}
+		v := train.View{Embedding: golden.Values("embedding", 64*32, uint64(i))}
 		for _, d := range [][3]float64{{9, 20, 5}, {20, 9, 6}, {15, 15, 4}} {
 			disk := disk(32, d[0], d[1], d[2])
 			disk.Cell = 2

@@ -30,12 +30,12 @@ func BenchmarkStep(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			var adapters *train.Adapters
-			in := values(b, "embedding", 4096*c.Prompt, seed)
+			in := golden.Values("embedding", 4096*c.Prompt, seed)
 			if lora {
 				var err error
 				adapters, err = train.NewAdapters(encoder(b, c, seed), blocks, rank, seed)
 				require.NoError(b, err)
-				in = values(b, "hidden", 4096*c.Width, seed)
+				in = golden.Values("hidden", 4096*c.Width, seed)
 			}
 			e, err := train.NewEngine(reference{Seed: seed, Config: c}.networks(b), train.SAMLoss(), adapters)
 			require.NoError(b, err)

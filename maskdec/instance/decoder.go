@@ -118,13 +118,45 @@ func (d *Decoder) Config() Config { return d.cfg }
 // Weights are the decoder's weights.
 func (d *Decoder) Weights() *layer.Set { return &d.weights }
 
+// Norm is a batch norm in a graph: its gathered statistics, which are no
+// parameters, and the map that it normalises.
+type Norm struct {
+	Mean, Variance *graph.Weight
+	In             *G.Node
+}
+
+// Statistics are the weights that [RunningStats] reads and no gradient changes:
+// mean and variance of each batch norm, in turn.
+func (d *Decoder) Statistics() (all []*graph.Weight) {
+	add := func(norms ...*batchNorm) {
+		for _, n := range norms {
+			if n != nil {
+				all = append(all, n.mean, n.variance)
+			}
+		}
+	}
+	for _, k := range d.deconv {
+		add(k.norm)
+	}
+	for _, k := range append([]block{d.base, d.head}, d.blocks[:]...) {
+		add(k.firstNorm, k.secondNorm)
+	}
+	return all
+}
+
 // Build adds the decoder of the embedding z [Grid*Grid, Embed] to b and returns
 // its maps between 0 and 1, [Side*Side, Out].
 //
 // Its stages are "z9", "z6", "z3", "z0", the levels on the embedding's side,
 // and "logits", the maps before the sigmoid.
 func (d *Decoder) Build(b *graph.Builder, z *G.Node, s Stats) *G.Node {
-	m := maps{b, s}
+	out, _ := d.BuildNorms(b, z, s)
+	return out
+}
+
+// BuildNorms is Build that also returns the batch norms that it added.
+func (d *Decoder) BuildNorms(b *graph.Builder, z *G.Node, s Stats) (*G.Node, []Norm) {
+	m := &maps{b: b, stats: s}
 	side := d.cfg.Grid
 	var levels [Levels]*G.Node
 	at := z
@@ -139,17 +171,18 @@ func (d *Decoder) Build(b *graph.Builder, z *G.Node, s Stats) *G.Node {
 	}
 	x = m.sample(&d.up, x, side<<(Levels-1))
 	x = m.block(&d.head, b.Apply(op.Skip{Whole: true}, x, levels[Levels-1]), side<<Levels)
-	return b.Apply(op.Sigmoid{}, b.Stage("logits", d.out.Apply(b, x)))
+	return b.Apply(op.Sigmoid{}, b.Stage("logits", d.out.Apply(b, x))), m.norms
 }
 
 // maps is the graph while it grows.
 type maps struct {
 	b     *graph.Builder
 	stats Stats
+	norms []Norm
 }
 
 // sample doubles the sides of x, [side*side, C].
-func (m maps) sample(s *sampler, x *G.Node, side int) *G.Node {
+func (m *maps) sample(s *sampler, x *G.Node, side int) *G.Node {
 	if s.transposed {
 		return m.b.Apply(op.Upscale2x2{Batch: 1, H: side, W: side}, x, m.b.Weight(s.W), m.b.Weight(s.B))
 	}
@@ -159,29 +192,30 @@ func (m maps) sample(s *sampler, x *G.Node, side int) *G.Node {
 	return m.b.Apply(op.Bilinear2x{H: side, W: side}, s.Apply(m.b, x))
 }
 
-func (m maps) conv(l layer.Linear, x *G.Node, side int) *G.Node {
+func (m *maps) conv(l layer.Linear, x *G.Node, side int) *G.Node {
 	return l.Conv(m.b, op.Conv{Batch: 1, H: side, W: side, Stride: 1, Pad: 1}, x)
 }
 
 // deconv doubles the sides of x, [side*side, C].
-func (m maps) deconv(d *deconv, x *G.Node, side int) *G.Node {
+func (m *maps) deconv(d *deconv, x *G.Node, side int) *G.Node {
 	x = m.conv(d.conv, m.sample(&d.sampler, x, side), 2*side)
 	return m.b.Apply(op.ReLU{}, m.norm(d.norm, x))
 }
 
-func (m maps) norm(n *batchNorm, x *G.Node) *G.Node {
+func (m *maps) norm(n *batchNorm, x *G.Node) *G.Node {
 	b := m.b
-	switch {
-	case n == nil:
+	if n == nil {
 		return b.Apply(op.ChannelNorm{Eps: eps}, x)
-	case m.stats == RunningStats:
+	}
+	m.norms = append(m.norms, Norm{n.mean, n.variance, x})
+	if m.stats == RunningStats {
 		return b.Apply(op.BatchNorm{Eps: eps}, x, b.Weight(n.gamma), b.Weight(n.beta), b.Weight(n.mean), b.Weight(n.variance))
 	}
 	return b.Apply(op.ChannelNorm{Eps: eps}, x, b.Weight(n.gamma), b.Weight(n.beta))
 }
 
 // block adds two convolutions with their norms, which stand before them.
-func (m maps) block(k *block, x *G.Node, side int) *G.Node {
+func (m *maps) block(k *block, x *G.Node, side int) *G.Node {
 	x = m.b.Apply(op.ReLU{}, m.conv(k.first, m.norm(k.firstNorm, x), side))
 	return m.b.Apply(op.ReLU{}, m.conv(k.second, m.norm(k.secondNorm, x), side))
 }

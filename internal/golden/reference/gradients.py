@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 
 import counter
+from digests import digest, values
 from models import config
 from store import Store
-
-PROJECTIONS = 8
 
 SHAPES = {
     "gradients_small": config(img_size=64, patch=8, prompt=32, decoder_mlp=64, iou_hidden=32),
@@ -31,12 +30,6 @@ KINDS = {
     "mask": dict(mask=True, multi=True),
     "none": dict(multi=True),
 }
-
-
-def values(name, n, seed):
-    """Returns n values of unit variance: those that a weight [n, 1] of that
-    name has."""
-    return counter.weight(name, (n, 1), seed).reshape(-1)
 
 
 class Model(torch.nn.Module):
@@ -73,15 +66,6 @@ class Model(torch.nn.Module):
         logits, iou = self.mask_decoder.predict_masks(
             self.embedding, self.prompt_encoder.get_dense_pe(), sparse, dense)  # fmt: skip
         return (logits[:, 1:] if kind["multi"] else logits[:, :1]), iou
-
-
-def digest(name, v):
-    """Returns a tensor's length and its products with fixed vectors."""
-    v = v.detach().double().numpy().reshape(-1)
-    out = [math.sqrt((v * v).sum())]
-    for k in range(PROJECTIONS):
-        out.append(float((v * counter.uniform(counter.hash64(k ^ counter.fnv1a64(name.encode())), v.size)).sum()))
-    return out
 
 
 def gradients(folder, names=tuple(SHAPES)):

@@ -69,31 +69,36 @@ def full(folder):
     make(folder, FULL)
 
 
-def make(folder, shapes):
+def shaped(c):
+    """Returns a UNETR of a shape, and its state: counter-based weights."""
     module = unetr()
-    block = module.ConvBlock2d
+    module.ConvBlock2d = functools.partial(module.ConvBlock2d, norm=c.get("norm", "InstanceNorm"))
+
+    class Shaped(module.UNETR):
+        """UNETR has no argument for its widths."""
+
+        def __init__(self, **kw):
+            self.features = c["features"]
+            super().__init__(**kw)
+
+        def __setattr__(self, k, v):
+            super().__setattr__(k, c["features"] if k == "initial_features" else v)
+
+    u = Shaped(
+        backbone="sam", encoder=Encoder(c["embed"], c["grid"]), out_channels=c["out"], use_sam_stats=True,
+        final_activation="Sigmoid", use_skip_connection=False, resize_input=True, use_conv_transpose=c["transpose"],
+    )  # fmt: skip
+    state = {k: v for k, v in u.state_dict().items() if not k.startswith("encoder.")}
+    for k, v in state.items():
+        if not k.endswith("num_batches_tracked"):
+            state[k] = torch.from_numpy(counter.weight(k, v.shape, c["seed"]))
+    u.load_state_dict(state, strict=False)
+    return u, state
+
+
+def make(folder, shapes):
     for name, c in shapes.items():
-        module.ConvBlock2d = functools.partial(block, norm=c.get("norm", "InstanceNorm"))
-
-        class Shaped(module.UNETR):
-            """UNETR has no argument for its widths."""
-
-            def __init__(self, **kw):
-                self.features = c["features"]
-                super().__init__(**kw)
-
-            def __setattr__(self, k, v):
-                super().__setattr__(k, c["features"] if k == "initial_features" else v)
-
-        u = Shaped(
-            backbone="sam", encoder=Encoder(c["embed"], c["grid"]), out_channels=c["out"], use_sam_stats=True,
-            final_activation="Sigmoid", use_skip_connection=False, resize_input=True, use_conv_transpose=c["transpose"],
-        )  # fmt: skip
-        state = {k: v for k, v in u.state_dict().items() if not k.startswith("encoder.")}
-        for k, v in state.items():
-            if not k.endswith("num_batches_tracked"):
-                state[k] = torch.from_numpy(counter.weight(k, v.shape, c["seed"]))
-        u.load_state_dict(state, strict=False)
+        u, state = shaped(c)
         n = c["embed"] * c["grid"] ** 2
         z = counter.uniform(counter.hash64(c["seed"]), n).reshape(1, c["embed"], c["grid"], c["grid"])
         s = Store(name, folder)

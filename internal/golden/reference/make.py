@@ -30,6 +30,7 @@ JOBS = {
     "everything": "everything.generate",
     "instance": "instance.every",
     "instance_full": "instance.full",
+    "unetr": "unetr.every",
     "mobile": "mobile.full",
     "cellpose": "cellpose_sam.small",
     "cellpose_full": "cellpose_sam.full",
