@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"gorgonia.org/tensor"
+
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/op"
@@ -41,6 +43,51 @@ func runLowRank(l op.LowRank, out graph.View, in []graph.View) error {
 		kernel.LinearGradX(sum, b.Data, a.Data, m, a.Shape[0], k)
 		dst := out.Data[row*k:][:m*k]
 		kernel.Add(dst, dst, sum)
+	}
+	return nil
+}
+
+// sumAhead takes sums over rows in front of the products whose rows they add
+// up: the sum of dy·w over rows is that of dy, times w. They are the gradients
+// of what is added to each row, such as the embedding of no mask.
+func (l *lowered) sumAhead() {
+	uses := l.uses()
+	l.each(func(v *value) {
+		if s, ok := v.op.(op.SumBlocks); ok {
+			if sum := rowSum(s, v.in[0], uses); sum != nil {
+				sum.keep, sum.node = v.keep, v.node
+				*v = *sum
+			}
+		}
+	})
+}
+
+// rowSum returns the sum over x's rows without x, or nil if there is no
+// product in x that this would save.
+func rowSum(s op.SumBlocks, x *value, uses map[*value]int) *value {
+	if uses[x] != 1 {
+		return nil
+	}
+	switch x.op.(type) {
+	case op.Sum:
+		a, b := rowSum(s, x.in[0], uses), rowSum(s, x.in[1], uses)
+		if a == nil && b == nil {
+			return nil
+		}
+		for i, p := range []**value{&a, &b} {
+			if *p == nil {
+				*p = &value{op: s, in: []*value{x.in[i]}, shape: s.Dims}
+			}
+		}
+		return &value{op: op.Sum{}, in: []*value{a, b}, shape: s.Dims}
+	case op.LinearGradX:
+		dy, w := x.in[0], x.in[1]
+		if s.Dims.TotalSize() != x.shape[1] {
+			return nil
+		}
+		row := tensor.Shape{1, dy.shape[1]}
+		sum := &value{op: op.SumBlocks{Dims: row}, in: []*value{dy}, shape: row}
+		return &value{op: op.LinearGradX{}, in: []*value{sum, w}, shape: tensor.Shape{1, x.shape[1]}}
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func lower(b *graph.Builder, o graph.CompileOptions, outputs []*G.Node) (*lowere
 	if !o.Plain {
 		l.fuseDecoder()
 		l.projectAhead()
+		l.sumAhead()
 	}
 	l.each(choose)
 	if !o.Plain {

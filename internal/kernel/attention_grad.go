@@ -27,13 +27,15 @@ func (t *AttentionGrad) run(im *impl) {
 		if len(s.at) != s.n*c && len(s.at) != t.Batch*s.n*c || len(s.rows) != len(s.at) {
 			panic("kernel: attention grad: " + s.name + " does not fit")
 		}
-		clear(s.rows)
+		if t.shared() {
+			clear(s.rows)
+		}
 	}
 	need("attention grad: out", len(t.Out), t.Batch*t.NQ*c)
 	need("attention grad: dout", len(t.DOut), t.Batch*t.NQ*c)
 	prompts := 1 // of a task
-	if len(t.Q) != t.Batch*t.NQ*c || len(t.K) != t.Batch*t.NK*c || len(t.V) != t.Batch*t.NK*c {
-		prompts = t.Batch // they add to the same rows: in order
+	if t.shared() {
+		prompts = t.Batch // in order
 	}
 	Parallel(t.Batch/prompts*t.Heads, func(i int) {
 		a := arenas.get()
@@ -43,6 +45,12 @@ func (t *AttentionGrad) run(im *impl) {
 		}
 		arenas.put(a)
 	})
+}
+
+// shared reports whether prompts add to the same rows.
+func (t *AttentionGrad) shared() bool {
+	c := t.Batch * t.Heads * t.HeadDim
+	return len(t.Q) != t.NQ*c || len(t.K) != t.NK*c || len(t.V) != t.NK*c
 }
 
 // head does one head of one prompt.
@@ -55,26 +63,24 @@ func (t *AttentionGrad) head(g *headGrad, p, h int) {
 		}
 		return x[at:]
 	}
-	q, out, do := part(t.Q, t.NQ), t.Out[p*t.NQ*c+h*hd:], t.DOut[p*t.NQ*c+h*hd:]
-	for i := range t.NQ {
-		g.query(i, q[i*c:], out[i*c:], do[i*c:])
-	}
-	k, v := part(t.K, t.NK), part(t.V, t.NK)
-	for i := range t.NK {
-		copy(g.k[i*hd:][:hd], k[i*c:])
-		copy(g.v[i*hd:][:hd], v[i*c:])
-	}
+	copyRows(g.q, hd, part(t.Q, t.NQ), c, t.NQ, hd)
+	copyRows(g.k, hd, part(t.K, t.NK), c, t.NK, hd)
+	copyRows(g.v, hd, part(t.V, t.NK), c, t.NK, hd)
+	out, do := t.Out[p*t.NQ*c+h*hd:], t.DOut[p*t.NQ*c+h*hd:]
+	copyRows(g.do, hd, do, c, t.NQ, hd)
+	g.dots(0, t.NQ, out, do, c)
 	g.run()
-	add := func(dst []float32, rows int, src []float32, wide int) {
+	give := func(dst []float32, rows int, src []float32, wide int) {
 		dst = part(dst, rows)
+		if !t.shared() {
+			copyRows(dst, c, src, wide, rows, hd)
+			return
+		}
 		for i := range rows {
-			to := dst[i*c:][:hd]
-			for j, v := range src[i*wide:][:hd] {
-				to[j] += v
-			}
+			g.im.add(dst[i*c:][:hd], dst[i*c:][:hd], src[i*wide:])
 		}
 	}
-	add(t.DQ, t.NQ, g.dq, hd)
-	add(t.DK, t.NK, g.dk, g.wide)
-	add(t.DV, t.NK, g.dv, g.wide)
+	give(t.DQ, t.NQ, g.dq, hd)
+	give(t.DK, t.NK, g.dk, g.wide)
+	give(t.DV, t.NK, g.dv, g.wide)
 }

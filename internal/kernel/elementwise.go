@@ -67,3 +67,12 @@ func Add(dst, a, b []float32) {
 	need("add: b", len(b), len(dst))
 	elementwise(active, opAdd, dst, a, b)
 }
+
+// Exp2 sets dst[i] = 2^x[i], with a relative error below 1.5e-7 where that is
+// between 2^-125 and 2^127; beyond, the nearer of the two. It runs on the
+// calling goroutine. dst has x's length and may be x, but must not overlap it
+// otherwise.
+func Exp2(dst, x []float32) {
+	need("exp2: x", len(x), len(dst))
+	active.exp2(dst, x)
+}

@@ -381,11 +381,27 @@ func TestMaskProductGrad(t *testing.T) {
 		return y
 	}
 	dup, dhyper := make([]float32, n*c), make([]float32, m*c)
-	MaskProductGradUp(dup, dy, in[1], n, c, m)
-	MaskProductGradHyper(dhyper, dy, in[0], n, c, m)
-	closeToSlope(t, slope(f, in, 0, dy), dup)
-	// Sums of 300 terms.
-	closeTo(t, slope(f, in, 1, dy), dhyper, 1e-4, 2e-5)
+	rest := make([]float32, m*c)
+	for _, cut := range []int{0, 257, n} { // the parts before and after it
+		if cut > 0 {
+			MaskProductGradUp(dup, dy, in[1], n, c, m, 0, cut)
+			MaskProductGradHyper(dhyper, dy, in[0], n, c, m, 0, cut)
+		}
+		if cut < n {
+			MaskProductGradUp(dup, dy, in[1], n, c, m, cut, n)
+			MaskProductGradHyper(rest, dy, in[0], n, c, m, cut, n)
+		}
+		switch cut {
+		case 0:
+			copy(dhyper, rest)
+		case 257:
+			Add(dhyper, dhyper, rest)
+		}
+		closeToSlope(t, slope(f, in, 0, dy), dup)
+		// Sums of 300 terms.
+		closeTo(t, slope(f, in, 1, dy), dhyper, 1e-4, 2e-5)
+		clear(dup)
+	}
 }
 
 // TestGradSameBits: the number of goroutines changes no bit.
@@ -405,7 +421,7 @@ func TestGradSameBits(t *testing.T) {
 		take(m*n, func(d []float32) { LayerNormGradX(d, dy, dy, w, m, n, 1e-5) })
 		take(2*n, func(d []float32) { LayerNormGradParams(d[:n], d[n:], dy, dy, m, n, 1e-5) })
 		take(m*n, func(d []float32) { GELUGrad(d, dy, dy) })
-		take(n*k, func(d []float32) { MaskProductGradHyper(d, dy, x, m, k, n) })
+		take(n*k, func(d []float32) { MaskProductGradHyper(d, dy, x, m, k, n, 0, m) })
 		take(9*n*k, func(d []float32) { Conv3x3GradW(d, dy, x, 50, 60, k, n) })
 		c := heads * hd
 		q, kv := random(r, 2*200*c), random(r, 300*c)

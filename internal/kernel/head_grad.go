@@ -113,17 +113,17 @@ func keyBlocks(sh, sw, most int) (b []rect) {
 	return b
 }
 
-// query sets query i: its row, what the attention gave for it, and the slope
-// of that.
-func (g *headGrad) query(i int, q, out, do []float32) {
-	copy(g.q[i*g.hd:][:g.hd], q)
-	row := g.do[i*g.hd:][:g.hd]
-	copy(row, do)
-	var sum float64
-	for j, v := range out[:g.hd] {
-		sum += float64(v) * float64(row[j])
+// dots works out dot of queries [i, i+n) from what the attention gave for
+// them; rows of out and of do, the slope of that, are ld apart.
+func (g *headGrad) dots(i, n int, out, do []float32, ld int) {
+	for j := range n {
+		o, d := out[j*ld:][:g.hd], do[j*ld:][:g.hd]
+		var sum float64
+		for c, v := range o {
+			sum += float64(v) * float64(d[c])
+		}
+		g.dot[i+j] = float32(sum)
 	}
-	g.dot[i] = float32(sum)
 }
 
 // run computes dq, dk and dv from q, do, dot, k and v.
@@ -189,13 +189,12 @@ func (g *headGrad) rows(dst, src []float32, n int, factor []float32) {
 	for c := 0; c < hd; c += im.nr {
 		w := im.panelWidth(hd - c)
 		cols := min(w, hd-c)
+		if factor == nil {
+			copyRows(dst[c*all:], w, src[c:], hd, n, cols)
+			continue
+		}
 		for i := range n {
-			to, row := dst[c*all+i*w:][:cols], src[i*hd+c:][:cols]
-			if factor == nil {
-				copy(to, row)
-			} else {
-				im.scale(to, row, factor[i])
-			}
+			im.scale(dst[c*all+i*w:][:cols], src[i*hd+c:][:cols], factor[i])
 		}
 	}
 }

@@ -65,25 +65,25 @@ func gradW(im *impl, dw, dy []float32, m, n, k int, rows func(tmp []float32, r0,
 	for g := 1; g < groups; g++ {
 		sums[g] = parts.take(n * k)
 	}
-	Parallel(groups, func(g int) {
+	cuts := 1 // of the columns
+	if groups == 1 {
+		cuts = min(gradGroups, (k+im.nr-1)/im.nr)
+	}
+	cut := ((k+cuts-1)/cuts + im.nr - 1) / im.nr * im.nr
+	Parallel(groups*cuts, func(i int) {
+		g, c0 := i/cuts, i%cuts*cut
+		cols := min(cut, k-c0)
+		if cols <= 0 {
+			return
+		}
 		a := arenas.get()
-		width := im.padded(k)
-		a.reset(gradRows * (n + width + k))
-		dyT, xp, tmp := a.take(gradRows*n), a.take(gradRows*width), a.take(gradRows*k)
+		a.reset(gradRows*(n+im.padded(cols)+k) + im.mr*im.nr)
+		t := gradWTask{im: im, dw: sums[g], n: n, k: k, c0: c0, cols: cols, tiles: a.take(gradRows * n), panels: a.take(gradRows * im.padded(cols)), edge: a.take(im.mr * im.nr)}
+		tmp := a.take(gradRows * k)
 		last := min((g+1)*step, m)
 		for r0 := g * step; r0 < last; r0 += gradRows {
 			r := min(gradRows, last-r0)
-			im.transpose(dyT, r, dy[r0*n:], n, r, n)
-			p := packInto(im, xp[:width*r], rows(tmp, r0, r), k, r, k, true)
-			var e Epilogue
-			if r0 > g*step {
-				e.Add, e.LdAdd = sums[g], k
-			}
-			if groups == 1 {
-				Gemm(sums[g], k, dyT, r, n, &p, e)
-			} else {
-				GemmSerial(sums[g], k, dyT, r, n, &p, e)
-			}
+			t.add(dy[r0*n:], rows(tmp, r0, r), r, r0 == g*step)
 		}
 		arenas.put(a)
 	})
@@ -91,6 +91,53 @@ func gradW(im *impl, dw, dy []float32, m, n, k int, rows func(tmp []float32, r0,
 		elementwise(im, opAdd, dw[:n*k], dw[:n*k], sums[g])
 	}
 	arenas.put(parts)
+}
+
+// gradWTask sums up columns [c0, c0+cols) of a weight's gradient dw [n, k].
+type gradWTask struct {
+	im            *impl
+	dw            []float32
+	n, k          int
+	c0, cols      int
+	tiles, panels []float32
+	edge          []float32 // a tile with a panel that is not full
+}
+
+// add adds, or sets with first, the product of r rows of dy, transposed, with
+// those of x.
+func (t *gradWTask) add(dy, x []float32, r int, first bool) {
+	im := t.im
+	im.packTilesKN(t.tiles, dy, r, t.n)
+	cutRows(t.panels, x[t.c0:], t.k, r, t.cols/im.nr*im.nr, im.nr)
+	for j := 0; j < t.cols; j += im.nr {
+		w := im.panelWidth(t.cols - j)
+		cols, panel := min(w, t.cols-j), t.panels[j*r:][:r*w]
+		if w < im.nr || cols < w {
+			clear(panel)
+			copyRows(panel, w, x[t.c0+j:], t.k, r, cols)
+		}
+		for i := 0; i < t.n; i += im.mr {
+			h := min(im.mr, t.n-i)
+			at := t.dw[i*t.k+t.c0+j:]
+			if cols == w {
+				before := at
+				if first {
+					before = nil
+				}
+				im.tileOf(h, w)(r, t.tiles[i*r:], h, panel, at, t.k, before, t.k)
+				continue
+			}
+			im.tileOf(h, w)(r, t.tiles[i*r:], h, panel, t.edge, w, nil, 0)
+			for y := range h {
+				to, sum := at[y*t.k:][:cols], t.edge[y*w:][:cols]
+				if first {
+					copy(to, sum)
+				} else {
+					im.add(to, to, sum)
+				}
+			}
+		}
+	}
 }
 
 // SumBlocks sets dst to the sum of the blocks of x, each as long as dst: the

@@ -79,9 +79,7 @@ func (p *Packed) fill(w []float32, ld int, kn bool) {
 				clear(dst)
 			}
 			if kn {
-				for i := range kc {
-					copy(dst[i*w1:][:cols], w[(k0+i)*ld+j:])
-				}
+				copyRows(dst, w1, w[k0*ld+j:], ld, kc, cols)
 			} else {
 				im.transpose(dst, w1, w[j*ld+k0:], ld, cols, kc)
 			}

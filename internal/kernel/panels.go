@@ -51,12 +51,9 @@ func (im *impl) packTiles(dst, w []float32, n, k int) {
 
 // packTilesKN is packTiles for w [k, n].
 func (im *impl) packTilesKN(dst, w []float32, k, n int) {
-	for i := 0; i < n; i += im.mr {
-		r := min(im.mr, n-i)
-		for p := range k {
-			copy(dst[i*k+p*r:][:r], w[p*n+i:])
-		}
-	}
+	full := n / im.mr * im.mr
+	cutRows(dst, w, n, k, full, im.mr)
+	copyRows(dst[full*k:], n-full, w[full:], n, k, n-full)
 }
 
 // tiles sets c [n, w] to the product of the tiles of a [n, k] with the panel

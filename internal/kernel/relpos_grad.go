@@ -95,7 +95,9 @@ func (t *RelPosGrad) window(w *headGrad, h, y0, x0 int, dPad []float32) {
 			row := t.QKV[at*3*c+h*hd:]
 			copy(k, row[c:])
 			copy(v, row[2*c:])
-			w.query(w.nq, row, t.Out[at*c+h*hd:], t.DOut[at*c+h*hd:])
+			copy(w.q[w.nq*hd:][:hd], row)
+			copy(w.do[w.nq*hd:][:hd], t.DOut[at*c+h*hd:])
+			w.dots(w.nq, 1, t.Out[at*c+h*hd:], t.DOut[at*c+h*hd:], c)
 			w.place[w.nq] = i
 			w.nq++
 		case t.Pad != nil:

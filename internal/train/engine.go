@@ -103,7 +103,8 @@ type programKey struct {
 
 type program struct {
 	graph.Program
-	grads []int // outputs that are the weights' gradients, and the embedding's; -1 for none
+	criterion Criterion
+	grads     []int // outputs that are the weights' gradients, and the embedding's; -1 for none
 }
 
 // maxPrograms is how many compiled graphs an engine keeps. Their working
@@ -237,7 +238,7 @@ func (e *Engine) Run(ctx context.Context, embedding []float32, ps []Prompt, ts [
 	if err := p.Run(ctx); err != nil {
 		return nil, err
 	}
-	answers, err := e.answers(p, k, ts)
+	answers, err := e.answers(p, k)
 	if err != nil {
 		return nil, err
 	}
@@ -254,18 +255,11 @@ func (e *Engine) Run(ctx context.Context, embedding []float32, ps []Prompt, ts [
 }
 
 // answers reads a program's outputs.
-func (e *Engine) answers(p *program, k Key, ts []*Target) ([]Answer, error) {
+func (e *Engine) answers(p *program, k Key) ([]Answer, error) {
 	d := e.nets.Decoder.Config()
 	masks, n := k.Masks(d.MaskTokens), 16*d.Grid*d.Grid
-	o := Objective{
-		Loss: e.loss, Prompts: k.Prompts, Side: 4 * d.Grid, H: ts[0].H, W: ts[0].W, Masks: masks, Qualities: d.MaskTokens,
-		Logits: p.Output(0), IoU: p.Output(1), Target: p.Input(inTarget),
-	}
-	for _, t := range ts {
-		o.Windows = append(o.Windows, t.Window)
-	}
 	out := make([]Answer, k.Prompts)
-	for i, r := range o.Value() {
+	for i, r := range p.criterion.Results(p.Output(2)) {
 		if math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0) {
 			return nil, fmt.Errorf("train: %w", ErrDiverged)
 		}
@@ -330,7 +324,7 @@ func (e *Engine) program(k programKey) (*program, error) {
 	c := Criterion{Loss: e.loss, Prompts: k.Prompts, Side: side, Qualities: d.MaskTokens, Masks: k.Masks(d.MaskTokens), Slopes: k.learn}
 	seeds, losses := c.apply(b, n.Logits, n.IoU)
 	outs := []*G.Node{n.Logits, n.IoU, losses}
-	p := &program{}
+	p := &program{criterion: c}
 	if k.learn {
 		var wrt []*G.Node
 		for _, w := range e.weights {

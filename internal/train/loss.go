@@ -100,25 +100,60 @@ func (l Loss) mask(s sums, cells float64) float64 {
 // focal loss; and their slopes in x.
 type point struct{ p, bce, focal, dbce, dfocal float64 }
 
-func at(x, t float64) point {
-	// log(sigmoid(x)) and log(1-sigmoid(x)) without overflow.
-	e := math.Exp(-math.Abs(x))
-	soft := math.Log1p(e)
+// at returns the loss of a cell; e is exp(-|x|). Only with logs it has the
+// cross entropy and the focal loss.
+func at(x, t, e float64, logs bool) point {
 	p := 1 / (1 + e)
 	if x < 0 {
-		p = e / (1 + e)
+		p *= e
 	}
-	bce := max(x, 0) - x*t + soft
+	c := point{p: p, dbce: p - t}
+	if !logs {
+		return c
+	}
+	// -log(sigmoid(x)) and -log(1-sigmoid(x)) without overflow.
+	c.bce = max(x, 0) - x*t + log1p(e)
 	// Focal: alpha_t * bce * (1-p_t)^2 with p_t = pt + (1-p)(1-t).
 	const alpha = 0.25
 	miss := 1 - (p*t + (1-p)*(1-t))
 	a := alpha*t + (1-alpha)*(1-t)
 	dp := p * (1 - p)
-	return point{
-		p: p, bce: bce, dbce: p - t, focal: a * bce * miss * miss,
-		dfocal: a * ((p-t)*miss*miss + bce*2*miss*(1-2*t)*dp),
+	c.focal = a * c.bce * miss * miss
+	c.dfocal = a * ((p-t)*miss*miss + c.bce*2*miss*(1-2*t)*dp)
+	return c
+}
+
+// log1p returns log(1+e) for e from 0 to 1, with a relative error below 2e-10:
+// a polynomial fitted in Chebyshev's points.
+func log1p(e float64) float64 {
+	q := e * e
+	r := q * q
+	lo := (0.9999999998842433 - 0.4999999655434306*e) + (0.3333316237634825-0.24996646581585447*e)*q
+	mid := (0.19965568121152555 - 0.16454108268253484*e) + (0.13430125015523992-0.10131047006730597*e)*q
+	hi := (0.06408778823759062 - 0.03023201334413028*e) + (0.009105977830829497-0.0012851431535920986*e)*q
+	return e * (lo + r*(mid+r*hi))
+}
+
+// runLength is how many cells are in hand at a time.
+const runLength = 256
+
+// each calls f for stretches of cells with logits x and shares t, with
+// exp(-|x|) of each and the place of the first.
+func each(x, t []float32, f func(first int, x, t, e []float32)) {
+	var buf [runLength]float32
+	for at := 0; at < len(x); at += runLength {
+		end := min(at+runLength, len(x))
+		e := buf[:end-at]
+		for i, v := range x[at:end] {
+			e[i] = -math.Log2E * float32(math.Abs(float64(v)))
+		}
+		kernel.Exp2(e, e)
+		f(at, x[at:end], t[at:end], e)
 	}
 }
+
+// logs reports whether the loss has parts that are logarithms.
+func (l Loss) logs() bool { return l.Focal != 0 || l.BCE != 0 }
 
 // window is a prompt's window, empty if it has none.
 func (o *Objective) window(prompt int) Window {
@@ -128,18 +163,17 @@ func (o *Objective) window(prompt int) Window {
 	return o.Windows[prompt]
 }
 
-// rows calls f for the cells of a plane's rows that count and lie outside the
-// window.
-func (o *Objective) rows(w Window, y0, y1 int, plane, target []float32, f func(i int, x, t float64)) {
+// rows calls f for the stretches of a plane's rows that count and lie outside
+// the window: from the first cell to the one after the last.
+func (o *Objective) rows(w Window, y0, y1 int, f func(lo, hi int)) {
 	for y := y0; y < y1; y++ {
-		for x := 0; x < o.W; x++ {
-			if x == w.X0 && y >= w.Y0 && y < w.Y1 && w.X1 > x {
-				x = w.X1 - 1
-				continue
-			}
-			i := y*o.Side + x
-			f(i, float64(plane[i]), float64(target[i]))
+		row := y * o.Side
+		if y < w.Y0 || y >= w.Y1 || w.empty() {
+			f(row, row+o.W)
+			continue
 		}
+		f(row, row+w.X0)
+		f(row+w.X1, row+o.W)
 	}
 }
 
@@ -201,12 +235,11 @@ func (o *Objective) sums() []sums {
 		plane, band := i/parts, i%parts
 		w := o.window(plane / k)
 		logits, target := o.plane(plane/k, plane%k)
-		count := func(_ int, x, t float64) { s.count(x, t) }
 		if band < bands {
-			o.rows(w, band*o.H/bands, (band+1)*o.H/bands, logits, target, count)
+			o.rows(w, band*o.H/bands, (band+1)*o.H/bands, func(lo, hi int) { s.count(logits[lo:hi], target[lo:hi], o.logs()) })
 			return
 		}
-		w.each(logits, o.Side, count)
+		w.each(logits, o.Side, func(x, t []float32) { s.count(x, t, o.logs()) })
 		s.scale(w.area())
 	})
 	all := make([]sums, o.Prompts*k)
@@ -216,23 +249,30 @@ func (o *Objective) sums() []sums {
 	return all
 }
 
-// count takes a cell in.
-func (s *sums) count(x, t float64) {
-	c := at(x, t)
-	s.p += c.p
-	s.t += t
-	s.pt += c.p * t
-	s.pp += c.p * c.p
-	s.tt += t * t
-	s.focal += c.focal
-	s.bce += c.bce
-	in, want := x > 0, t >= 0.5
-	if in && want {
-		s.both++
-	}
-	if in || want {
-		s.either++
-	}
+// count takes cells in.
+func (s *sums) count(x, t []float32, logs bool) {
+	each(x, t, func(_ int, xs, ts, es []float32) {
+		var a sums
+		for i, x := range xs {
+			x, t := float64(x), float64(ts[i])
+			c := at(x, t, float64(es[i]), logs)
+			a.p += c.p
+			a.t += t
+			a.pt += c.p * t
+			a.pp += c.p * c.p
+			a.tt += t * t
+			a.focal += c.focal
+			a.bce += c.bce
+			in, want := x > 0, t >= 0.5
+			if in && want {
+				a.both++
+			}
+			if in || want {
+				a.either++
+			}
+		}
+		s.add(a)
+	})
 }
 
 func (s *sums) add(p sums) {
@@ -270,20 +310,25 @@ func (o *Objective) logitSlopes(d, weight []float32, all []sums, results []Resul
 		logits, target := o.plane(p, m)
 		d := d[(p*k+m)*n:][:n]
 		_, dpt, dp := o.dice(all[p*k+m])
-		slope := func(x, t float64) float64 {
-			c := at(x, t)
-			g := dpt*t + dp
-			if o.SquaredDice {
-				g = dpt*t + dp*2*c.p
-			}
-			g = o.Dice*g*c.p*(1-c.p) + o.Focal/cells*c.dfocal + o.BCE/cells*c.dbce
-			return float64(weight[p]) * g
+		slopes := func(d, x, t []float32) {
+			each(x, t, func(first int, xs, ts, es []float32) {
+				for i, x := range xs {
+					t := float64(ts[i])
+					c := at(float64(x), t, float64(es[i]), o.logs())
+					g := dpt*t + dp
+					if o.SquaredDice {
+						g = dpt*t + dp*2*c.p
+					}
+					g = o.Dice*g*c.p*(1-c.p) + o.Focal/cells*c.dfocal + o.BCE/cells*c.dbce
+					d[first+i] = float32(float64(weight[p]) * g)
+				}
+			})
 		}
 		w := o.window(p)
 		kernel.Parallel(bands, func(band int) {
-			o.rows(w, band*o.H/bands, (band+1)*o.H/bands, logits, target, func(i int, x, t float64) { d[i] = float32(slope(x, t)) })
+			o.rows(w, band*o.H/bands, (band+1)*o.H/bands, func(lo, hi int) { slopes(d[lo:hi], logits[lo:hi], target[lo:hi]) })
 		})
-		w.spread(d, logits, o.Side, slope)
+		w.spread(d, logits, o.Side, slopes)
 	})
 }
 

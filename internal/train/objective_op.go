@@ -18,8 +18,8 @@ import (
 // in the picture [2]: rows, columns, each prompt's weight [Prompts], its window
 // [Prompts, 5]: left, top, right and bottom cell and the factor, and the
 // window's target, [Prompts, Side*Side], of which it uses what it needs.
-// Output: the losses [Prompts], then, with Slopes, the gradient of their
-// weighted sum in the logits and in the qualities, in one row.
+// Output: what [Criterion.Results] reads, then, with Slopes, the gradient of
+// the losses' weighted sum in the logits and in the qualities, in one row.
 type Criterion struct {
 	Loss
 	Prompts, Side, Qualities int
@@ -46,9 +46,36 @@ func (c Criterion) Shape(in []tensor.Shape) (tensor.Shape, error) {
 		}
 	}
 	if !c.Slopes {
-		return tensor.Shape{c.Prompts}, nil
+		return tensor.Shape{c.reported()}, nil
 	}
-	return tensor.Shape{c.Prompts + want[0].TotalSize() + want[1].TotalSize()}, nil
+	return tensor.Shape{c.reported() + want[0].TotalSize() + want[1].TotalSize()}, nil
+}
+
+// reported is how many values the prompts' results have.
+func (c Criterion) reported() int { return c.Prompts * (4 + len(c.Masks)) }
+
+// report writes the results.
+func (c Criterion) report(out []float32, results []Result) {
+	for i, r := range results {
+		row := out[i*(4+len(c.Masks)):]
+		row[0], row[1], row[2], row[3] = float32(r.Loss), float32(r.Mask), float32(r.Error), float32(r.Best)
+		for m, iou := range r.IoUs {
+			row[4+m] = float32(iou)
+		}
+	}
+}
+
+// Results returns the prompts' results from the criterion's output.
+func (c Criterion) Results(out []float32) []Result {
+	all := make([]Result, c.Prompts)
+	for i := range all {
+		row := out[i*(4+len(c.Masks)):]
+		all[i] = Result{Loss: float64(row[0]), Mask: float64(row[1]), Error: float64(row[2]), Best: int(row[3])}
+		for m := range c.Masks {
+			all[i].IoUs = append(all[i].IoUs, float64(row[4+m]))
+		}
+	}
+	return all
 }
 
 // Forward implements [graph.Forwarder].
@@ -68,29 +95,27 @@ func (c Criterion) Forward(out graph.View, in []graph.View) error {
 	}
 	var results []Result
 	if c.Slopes {
-		d := out.Data[c.Prompts:]
+		d := out.Data[c.reported():]
 		results = o.Slopes(d[:len(o.Logits)], d[len(o.Logits):], in[4].Data)
 	} else {
 		results = o.Value()
 	}
-	for i, r := range results {
-		out.Data[i] = float32(r.Loss)
-	}
+	c.report(out.Data, results)
 	return nil
 }
 
 // apply adds the criterion and returns the gradients of the logits and of the
-// qualities, nil without Slopes, and the node that holds the losses.
-func (c Criterion) apply(b *graph.Builder, logits, iou *G.Node) (seeds []*G.Node, losses *G.Node) {
+// qualities, nil without Slopes, and its own node.
+func (c Criterion) apply(b *graph.Builder, logits, iou *G.Node) (seeds []*G.Node, own *G.Node) {
 	n := c.Side * c.Side
-	losses = b.Apply(c, logits, iou, b.Input(inTarget, c.Prompts, n), b.Input(inSize, 2), b.Input(inWeight, c.Prompts),
+	own = b.Apply(c, logits, iou, b.Input(inTarget, c.Prompts, n), b.Input(inSize, 2), b.Input(inWeight, c.Prompts),
 		b.Input(inWindow, c.Prompts, 5), b.Input(inFine, c.Prompts, n))
 	if b.Err() != nil || !c.Slopes {
-		return nil, losses
+		return nil, own
 	}
 	l, q := logits.Shape(), iou.Shape()
 	return []*G.Node{
-		b.Apply(op.Part{At: c.Prompts, Dims: l.Clone()}, losses),
-		b.Apply(op.Part{At: c.Prompts + l.TotalSize(), Dims: q.Clone()}, losses),
-	}, losses
+		b.Apply(op.Part{At: c.reported(), Dims: l.Clone()}, own),
+		b.Apply(op.Part{At: c.reported() + l.TotalSize(), Dims: q.Clone()}, own),
+	}, own
 }

@@ -51,51 +51,56 @@ func (w Window) taps(from, to, side int) []tap {
 	return out
 }
 
-// each calls f for each pixel with its logit and the object's share.
-func (w Window) each(plane []float32, side int, f func(i int, x, t float64)) {
-	if w.empty() {
-		return
-	}
-	xs, i := w.taps(w.X0, w.X1, side), 0
-	for _, y := range w.taps(w.Y0, w.Y1, side) {
+// pixels calls f for each row of pixels: those of the cells' rows a and b that
+// it lies between and b's weight, the pixels' logits and the object's shares.
+// The logits are overwritten by the next row's.
+func (w Window) pixels(plane []float32, side int, xs []tap, f func(y tap, x, t []float32)) {
+	row := make([]float32, len(xs))
+	for i, y := range w.taps(w.Y0, w.Y1, side) {
 		a, b := plane[y.a*side:][:side], plane[y.b*side:][:side]
-		for _, x := range xs {
+		for j, x := range xs {
 			top := float64(a[x.a])*(1-x.w) + float64(a[x.b])*x.w
 			low := float64(b[x.a])*(1-x.w) + float64(b[x.b])*x.w
-			f(i, top*(1-y.w)+low*y.w, float64(w.Share[i]))
-			i++
+			row[j] = float32(top*(1-y.w) + low*y.w)
 		}
+		f(y, row, w.Share[i*len(xs):][:len(xs)])
 	}
 }
 
-// spread adds to d, the gradient of the cells' logits, what slope gives for
-// each pixel.
-func (w Window) spread(d, plane []float32, side int, slope func(x, t float64) float64) {
+// each calls f for each row of pixels with their logits and the object's
+// shares.
+func (w Window) each(plane []float32, side int, f func(x, t []float32)) {
 	if w.empty() {
 		return
 	}
-	xs, i := w.taps(w.X0, w.X1, side), 0
-	ga, gb := make([]float64, side), make([]float64, side)
-	for _, y := range w.taps(w.Y0, w.Y1, side) {
-		a, b := plane[y.a*side:][:side], plane[y.b*side:][:side]
+	w.pixels(plane, side, w.taps(w.X0, w.X1, side), func(_ tap, x, t []float32) { f(x, t) })
+}
+
+// spread adds to d, the gradient of the cells' logits, what slopes sets for
+// the pixels of a row.
+func (w Window) spread(d, plane []float32, side int, slopes func(d, x, t []float32)) {
+	if w.empty() {
+		return
+	}
+	xs := w.taps(w.X0, w.X1, side)
+	ga, gb, row := make([]float64, side), make([]float64, side), make([]float32, len(xs))
+	w.pixels(plane, side, xs, func(y tap, x, t []float32) {
+		slopes(row, x, t)
 		clear(ga)
 		clear(gb)
-		for _, x := range xs {
-			top := float64(a[x.a])*(1-x.w) + float64(a[x.b])*x.w
-			low := float64(b[x.a])*(1-x.w) + float64(b[x.b])*x.w
-			g := slope(top*(1-y.w)+low*y.w, float64(w.Share[i])) * w.area()
+		for j, x := range xs {
+			g := float64(row[j]) * w.area()
 			ga[x.a] += g * (1 - y.w) * (1 - x.w)
 			ga[x.b] += g * (1 - y.w) * x.w
 			gb[x.a] += g * y.w * (1 - x.w)
 			gb[x.b] += g * y.w * x.w
-			i++
 		}
 		lo, hi := xs[0].a, xs[len(xs)-1].b
 		for x := lo; x <= hi; x++ {
 			d[y.a*side+x] += float32(ga[x])
 			d[y.b*side+x] += float32(gb[x])
 		}
-	}
+	})
 }
 
 // Around returns the window for an object of that box, in cells of a picture
