@@ -91,3 +91,59 @@ func rowSum(s op.SumBlocks, x *value, uses map[*value]int) *value {
 	}
 	return nil
 }
+
+// lowRankAhead computes the gradients of low-rank matrices without that of the
+// weight to which they are added: of dw = dyᵀ·x, of which they take rows, Bᵀ·dw
+// is (dy·B)ᵀ·x and dw·Aᵀ is dyᵀ·(x·Aᵀ).
+func (l *lowered) lowRankAhead() {
+	l.each(func(v *value) {
+		if len(v.in) != 2 {
+			return
+		}
+		switch v.op.(type) {
+		case op.LinearGradW:
+			if dy, x, ok := weightRows(v.in[1]); ok {
+				low := &value{op: op.LinearGradX{}, in: []*value{dy, v.in[0]}, shape: tensor.Shape{dy.shape[0], v.in[0].shape[1]}}
+				v.in = []*value{low, x}
+			}
+		case op.Linear:
+			if dy, x, ok := weightRows(v.in[0]); ok {
+				a := v.in[1]
+				low := &value{op: op.Linear{}, in: []*value{x, a}, shape: tensor.Shape{x.shape[0], a.shape[0]}}
+				v.op, v.in = op.LinearGradW{Dims: v.shape}, []*value{dy, low}
+			}
+		}
+	})
+}
+
+// weightRows reports whether v is some rows of a weight's gradient dyᵀ·x, and
+// returns the columns of dy that these are of.
+func weightRows(v *value) (dy, x *value, ok bool) {
+	p, ok := v.op.(op.Part)
+	if !ok {
+		return nil, nil, false
+	}
+	w := v.in[0]
+	if _, ok := w.op.(op.LinearGradW); !ok || len(p.Dims) != 2 {
+		return nil, nil, false
+	}
+	dy, x = w.in[0], w.in[1]
+	if k := x.shape[1]; p.Dims[1] != k || p.At%k != 0 {
+		return nil, nil, false
+	}
+	c := columnsOf{At: p.At / x.shape[1], N: p.Dims[0]}
+	return &value{op: c, in: []*value{dy}, shape: tensor.Shape{dy.shape[0], c.N}}, x, true
+}
+
+// columnsOf are the columns [At, At+N) of its input.
+type columnsOf struct{ At, N int }
+
+// Name implements [graph.Op].
+func (columnsOf) Name() string { return "columns of" }
+
+// Forward implements [graph.Forwarder].
+func (c columnsOf) Forward(out graph.View, in []graph.View) error {
+	all := in[0].Shape[1]
+	kernel.Parallel(out.Shape[0], func(i int) { copy(out.Data[i*c.N:][:c.N], in[0].Data[i*all+c.At:]) })
+	return nil
+}

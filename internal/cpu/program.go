@@ -191,8 +191,27 @@ func (p *Program) Steps() []string {
 }
 
 // Run implements [graph.Program].
-func (p *Program) Run(ctx context.Context) error {
-	for i := range p.steps {
+func (p *Program) Run(ctx context.Context) error { return p.runSteps(ctx, 0, len(p.steps)) }
+
+// RunFirst computes the first output, and [Program.RunRest] the others: inputs
+// that the first does not need may be filled in between. What the others need
+// of what the first is computed from is not computed again.
+func (p *Program) RunFirst(ctx context.Context) error { return p.runSteps(ctx, 0, p.first()) }
+
+// RunRest computes the outputs but the first.
+func (p *Program) RunRest(ctx context.Context) error {
+	return p.runSteps(ctx, p.first(), len(p.steps))
+}
+
+// first is how many steps come to the first output: those that it needs, since
+// they are put in order for it first.
+func (p *Program) first() int {
+	at := p.at[p.outputs[0]]
+	return slices.IndexFunc(p.steps, func(s step) bool { return s.out == at }) + 1
+}
+
+func (p *Program) runSteps(ctx context.Context, from, to int) error {
+	for i := from; i < to; i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -52,6 +52,7 @@ func lower(b *graph.Builder, o graph.CompileOptions, outputs []*G.Node) (*lowere
 		l.fuseDecoder()
 		l.projectAhead()
 		l.sumAhead()
+		l.lowRankAhead()
 	}
 	l.each(choose)
 	if !o.Plain {

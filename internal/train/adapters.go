@@ -132,76 +132,59 @@ func (a *Adapters) Merged(values [][]float32) (map[string]weights.TensorData, er
 	return out, nil
 }
 
-// tail is the compiled end of the encoder.
+// tail is the compiled end of the encoder, with its gradient.
 type tail struct {
 	*Adapters
-	forward, backward graph.Program
-	embedding, slope  []float32 // of the view in hand: the embedding and its gradient
+	program *cpu.Program
+	slope   []float32 // of the embedding of the view in hand
 }
 
 // compile compiles the tail with the values that the adapters are bound to.
 func (a *Adapters) compile(values [][]float32) (*tail, error) {
-	t := &tail{Adapters: a}
-	c := a.enc.Config()
-	t.embedding, t.slope = make([]float32, c.Grid()*c.Grid()*c.Out), make([]float32, c.Grid()*c.Grid()*c.Out)
-	for _, learn := range []bool{false, true} {
-		b := graph.NewBuilder()
-		names := map[string]bool{}
-		for _, w := range a.pairs {
-			names[w.Name()] = true
-		}
-		b.Variables(func(name string) bool { return names[name] })
-		_, out := a.Tail(b)
-		outs := []*G.Node{out}
-		if learn {
-			var wrt []*G.Node
-			for _, w := range a.pairs {
-				wrt = append(wrt, b.Weight(w))
-			}
-			outs = b.Backward(op.Sum{}, outs, []*G.Node{b.Input("slope", out.Shape()...)}, wrt)
-		}
-		p, err := cpu.Compile(b, graph.CompileOptions{}, outs...)
-		if err != nil {
+	b := graph.NewBuilder()
+	names := map[string]bool{}
+	for _, w := range a.pairs {
+		names[w.Name()] = true
+	}
+	b.Variables(func(name string) bool { return names[name] })
+	_, out := a.Tail(b)
+	var wrt []*G.Node
+	for _, w := range a.pairs {
+		wrt = append(wrt, b.Weight(w))
+	}
+	slopes := b.Backward(op.Sum{}, []*G.Node{out}, []*G.Node{b.Input("slope", out.Shape()...)}, wrt)
+	p, err := cpu.Compile(b, graph.CompileOptions{}, append([]*G.Node{out}, slopes...)...)
+	if err != nil {
+		return nil, fmt.Errorf("train: build: %w", err)
+	}
+	for i, w := range a.pairs {
+		if err := p.Bind(w.Name(), values[i]); err != nil {
 			return nil, fmt.Errorf("train: build: %w", err)
 		}
-		for i, w := range a.pairs {
-			if err := p.Bind(w.Name(), values[i]); err != nil {
-				return nil, fmt.Errorf("train: build: %w", err)
-			}
-		}
-		if learn {
-			t.backward = p
-		} else {
-			t.forward = p
-		}
 	}
-	return t, nil
+	return &tail{Adapters: a, program: p, slope: p.Input("slope")}, nil
 }
 
-// embed computes the embedding of a view.
-func (t *tail) embed(ctx context.Context, in []float32) error {
-	if err := t.forward.Bind(hidden, in); err != nil {
-		return err
+// embed computes and returns the embedding of a view.
+func (t *tail) embed(ctx context.Context, in []float32) ([]float32, error) {
+	if err := t.program.Bind(hidden, in); err != nil {
+		return nil, err
 	}
-	if err := t.forward.Run(ctx); err != nil {
-		return err
+	if err := t.program.RunFirst(ctx); err != nil {
+		return nil, err
 	}
-	copy(t.embedding, t.forward.Output(0))
 	clear(t.slope)
-	return nil
+	return t.program.Output(0), nil
 }
 
-// learn adds the gradients of the matrices for the embedding's slope.
-func (t *tail) learn(ctx context.Context, in []float32, grads [][]float32) error {
-	if err := t.backward.Bind(hidden, in); err != nil {
-		return err
-	}
-	copy(t.backward.Input("slope"), t.slope)
-	if err := t.backward.Run(ctx); err != nil {
+// learn adds the gradients of the matrices for the slope of the embedding
+// that embed gave last.
+func (t *tail) learn(ctx context.Context, grads [][]float32) error {
+	if err := t.program.RunRest(ctx); err != nil {
 		return err
 	}
 	for i := range t.pairs {
-		kernel.Add(grads[i], grads[i], t.backward.Output(i))
+		kernel.Add(grads[i], grads[i], t.program.Output(1+i))
 	}
 	return nil
 }

@@ -177,16 +177,15 @@ func (e *Engine) Begin(ctx context.Context, v *View) ([]float32, error) {
 	if e.tail == nil {
 		return v.Embedding, nil
 	}
-	err := e.tail.embed(ctx, v.Embedding)
-	return e.tail.embedding, err
+	return e.tail.embed(ctx, v.Embedding)
 }
 
 // End adds what the prompts since Begin say about the adapters to Grads.
-func (e *Engine) End(ctx context.Context, v *View) error {
+func (e *Engine) End(ctx context.Context) error {
 	if e.tail == nil {
 		return nil
 	}
-	return e.tail.learn(ctx, v.Embedding, e.Grads[len(e.weights):])
+	return e.tail.learn(ctx, e.Grads[len(e.weights):])
 }
 
 // Zero clears the gradients.

@@ -110,7 +110,7 @@ func (r *Run) Step(ctx context.Context, views []View) (Step, error) {
 			}
 		}
 	}
-	if err := r.engine.End(ctx, v); err != nil {
+	if err := r.engine.End(ctx); err != nil {
 		return s, err
 	}
 	s.Norm = Clip(r.engine.Grads, r.plan.Clip)
