@@ -199,7 +199,7 @@ func (t *fineTuning) report() {
 }
 
 func (t *fineTuning) run(ctx context.Context) error {
-	return t.session.Train(ctx, t.learn, t.measure, train.Loop{
+	return t.session.Train(ctx, t.learn, t.measure, train.Loop[train.Score]{
 		Every: t.o.Every, Steps: t.o.Steps, State: t.o.State, ID: t.id,
 		Measured: func(s train.Score) { t.progress.Score = FineTuneScore(s) },
 		Stepped: func(n int, s train.Step) {

@@ -103,3 +103,18 @@ func fill(share []float32, w, h int, x0, y0, x1, y1 float64) {
 		}
 	}
 }
+
+// Source is the pixel of a picture of size s, not turned, that comes to lie at
+// (x, y) when it is turned.
+func (t Turn) Source(s mask.Size, x, y int) (int, int) {
+	if t&4 != 0 {
+		x, y = y, x
+	}
+	if t&1 != 0 {
+		x = s.W - 1 - x
+	}
+	if t&2 != 0 {
+		y = s.H - 1 - y
+	}
+	return x, y
+}

@@ -1,0 +1,215 @@
+package instances_test
+
+import (
+	"context"
+	"image"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slidesam/sam/eval"
+	"github.com/slidesam/sam/internal/instance"
+	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/train"
+	"github.com/slidesam/sam/internal/train/instances"
+)
+
+// TestNewField: specks are background, objects within others remain, and what
+// is annotated is known.
+func TestNewField(t *testing.T) {
+	size := mask.Size{H: 40, W: 50}
+	square := func(x0, y0, side int) *mask.Mask {
+		return shape(t, size.H, size.W, func(x, y int) bool { return image.Pt(x, y).In(image.Rect(x0, y0, x0+side, y0+side)) })
+	}
+	known := shape(t, size.H, size.W, func(x, _ int) bool { return x < 20 })
+	f, err := instances.NewField(train.Field{Name: "f", Picture: size, Objects: []*mask.Mask{square(5, 5, 6), square(2, 2, 12), square(30, 3, 4), square(30, 20, 9)}}, known)
+	require.NoError(t, err)
+	assert.Equal(t, 3, f.Objects)
+	at := func(x, y int) int { return y*size.W + x }
+	assert.NotEqual(t, f.Labels[at(3, 3)], f.Labels[at(7, 7)], "the small one lies on the large one")
+	assert.Zero(t, f.Labels[at(31, 4)], "16 pixels are a speck")
+	assert.True(t, f.Known[at(31, 4)], "it is background that was looked at")
+	assert.True(t, f.Known[at(32, 22)])
+	assert.False(t, f.Known[at(28, 22)])
+
+	_, err = instances.NewField(train.Field{Name: "f", Picture: size}, shape(t, 3, 4, func(int, int) bool { return true }))
+	assert.ErrorContains(t, err, "field f: what is known is of a picture of 4 x 3, not 50 x 40")
+	speck, err := instances.NewField(train.Field{Name: "f", Picture: size, Objects: []*mask.Mask{square(30, 3, 4)}}, nil)
+	require.NoError(t, err)
+	assert.ErrorContains(t, instances.CheckFields([]*instances.Field{speck}), "no object of 1 fields has a part of 25 pixels or more")
+	assert.NoError(t, instances.CheckFields([]*instances.Field{speck, f}))
+}
+
+func TestHoldBack(t *testing.T) {
+	fields := make([]*instances.Field, 6)
+	for i := range fields {
+		fields[i] = &instances.Field{Objects: min(i, 1)} // the first has none
+	}
+	assert.Len(t, instances.HoldBack(fields, 0.2, 1), 1)
+	assert.Len(t, instances.HoldBack(fields, 0.4, 1), 2)
+	assert.Len(t, instances.HoldBack(fields, 0.99, 1), 4, "one is left to learn from")
+	assert.Empty(t, instances.HoldBack(fields, 0, 1))
+	assert.Empty(t, instances.HoldBack(fields[:2], 0.5, 1), "a single one with objects")
+	for seed := range uint64(20) {
+		assert.NotContains(t, instances.HoldBack(fields, 0.9, seed), 0, "a field without objects measures little")
+	}
+}
+
+// TestTarget: where the network's maps show a turned field, and where nothing
+// is known.
+func TestTarget(t *testing.T) {
+	const side = 32
+	f := field(t, 24, 64, shape(t, 24, 64, func(x, _ int) bool { return x < 60 }), [3]float64{14, 9, 7}, [3]float64{50, 12, 9})
+	frame := 64
+	plain, err := instances.Target(&instances.View{Field: f, Input: mask.Size{H: 24, W: 64}}, side, frame)
+	require.NoError(t, err)
+	at := func(v []float32, x, y int) []float32 { return v[(y*side+x)*3:][:3] }
+	assert.Equal(t, float32(1), at(plain, 7, 4)[0])
+	assert.Less(t, at(plain, 7, 4)[1], float32(0.3), "the centre")
+	assert.Equal(t, []float32{0, 1, 1}, at(plain, 15, 2))
+	assert.Equal(t, float32(-1), at(plain, 31, 2)[0], "right of what is known")
+	assert.Equal(t, float32(-1), at(plain, 7, 12)[0], "below the picture")
+	whole, err := instances.Target(&instances.View{Field: f, Input: f.Size}, frame, frame)
+	require.NoError(t, err)
+	for turn := range train.Turn(8) {
+		size := turn.Size(f.Size)
+		got, err := instances.Target(&instances.View{Field: f, Turn: turn, Input: size}, frame, frame)
+		require.NoError(t, err)
+		for y := range 24 {
+			for x := range 64 {
+				tx, ty := x, y // on the turned picture
+				if turn&1 != 0 {
+					tx = 63 - tx
+				}
+				if turn&2 != 0 {
+					ty = 23 - ty
+				}
+				if turn&4 != 0 {
+					tx, ty = ty, tx
+				}
+				a, b := whole[(y*frame+x)*3:][:3], got[(ty*frame+tx)*3:][:3]
+				assert.Equal(t, a[0], b[0], "turn %d at %d, %d", turn, x, y)
+				assert.Equal(t, a[2], b[2], "turn %d at %d, %d", turn, x, y)
+			}
+		}
+	}
+	half, err := instances.Target(&instances.View{Field: f, Input: mask.Size{H: 12, W: 32}}, side, frame)
+	require.NoError(t, err)
+	assert.Equal(t, float32(1), at(half, 3, 2)[0])
+	assert.Equal(t, float32(-1), at(half, 16, 2)[0])
+}
+
+// TestCount compares with eval's panoptic quality, which counts everything.
+func TestCount(t *testing.T) {
+	truth := field(t, 60, 80, nil, [3]float64{12, 12, 9}, [3]float64{40, 12, 9}, [3]float64{66, 14, 9}, [3]float64{20, 44, 12})
+	found := field(t, 60, 80, nil, [3]float64{13, 12, 9}, [3]float64{46, 14, 9}, [3]float64{22, 40, 11}, [3]float64{60, 46, 9})
+	labels := func(f *instances.Field) eval.Labels {
+		l := eval.Labels{H: 60, W: 80}
+		for _, v := range f.Labels {
+			l.Pix = append(l.Pix, int32(v))
+		}
+		return l
+	}
+	o, err := eval.NewOverlap(labels(truth), labels(found))
+	require.NoError(t, err)
+	want := o.Panoptic(0.5)
+	c := instances.Count(truth.Labels, found.Labels, nil)
+	assert.Equal(t, instances.Counts{TP: want.TP, FP: want.FP, FN: want.FN, IoU: want.SumIoU}, c)
+	assert.Equal(t, 2, c.TP)
+	assert.InDelta(t, want.PQ(eval.EmptyOne), c.PQ(), 1e-12)
+	assert.InDelta(t, want.F1(eval.EmptyOne), c.F1(), 1e-12)
+
+	known := make([]bool, 60*80)
+	for i := range known {
+		known[i] = i/80 < 46 // half of the invented one and more lies below
+	}
+	assert.Equal(t, 2, c.FP)
+	assert.Equal(t, 1, instances.Count(truth.Labels, found.Labels, known).FP)
+	none := make([]uint32, len(known))
+	assert.Equal(t, 1.0, instances.Count(none, none, nil).F1())
+	assert.Equal(t, 0.0, instances.Count(none, found.Labels, nil).PQ())
+}
+
+// TestDice: the gradient is the loss's, pixels of which nothing is known do not
+// count, and distances count in objects alone.
+func TestDice(t *testing.T) {
+	n := 20000 // several parts
+	maps, target := make([]float32, 3*n), make([]float32, 3*n)
+	for i := range n {
+		for c := range 3 {
+			maps[3*i+c] = float32((i*7+c*5)%11) / 11
+			target[3*i+c] = float32((i*3+c)%7) / 7
+		}
+		if target[3*i] = float32(i % 2); i%5 == 0 {
+			target[3*i] = -1
+		}
+	}
+	d := make([]float32, 3*n)
+	loss := instances.Dice(maps, target, d, 2)
+	assert.InDelta(t, loss, instances.Dice(maps, target, nil, 0), 0)
+	for i := range 60 {
+		const h = 1. / 64
+		old := maps[i]
+		maps[i] = old + h
+		up := instances.Dice(maps, target, nil, 0)
+		maps[i] = old - h
+		down := instances.Dice(maps, target, nil, 0)
+		maps[i] = old
+		assert.InDelta(t, (up-down)/h, float64(d[i]), 1e-8) // 2h over a weight of 2
+		pixel := i / 3
+		counts := i%3 == 0 && pixel%5 != 0 || pixel%2 == 1 && pixel%5 != 0
+		assert.Equal(t, counts, d[i] != 0 || maps[i] == 0 && target[i] == 0, i)
+	}
+	empty := make([]float32, 3*n)
+	assert.InDelta(t, 3, instances.Dice(maps, empty, d, 1), 1e-12, "nothing to find: Dice has no slope")
+	for _, v := range d {
+		require.Zero(t, v)
+	}
+}
+
+// TestStart: fields without objects are not embedded, and what is held back is
+// embedded once.
+func TestStart(t *testing.T) {
+	fields := []*instances.Field{field(t, 64, 64, nil, [3]float64{20, 24, 13}), field(t, 64, 64, nil), field(t, 64, 64, nil, [3]float64{30, 24, 13})}
+	var seen [][2]int
+	asked := map[string]int{}
+	source := func(f *instances.Field, name string) instances.Source {
+		return instances.Source{Field: f, Embed: func(context.Context, train.Turn) ([]float32, mask.Size, error) {
+			asked[name]++
+			return views(t)[0].Embedding, mask.Size{H: 64, W: 64}, nil
+		}}
+	}
+	sources := []instances.Source{source(fields[0], "a"), source(fields[1], "none"), source(fields[2], "b")}
+	o := instances.Options{Steps: 4, Views: 1, Every: 2, Patience: 5, Turns: 3, Rate: 1e-3, HeldBack: 0.2, State: t.TempDir() + "/state"}
+	begin := func(o instances.Options) (*instances.Tuning, error) {
+		return instances.Start(t.Context(), newDecoder(t, tiny, 5), [16]byte{1}, frame, instance.Settings{MinSize: 9}, sources, o, func(n, of int) { seen = append(seen, [2]int{n, of}) })
+	}
+	tuning, err := begin(o)
+	require.NoError(t, err)
+	require.Len(t, tuning.HeldBack, 1)
+	held, learned := "a", "b"
+	if tuning.HeldBack[0] == 2 {
+		held, learned = "b", "a"
+	}
+	assert.Equal(t, map[string]int{held: 1, learned: 3}, asked)
+	assert.Equal(t, [][2]int{{1, 4}, {2, 4}, {3, 4}, {4, 4}}, seen)
+	steps := 0
+	require.NoError(t, tuning.Go(t.Context(), func(instances.Score) {}, func(n int, _ train.Step) { steps = n }))
+	assert.Equal(t, 4, steps)
+	ck, err := tuning.Decoder()
+	require.NoError(t, err)
+	got, err := instance.SettingsFrom(ck.Metadata(), [16]byte{})
+	require.NoError(t, err)
+	assert.Equal(t, instance.Settings{MinSize: 9}, got)
+
+	again, err := begin(o)
+	require.NoError(t, err)
+	assert.Equal(t, 4, again.Steps(), "from the state")
+	o.Rate *= 2
+	_, err = begin(o)
+	assert.ErrorIs(t, err, train.ErrState)
+	sources = sources[1:2]
+	_, err = begin(o)
+	assert.ErrorContains(t, err, "no object of 1 fields")
+}
