@@ -72,6 +72,11 @@ func TestTarget(t *testing.T) {
 	assert.Equal(t, float32(-1), at(plain, 7, 12)[0], "below the picture")
 	whole, err := instances.Target(&instances.View{Field: f, Input: f.Size}, frame, frame)
 	require.NoError(t, err)
+	for y := range 24 {
+		for x := range 60 {
+			assert.Equal(t, f.Labels[y*64+x] > 0, whole[(y*frame+x)*3] == 1, "at %d, %d", x, y)
+		}
+	}
 	for turn := range train.Turn(8) {
 		size := turn.Size(f.Size)
 		got, err := instances.Target(&instances.View{Field: f, Turn: turn, Input: size}, frame, frame)
