@@ -215,7 +215,22 @@ func (t *gemmTask) panels(sums []float32, ld int, ap, edge, wide []float32, r0, 
 func (t *gemmTask) rowPanels(sums []float32, ld int, a, edge, bp []float32, row, r, k0, kc, j0, j1 int, direct bool) {
 	im, b := t.im, t.b
 	direct = direct && k0+kc == b.K
-	for j := j0; j < j1; j += im.nr {
+	j := j0
+	if n := (min(j1, b.N/im.nr*im.nr) - j0) / im.nr; n > 1 && r == im.mr {
+		c, ldc := sums, ld
+		d, ldd := c, ld
+		if k0 == 0 {
+			if d, ldd = nil, 0; t.e.Bias != nil {
+				d = t.e.Bias[j0:]
+			}
+		}
+		if direct {
+			c, ldc = t.dst[row*t.ldd+j0:], t.ldd
+		}
+		im.strip(n, kc, a, r, bp, c, ldc, d, ldd)
+		j += n * im.nr
+	}
+	for ; j < j1; j += im.nr {
 		w := im.panelWidth(b.N - j)
 		c, ldc := sums[j-j0:], ld
 		d, ldd := c, ld

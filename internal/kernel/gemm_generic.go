@@ -146,6 +146,19 @@ func store4x2(s *[8]float32, c []float32, ldc int) {
 	}
 }
 
+// stripOf is a strip of tiles with panels of nr columns.
+func stripOf(tile tileFunc, nr int) func(n, k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int) {
+	return func(n, k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int) {
+		for q := range n {
+			var before []float32
+			if d != nil {
+				before = d[q*nr:]
+			}
+			tile(k, a, lda, b[q*k*nr:], c[q*nr:], ldc, before, ldd)
+		}
+	}
+}
+
 // tileGeneric returns the tile of r rows and w columns as a plain loop, for
 // the rows left over.
 func tileGeneric(r, w int) tileFunc {

@@ -3,10 +3,12 @@ package kernel
 // The assembly is generated; _asm is a module of its own.
 
 //go:generate sh -c "cd _asm && go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part strip -isa avx2 -out ../strip_avx2_amd64.s -stubs ../strip_avx2_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part narrow -isa avx2 -out ../narrow_avx2_amd64.s -stubs ../narrow_avx2_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part vec -isa avx2 -out ../vec_avx2_amd64.s -stubs ../vec_avx2_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part grad -isa avx2 -out ../grad_avx2_amd64.s -stubs ../grad_avx2_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part tile -isa avx512 -out ../tile_avx512_amd64.s -stubs ../tile_avx512_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -part strip -isa avx512 -out ../strip_avx512_amd64.s -stubs ../strip_avx512_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part narrow -isa avx512 -out ../narrow_avx512_amd64.s -stubs ../narrow_avx512_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part vec -isa avx512 -out ../vec_avx512_amd64.s -stubs ../vec_avx512_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run . -part grad -isa avx512 -out ../grad_avx512_amd64.s -stubs ../grad_avx512_amd64.go -pkg kernel"

@@ -23,6 +23,11 @@ type impl struct {
 	// d may be c, and its rows may be one and the same (ldd = 0).
 	tile [2][]tileFunc
 
+	// strip is tile[1][mr-1] for n panels that follow each other:
+	//
+	//	c[i*ldc+q*nr+j] = d[i*ldd+q*nr+j] + sum over p < k of a[p*lda+i] * b[(q*k+p)*nr+j]
+	strip func(n, k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int)
+
 	// transposeRows[r-1] sets dst[j*ldd+i] = src[i*lds+j] for i < r, j < n.
 	transposeRows [4]func(dst []float32, ldd int, src []float32, lds, n int)
 

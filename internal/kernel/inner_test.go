@@ -6,6 +6,45 @@ import (
 	"testing"
 )
 
+// TestStrip: a strip has the bits of its tiles.
+func TestStrip(t *testing.T) {
+	eachImpl(t, func(t *testing.T, im *impl) {
+		r, w := im.mr, im.nr
+		for n := 1; n <= 3; n++ {
+			for k := 1; k <= 7; k++ {
+				for off := range 8 {
+					rnd := newRand(n, k, off)
+					lda, ldc := r+off%3, n*w+off%2
+					a := guarded(random(rnd, (k-1)*lda+r), off)
+					b := guarded(random(rnd, n*k*w), (off+3)%8)
+					got, want := newCanary((r-1)*ldc+n*w, off), newCanary((r-1)*ldc+n*w, off)
+					d, ldd := [][]float32{nil, guarded(random(rnd, n*w), off), nil}[off%3], 0
+					before := d
+					if off%3 == 2 { // in place
+						for i := range got.out {
+							if i%ldc < n*w {
+								got.out[i] = float32(i)
+								want.out[i] = float32(i)
+							}
+						}
+						d, before, ldd = got.out, want.out, ldc
+					}
+					im.strip(n, k, a, lda, b, got.out, ldc, d, ldd)
+					for q := range n {
+						var from []float32
+						if before != nil {
+							from = before[q*w:]
+						}
+						im.tile[1][r-1](k, a, lda, b[q*k*w:], want.out[q*w:], ldc, from, ldd)
+					}
+					got.check(t, off, func(i int) bool { return i%ldc >= n*w })
+					sameBits(t, want.buf, got.buf)
+				}
+			}
+		}
+	})
+}
+
 // TestTile runs every tile of every implementation by itself: all heights and
 // widths, all inner lengths through three unrolled blocks, eight offsets,
 // rows of a further apart than the tile is high.

@@ -107,34 +107,45 @@ type gradWTask struct {
 // those of x.
 func (t *gradWTask) add(dy, x []float32, r int, first bool) {
 	im := t.im
+	full := t.cols / im.nr * im.nr
 	im.packTilesKN(t.tiles, dy, r, t.n)
-	cutRows(t.panels, x[t.c0:], t.k, r, t.cols/im.nr*im.nr, im.nr)
-	for j := 0; j < t.cols; j += im.nr {
-		w := im.panelWidth(t.cols - j)
-		cols, panel := min(w, t.cols-j), t.panels[j*r:][:r*w]
-		if w < im.nr || cols < w {
-			clear(panel)
-			copyRows(panel, w, x[t.c0+j:], t.k, r, cols)
-		}
+	cutRows(t.panels, x[t.c0:], t.k, r, full, im.nr)
+	for j := 0; j < full; j += im.cols {
+		panels := min(im.cols, full-j) / im.nr
 		for i := 0; i < t.n; i += im.mr {
-			h := min(im.mr, t.n-i)
-			at := t.dw[i*t.k+t.c0+j:]
-			if cols == w {
-				before := at
-				if first {
-					before = nil
-				}
-				im.tileOf(h, w)(r, t.tiles[i*r:], h, panel, at, t.k, before, t.k)
-				continue
+			strip, h := im.strip, min(im.mr, t.n-i)
+			if h < im.mr {
+				strip = stripOf(im.tileOf(h, im.nr), im.nr)
 			}
-			im.tileOf(h, w)(r, t.tiles[i*r:], h, panel, t.edge, w, nil, 0)
-			for y := range h {
-				to, sum := at[y*t.k:][:cols], t.edge[y*w:][:cols]
-				if first {
-					copy(to, sum)
-				} else {
-					im.add(to, to, sum)
-				}
+			to := t.dw[i*t.k+t.c0+j:]
+			before := to
+			if first {
+				before = nil
+			}
+			strip(panels, r, t.tiles[i*r:], h, t.panels[j*r:], to, t.k, before, t.k)
+		}
+	}
+	if full < t.cols {
+		t.addEdge(x, r, full, first)
+	}
+}
+
+// addEdge is add for the columns from full on, which do not fill a panel.
+func (t *gradWTask) addEdge(x []float32, r, full int, first bool) {
+	im, cols := t.im, t.cols-full
+	w := im.panelWidth(cols)
+	panel := t.panels[full*r:][:r*w]
+	clear(panel)
+	copyRows(panel, w, x[t.c0+full:], t.k, r, cols)
+	for i := 0; i < t.n; i += im.mr {
+		h := min(im.mr, t.n-i)
+		im.tileOf(h, w)(r, t.tiles[i*r:], h, panel, t.edge, w, nil, 0)
+		for y := range h {
+			to, sum := t.dw[(i+y)*t.k+t.c0+full:][:cols], t.edge[y*w:][:cols]
+			if first {
+				copy(to, sum)
+			} else {
+				im.add(to, to, sum)
 			}
 		}
 	}

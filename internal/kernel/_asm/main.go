@@ -3,8 +3,8 @@
 //
 //	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
 //
-// The parts are tile (products with full panels), narrow (products with
-// narrow panels), eight (products in 8 bits, and from 16; -isa avx2 or vnni),
+// The parts are tile (products with a full panel), strip (with several), narrow
+// (with a narrow panel), eight (products in 8 bits, and from 16; -isa avx2 or vnni),
 // grad (what only gradients need), vec (everything else) and wavelet (package
 // jpeg2000; -isa avx2).
 package main
@@ -34,7 +34,7 @@ var isas = map[string]*isa{
 }
 
 func main() {
-	part := flag.String("part", "", "tile, narrow, eight, vec, grad or wavelet")
+	part := flag.String("part", "", "tile, strip, narrow, eight, vec, grad or wavelet")
 	name := flag.String("isa", "", "avx2, avx512 or vnni")
 	flag.Parse()
 	s := isas[*name]
@@ -48,6 +48,8 @@ func main() {
 		for r := 1; r <= s.rows; r++ {
 			s.tile(r, 2)
 		}
+	case "strip":
+		s.strip()
 	case "narrow":
 		for r := 1; r <= s.rows; r++ {
 			s.tile(r, 1)
@@ -61,7 +63,7 @@ func main() {
 	case "wavelet":
 		s.wavelet()
 	default:
-		log.Fatalf("part %q: want tile, narrow, eight, vec, grad or wavelet", *part)
+		log.Fatalf("part %q: want tile, strip, narrow, eight, vec, grad or wavelet", *part)
 	}
 	Generate()
 }

@@ -20,7 +20,43 @@ func (s *isa) tile(r, v int) {
 	a := slice("a")
 	lda := stride("lda")
 	b := slice("b")
+	sums := s.tileSums(r, v, k, a, lda, b)
+	c := slice("c")
+	ldc := stride("ldc")
+	d := slice("d")
+	ldd := stride("ldd")
+	s.tileStore(sums, c, ldc, d, ldd)
+	ret()
+}
 
+// strip writes the products of the most rows with full panels, one after the
+// other.
+func (s *isa) strip() {
+	const v = 2
+	s.function("strip", "(n int, k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)")
+	n, b := integer("n"), slice("b")
+	lda, ldc, ldd := stride("lda"), stride("ldc"), stride("ldd")
+	c, d := slice("c"), slice("d")
+	Label("panel")
+	sums := s.tileSums(s.rows, v, integer("k"), slice("a"), lda, b)
+	to, before := GP64(), GP64()
+	MOVQ(c, to)
+	MOVQ(d, before)
+	s.tileStore(sums, to, ldc, before, ldd)
+	ADDQ(U8(v*s.bytes()), c)
+	TESTQ(d, d)
+	JZ(LabelRef("next"))
+	ADDQ(U8(v*s.bytes()), d)
+	Label("next")
+	DECQ(n)
+	JNZ(LabelRef("panel"))
+	ret()
+}
+
+// tileSums writes the loop over the inner dimension. It leaves b behind the
+// panel.
+func (s *isa) tileSums(r, v int, k, a, lda, b reg.Register) [][]reg.VecVirtual {
+	w := v * s.vec
 	sums := make([][]reg.VecVirtual, r)
 	for i := range sums {
 		for range v {
@@ -84,14 +120,17 @@ func (s *isa) tile(r, v int) {
 	JNZ(LabelRef("tail"))
 
 	Label("store")
-	c := slice("c")
-	ldc := stride("ldc")
-	d := slice("d")
-	ldd := stride("ldd")
+	return sums
+}
+
+// tileStore adds d, where there is one, and stores the sums. It overwrites
+// both addresses.
+func (s *isa) tileStore(sums [][]reg.VecVirtual, c, ldc, d, ldd reg.Register) {
+	r := len(sums)
 	TESTQ(d, d)
 	JZ(LabelRef("replace"))
 	for i := range r {
-		for j := range v {
+		for j := range sums[i] {
 			VADDPS(at(d, j*s.bytes()), sums[i][j], sums[i][j])
 		}
 		if i < r-1 {
@@ -100,14 +139,13 @@ func (s *isa) tile(r, v int) {
 	}
 	Label("replace")
 	for i := range r {
-		for j := range v {
+		for j := range sums[i] {
 			VMOVUPS(sums[i][j], at(c, j*s.bytes()))
 		}
 		if i < r-1 {
 			ADDQ(ldc, c)
 		}
 	}
-	ret()
 }
 
 // prefetch is how far ahead of its use a panel is fetched, in bytes.
