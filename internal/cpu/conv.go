@@ -180,13 +180,12 @@ func runConv(c op.Conv, out graph.View, in []graph.View) error {
 	if err := g.(graph.Forwarder).Forward(rows, in[:1]); err != nil {
 		return err
 	}
-	pack := packedForm
+	w := in[1]
 	if p, ok := g.(patches); !ok || !p.ChannelFirst {
-		pack = func(w []float32, n, k int) graph.Form {
-			return packedForm(channelsLast(w, n, channels, size*size), n, k)
-		}
+		w.Data = channelsLast(w.Data, out.Shape[1], channels, size*size)
 	}
-	return withWeight(linear{N: out.Shape[1], K: k, Bias: len(in) > 2}, pack, out, append([]graph.View{rows}, in[1:]...))
+	runLinear(out, append([]graph.View{rows, w}, in[2:]...), nil)
+	return nil
 }
 
 // runUpscale runs a transposed convolution whose weight changes.

@@ -67,7 +67,7 @@ func runQuarters(q op.Quarters, out graph.View, in []graph.View) error {
 func runUpscaleGradX(out graph.View, in []graph.View) error {
 	w := make([]float32, len(in[1].Data))
 	quartersFirst(w, in[1].Data, in[1].Shape[0], in[1].Shape[1], false)
-	kernel.LinearGradX(out.Data, in[0].Data, w, out.Shape[0], in[0].Shape[1], out.Shape[1])
+	kernel.LinearGradX(out.Data, in[0].Data, w, nil, out.Shape[0], in[0].Shape[1], out.Shape[1])
 	return nil
 }
 

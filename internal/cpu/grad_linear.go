@@ -9,7 +9,7 @@ import (
 )
 
 func runLinearGradX(out graph.View, in []graph.View) error {
-	kernel.LinearGradX(out.Data, in[0].Data, in[1].Data, out.Shape[0], in[0].Shape[1], out.Shape[1])
+	kernel.LinearGradX(out.Data, in[0].Data, in[1].Data, nil, out.Shape[0], in[0].Shape[1], out.Shape[1])
 	return nil
 }
 
@@ -40,7 +40,7 @@ func runLowRank(l op.LowRank, out graph.View, in []graph.View) error {
 		a, b := in[1+2*i], in[2+2*i]
 		m := b.Shape[0]
 		sum := make([]float32, m*k)
-		kernel.LinearGradX(sum, b.Data, a.Data, m, a.Shape[0], k)
+		kernel.LinearGradX(sum, b.Data, a.Data, nil, m, a.Shape[0], k)
 		dst := out.Data[row*k:][:m*k]
 		kernel.Add(dst, dst, sum)
 	}
@@ -146,4 +146,65 @@ func (c columnsOf) Forward(out graph.View, in []graph.View) error {
 	all := in[0].Shape[1]
 	kernel.Parallel(out.Shape[0], func(i int) { copy(out.Data[i*c.N:][:c.N], in[0].Data[i*all+c.At:]) })
 	return nil
+}
+
+// fuseSums makes sums part of the product before them, if nobody else reads
+// its result: of a linear layer whose weight changes, and of a gradient.
+func (l *lowered) fuseSums() {
+	uses := l.uses()
+	l.each(func(v *value) {
+		switch v.op.(type) {
+		case op.Sum:
+			for i, x := range v.in {
+				if _, ok := x.op.(op.LinearGradX); ok && uses[x] == 1 {
+					v.op, v.in = linearGradXPlus{}, []*value{x.in[0], x.in[1], v.in[1-i]}
+					return
+				}
+			}
+		case op.Add:
+			x, y := v.in[0], v.in[1]
+			if _, ok := x.op.(op.Linear); ok && uses[x] == 1 && y.shape.TotalSize() == v.shape.TotalSize() {
+				v.op, v.in = linearPlus{}, append(append([]*value(nil), x.in...), y)
+			}
+		}
+	})
+}
+
+// linearGradXPlus is [op.LinearGradX] plus its last input.
+type linearGradXPlus struct{}
+
+// Name implements [graph.Op].
+func (linearGradXPlus) Name() string { return "linear_grad_x_plus" }
+
+// InPlace implements [graph.InPlacer].
+func (linearGradXPlus) InPlace() int { return 2 }
+
+// Forward implements [graph.Forwarder].
+func (linearGradXPlus) Forward(out graph.View, in []graph.View) error {
+	m, n := in[0].Shape[0], in[0].Shape[1]
+	kernel.LinearGradX(out.Data, in[0].Data, in[1].Data, in[2].Data, m, n, len(out.Data)/m)
+	return nil
+}
+
+// linearPlus is [op.Linear] plus its last input, for a weight that changes.
+type linearPlus struct{}
+
+// Name implements [graph.Op].
+func (linearPlus) Name() string { return "linear_plus" }
+
+// Forward implements [graph.Forwarder].
+func (linearPlus) Forward(out graph.View, in []graph.View) error {
+	last := len(in) - 1
+	runLinear(out, in[:last], in[last].Data)
+	return nil
+}
+
+// runLinear runs a linear layer with a logical weight.
+func runLinear(out graph.View, in []graph.View, add []float32) {
+	var bias []float32
+	if len(in) > 2 {
+		bias = in[2].Data
+	}
+	m, k := in[0].Shape[0], in[0].Shape[1]
+	kernel.Linear(out.Data, in[0].Data, in[1].Data, bias, add, m, len(out.Data)/m, k)
 }

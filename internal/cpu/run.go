@@ -19,7 +19,7 @@ func Run(o graph.Op, out graph.View, in []graph.View) error {
 	case graph.Forwarder:
 		return o.Forward(out, in)
 	case op.Linear:
-		return withWeight(linear{N: out.Shape[1], K: in[0].Shape[1], Bias: len(in) > 2}, packedForm, out, in)
+		runLinear(out, in, nil)
 	case op.Conv:
 		return runConv(o, out, in)
 	case op.Upscale2x2:
@@ -67,12 +67,6 @@ func Run(o graph.Op, out graph.View, in []graph.View) error {
 		return fmt.Errorf("cpu: %s: %w", o.Name(), errUnknown)
 	}
 	return nil
-}
-
-// withWeight runs l on in, whose second is a logical weight.
-func withWeight(l linear, pack func(w []float32, n, k int) graph.Form, out graph.View, in []graph.View) error {
-	w := graph.View{Data: pack(in[1].Data, l.N, l.K).Data}
-	return l.Forward(out, append([]graph.View{in[0], w}, in[2:]...))
 }
 
 // attend runs the attention of each prompt. Queries, keys and values may each

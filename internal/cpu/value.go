@@ -57,6 +57,7 @@ func lower(b *graph.Builder, o graph.CompileOptions, outputs []*G.Node) (*lowere
 	l.each(choose)
 	if !o.Plain {
 		l.fuseEpilogues()
+		l.fuseSums()
 	}
 	l.settle()
 	return l, nil

@@ -66,7 +66,7 @@ func TestLinearGrad(t *testing.T) {
 				dy := random(r, m*n)
 				f := func(x [][]float64) []float64 { return linear64(x[0], x[1], x[2], m, n, k) }
 				dx, dw, db := newCanary(m*k, 1), newCanary(n*k, 2), newCanary(n, 3)
-				linearGradX(im, dx.out, guarded(dy, 1), guarded(in[1], 3), m, n, k)
+				linearGradX(im, dx.out, guarded(dy, 1), guarded(in[1], 3), nil, m, n, k)
 				linearGradW(im, dw.out, guarded(dy, 2), guarded(in[0], 1), m, n, k)
 				sumBlocks(im, db.out, guarded(dy, 1))
 				closeToSlope(t, slope(f, in, 0, dy), dx.out)
@@ -76,8 +76,17 @@ func TestLinearGrad(t *testing.T) {
 				dw.check(t, 2, nil)
 				db.check(t, 3, nil)
 				y := make([]float32, m*n)
-				linear(im, y, in[0], in[1], in[2], m, n, k)
+				linear(im, y, in[0], in[1], in[2], nil, m, n, k)
 				closeTo(t, linear64(wide(in[0]), wide(in[1]), wide(in[2]), m, n, k), y, 1e-5, 1e-5)
+				// With something to add, in place.
+				more, sum := random(r, m*n), make([]float32, m*n)
+				Add(sum, y, more)
+				linear(im, more, in[0], in[1], in[2], more, m, n, k)
+				closeTo(t, wide(sum), more, 1e-5, 1e-5)
+				more, sum = random(r, m*k), make([]float32, m*k)
+				Add(sum, dx.out, more)
+				linearGradX(im, more, dy, in[1], more, m, n, k)
+				closeTo(t, wide(sum), more, 1e-5, 1e-5)
 			})
 		}
 	})
@@ -415,7 +424,7 @@ func TestGradSameBits(t *testing.T) {
 			f(d)
 			out = append(out, d...)
 		}
-		take(m*k, func(d []float32) { LinearGradX(d, dy, w, m, n, k) })
+		take(m*k, func(d []float32) { LinearGradX(d, dy, w, nil, m, n, k) })
 		take(n*k, func(d []float32) { LinearGradW(d, dy, x, m, n, k) })
 		take(n, func(d []float32) { SumBlocks(d, dy) })
 		take(m*n, func(d []float32) { LayerNormGradX(d, dy, dy, w, m, n, 1e-5) })

@@ -18,29 +18,33 @@ func groupsOf(m int) (groups, rows int) {
 	return (m + rows - 1) / rows, rows
 }
 
-// Linear sets y [m, n] to x [m, k]·wᵀ + bias for w [n, k] that is not packed.
-// bias has n elements or is nil. y must not overlap the others.
-func Linear(y, x, w, bias []float32, m, n, k int) { linear(active, y, x, w, bias, m, n, k) }
+// Linear sets y [m, n] to x [m, k]·wᵀ + bias + add for w [n, k] that is not
+// packed. bias has n elements, add m*n; either may be nil. y may be add, but
+// must not overlap the others.
+func Linear(y, x, w, bias, add []float32, m, n, k int) { linear(active, y, x, w, bias, add, m, n, k) }
 
-func linear(im *impl, y, x, w, bias []float32, m, n, k int) {
+func linear(im *impl, y, x, w, bias, add []float32, m, n, k int) {
 	need("linear: w", len(w), n*k)
 	a := arenas.get()
 	a.reset(im.padded(n) * k)
 	p := packInto(im, a.take(im.padded(n)*k), w, n, k, k, false)
-	Gemm(y, n, x, k, m, &p, Epilogue{Bias: bias})
+	Gemm(y, n, x, k, m, &p, Epilogue{Bias: bias, Add: add, LdAdd: n})
 	arenas.put(a)
 }
 
-// LinearGradX sets dx [m, k] to dy [m, n]·w [n, k], the gradient of x.
-// dx must not overlap the others.
-func LinearGradX(dx, dy, w []float32, m, n, k int) { linearGradX(active, dx, dy, w, m, n, k) }
+// LinearGradX sets dx [m, k] to dy [m, n]·w [n, k] + add, where the product is
+// the gradient of x. add has m*k elements or is nil. dx may be add, but must
+// not overlap the others.
+func LinearGradX(dx, dy, w, add []float32, m, n, k int) {
+	linearGradX(active, dx, dy, w, add, m, n, k)
+}
 
-func linearGradX(im *impl, dx, dy, w []float32, m, n, k int) {
+func linearGradX(im *impl, dx, dy, w, add []float32, m, n, k int) {
 	need("linear grad: w", len(w), n*k)
 	a := arenas.get()
 	a.reset(im.padded(k) * n)
 	p := packInto(im, a.take(im.padded(k)*n), w, k, n, k, true)
-	Gemm(dx, k, dy, n, m, &p, Epilogue{})
+	Gemm(dx, k, dy, n, m, &p, Epilogue{Add: add, LdAdd: k})
 	arenas.put(a)
 }
 
