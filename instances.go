@@ -110,22 +110,15 @@ func (m *InstanceModel) Segment(ctx context.Context, img image.Image, o Instance
 // does: smoothed, seeded and flooded as micro-sam does with a picture that is
 // not cut into tiles, pixel by pixel.
 func (p *InstanceMaps) Regions(ctx context.Context, o InstanceOptions) ([]Region, error) {
-	labels, err := instance.Segment(ctx, p.maps(), instance.Settings(o).Or(p.defaults).Options())
-	if err != nil {
-		return nil, err
-	}
-	return p.regions(labels)
+	objects, err := instance.Find(ctx, p.maps(), instance.Settings(o).Or(p.defaults).Options())
+	return p.regions(objects), err
 }
 
 func (p *InstanceMaps) maps() instance.Maps {
 	return instance.Maps{H: p.H, W: p.W, Foreground: p.Foreground, Centre: p.Centre, Boundary: p.Boundary}
 }
 
-func (p *InstanceMaps) regions(labels []uint32) ([]Region, error) {
-	objects, err := instance.Objects(labels, p.maps())
-	if err != nil {
-		return nil, err
-	}
+func (p *InstanceMaps) regions(objects []instance.Object) []Region {
 	out := make([]Region, len(objects))
 	for i, k := range objects {
 		out[i] = Region{
@@ -133,7 +126,7 @@ func (p *InstanceMaps) regions(labels []uint32) ([]Region, error) {
 			Point: Point{X: float64(k.Deep.X), Y: float64(k.Deep.Y), Label: Foreground}, Crop: image.Rect(0, 0, p.W, p.H),
 		}
 	}
-	return out, nil
+	return out
 }
 
 // Names of micro-sam's AutomaticPromptGenerator.
@@ -304,7 +297,8 @@ func (m *CellposeModel) Segment(ctx context.Context, img image.Image, o Cellpose
 	if err != nil {
 		return nil, fmt.Errorf("sam: segment cells: %w", err)
 	}
-	return (&InstanceMaps{Size: Size{H: maps.H, W: maps.W}, Foreground: maps.Foreground, Boundary: maps.Boundary}).regions(labels)
+	objects, err := instance.Objects(labels, maps)
+	return (&InstanceMaps{Size: Size{H: maps.H, W: maps.W}}).regions(objects), err
 }
 
 // LevelsOf returns the first and 99th percentiles of a slide's tissue for

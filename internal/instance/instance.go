@@ -5,14 +5,16 @@
 //
 // Maps are row-major float32, [H, W].
 //
-//	labels, err := instance.Segment(ctx, maps, instance.Defaults())
+//	objects, err := instance.Find(ctx, maps, instance.Defaults())
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // ErrMaps is wrapped by every error about maps that no instances can be made
@@ -28,7 +30,7 @@ type Maps struct {
 	Boundary   []float32 // [H, W], 0 deep inside an object, 1 at its boundary and outside
 }
 
-// Options are the thresholds and filters of [Segment].
+// Options are the thresholds and filters of [Find].
 type Options struct {
 	ForegroundThreshold float32 // a pixel above it may belong to an object
 	CentreThreshold     float32 // a seed lies below it
@@ -47,54 +49,72 @@ func Defaults() Options {
 	}
 }
 
-// Segment returns the instance of each pixel, [H, W]: 0 is background,
-// instances count from 1. With a MinSize or a MinForeground they are numbered
-// without gaps.
+// Segment returns the instance of each pixel, [H, W], as [Find] does: 0 is
+// background, instances count from 1 in Find's order.
+func Segment(ctx context.Context, m Maps, o Options) ([]uint32, error) {
+	found, err := Find(ctx, m, o)
+	if err != nil {
+		return nil, err
+	}
+	labels := make([]uint32, m.H*m.W)
+	for i, k := range found {
+		for r := range k.Mask.Runs() {
+			for x := r.X0; x < r.X1; x++ {
+				labels[r.Y*m.W+x] = uint32(i + 1)
+			}
+		}
+	}
+	return labels, nil
+}
+
+// Find returns the instances of a picture, in the order of the first pixels of
+// their seeds. They do not overlap.
 //
 // Seeds are the 8-connected parts of the foreground in which both smoothed
 // distances are below their thresholds. They grow over the foreground by a
 // watershed of the smoothed distance to the boundary; foreground that no seed
-// reaches stays background. The maps are not written to.
+// reaches stays background. The maps are not written to. [Bands] does the same
+// with maps that are larger than memory.
 //
-// Segment returns an error that wraps ErrMaps if a map does not hold H x W
+// Find returns an error that wraps ErrMaps if a map does not hold H x W
 // finite values, and ctx's error if it is cancelled.
 //
 // Source: instance_segmentation.py, InstanceSegmentationWithDecoder.generate
 // without tile_shape (micro-sam 3acdcd72); torch_em/util/segmentation.py,
 // watershed_from_center_and_boundary_distances (torch-em 6f71247c).
-func Segment(ctx context.Context, m Maps, o Options) ([]uint32, error) {
+func Find(ctx context.Context, m Maps, o Options) ([]Object, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("instance: %w", err)
 	}
-	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("instance: %w", err)
+	survey, err := NewSurvey(m.H, m.W, o)
+	if err != nil {
+		return nil, err
 	}
-	foreground, centre, boundary := m.Foreground, m.Centre, m.Boundary
-	for _, s := range []struct {
-		sigma float64
-		of    *[]float32
-	}{{o.ForegroundSmoothing, &foreground}, {o.DistanceSmoothing, &centre}, {o.DistanceSmoothing, &boundary}} {
+	row := func(x []float32, y int) []float32 { return x[y*m.W : (y+1)*m.W] }
+	for y := range m.H {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if s.sigma > 0 {
-			*s.of = smooth(*s.of, m.H, m.W, s.sigma)
+		if err := survey.Add(row(m.Foreground, y), row(m.Centre, y), row(m.Boundary, y)); err != nil {
+			return nil, err
 		}
 	}
-	mask := make([]bool, m.H*m.W)
-	seed := make([]bool, m.H*m.W)
-	for i := range mask {
-		mask[i] = foreground[i] > o.ForegroundThreshold
-		seed[i] = mask[i] && centre[i] < o.CentreThreshold && boundary[i] < o.BoundaryThreshold
-	}
-	labels, n := label(seed, m.H, m.W)
-	if err := watershed(ctx, labels, boundary, mask, m.H, m.W); err != nil {
+	var out []Object
+	// The maps are in memory: so may be all of their foreground.
+	b, err := NewBands(m.H, m.W, o, survey.Heights(), m.H*m.W, func(k Object) error {
+		out = append(out, k)
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	if o.MinSize > 0 || o.MinForeground > 0 {
-		drop(labels, n, o.MinSize, m.Foreground, o.MinForeground)
+	for y := range m.H {
+		if err := b.Add(ctx, row(m.Foreground, y), row(m.Centre, y), row(m.Boundary, y)); err != nil {
+			return nil, err
+		}
 	}
-	return labels, nil
+	slices.SortFunc(out, func(a, b Object) int { return cmp.Or(a.Seed.Y-b.Seed.Y, a.Seed.X-b.Seed.X) })
+	return out, nil
 }
 
 func (m *Maps) check() error {

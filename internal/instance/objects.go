@@ -11,6 +11,7 @@ type Object struct {
 	Mask       *mask.Mask
 	Foreground float32     // mean probability of its pixels to be foreground
 	Deep       image.Point // its first pixel that is farthest from the boundary
+	Seed       image.Point // the first pixel of its seed, row by row; of Find and Bands
 }
 
 // Objects returns the instances of labels [H, W], which count from 1, in the
@@ -59,7 +60,7 @@ func Objects(labels []uint32, m Maps) ([]Object, error) {
 				}
 			}
 		}
-		out = append(out, Object{b.Mask(), float32(k.sum / float64(k.n)), image.Pt(k.deep%m.W, k.deep/m.W)})
+		out = append(out, Object{Mask: b.Mask(), Foreground: float32(k.sum / float64(k.n)), Deep: image.Pt(k.deep%m.W, k.deep/m.W)})
 	}
 	return out, nil
 }
