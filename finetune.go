@@ -1,14 +1,11 @@
 package sam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"image"
-	"maps"
-	"math"
-	"slices"
-	"strings"
 
 	"github.com/slidesam/sam/internal/train"
 	"github.com/slidesam/sam/weights"
@@ -17,7 +14,7 @@ import (
 var (
 	// ErrAnnotations is wrapped by errors about objects that nothing can be
 	// learned from.
-	ErrAnnotations = errors.New("bad annotations")
+	ErrAnnotations = train.ErrAnnotations
 	// ErrDiverged is wrapped by the error of a fine-tuning whose loss became
 	// something that is not a number.
 	ErrDiverged = train.ErrDiverged
@@ -32,6 +29,7 @@ type TrainingField struct {
 	Name    string // for errors
 	Image   image.Image
 	Objects []*Mask // at the picture's size
+	Known   *Mask   // for instance decoders: where every object is annotated; nil: everywhere
 }
 
 // FineTuneLoss is what the decoder is taught by.
@@ -77,6 +75,7 @@ type FineTuneProgress struct {
 	Step, Steps          int
 	Last                 FineTuneStep  // the newest step
 	Score                FineTuneScore // the newest measurement
+	Instances            InstanceScore // the newest of an instance decoder
 }
 
 // FineTuneStep is what one step gave, as means over its prompts.
@@ -95,52 +94,18 @@ type FineTuneScore struct {
 }
 
 func (o FineTuneOptions) full() (FineTuneOptions, error) {
-	set := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-		*v = max(*v, 0)
+	for v, d := range map[*int]int{&o.Steps: 100, &o.Objects: 8, &o.Corrections: 2, &o.Every: 10, &o.Patience: 5, &o.Turns: 8, &o.LoRABlocks: 3} {
+		*v = max(cmp.Or(*v, d), 0)
 	}
-	set(&o.Steps, 100)
-	set(&o.Objects, 8)
-	set(&o.Corrections, 2)
-	set(&o.Every, 10)
-	set(&o.Patience, 5)
-	set(&o.Turns, 8)
-	set(&o.LoRABlocks, 3)
-	if o.Rate == 0 {
-		o.Rate = 1e-4
-	}
-	if o.HeldBack == 0 {
-		o.HeldBack = 0.2
-	}
-	o.HeldBack = max(o.HeldBack, 0)
-	switch {
-	case o.Steps == 0 || o.Objects == 0 || o.Every == 0:
-		return o, fmt.Errorf("%d steps of %d objects, measured every %d: want at least one", o.Steps, o.Objects, o.Every)
-	case o.LoRA < 0:
-		return o, fmt.Errorf("low-rank matrices of rank %d, want 1 or more, or 0 for none", o.LoRA)
-	case o.Turns < 1 || o.Turns > 8:
-		return o, fmt.Errorf("%d turns, want 1 to 8", o.Turns)
-	case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
-		return o, fmt.Errorf("learning rate %g, want more than 0", o.Rate)
-	case !(o.HeldBack < 1):
-		return o, fmt.Errorf("%g of the objects held back: none would be left", o.HeldBack)
-	case o.Loss > LossBCE:
+	o.Rate, o.HeldBack = cmp.Or(o.Rate, 1e-4), max(cmp.Or(o.HeldBack, 0.2), 0)
+	if o.Loss > LossBCE {
 		return o, fmt.Errorf("unknown loss %d", o.Loss)
 	}
-	return o, nil
+	return o, train.Check(o.Steps, o.Objects, o.Every, o.Turns, o.LoRA, o.Rate, o.HeldBack)
 }
 
 func (l FineTuneLoss) loss() train.Loss {
-	switch l {
-	case LossMicroSAM:
-		return train.MicroSAMLoss()
-	case LossBCE:
-		return train.Loss{BCE: 1, IoU: 1}
-	default:
-		return train.SAMLoss()
-	}
+	return []train.Loss{LossSAM: train.SAMLoss(), LossMicroSAM: train.MicroSAMLoss(), LossBCE: {BCE: 1, IoU: 1}}[l]
 }
 
 // FineTuned is what a fine-tuning gave.
@@ -180,29 +145,10 @@ func (f *FineTuned) Adapted() (*weights.Checkpoint, error) {
 	if len(f.adapters) == 0 {
 		return f.Checkpoint()
 	}
-	all := maps.Clone(f.adapters)
-	for _, name := range f.from.Names() {
-		t, err := f.from.Tensor(name)
-		if err != nil {
-			return nil, fmt.Errorf("sam: fine-tuned checkpoint: %w", err)
-		}
-		d, tuned := f.tensors[name]
-		at, qkv, isQKV := strings.Cut(name, ".attn.qkv.")
-		_, adapted := f.adapters[at+".attn.qkv.w_a_linear_q.weight"]
-		if !tuned || isQKV {
-			v, err := t.Float32s()
-			if err != nil {
-				return nil, fmt.Errorf("sam: fine-tuned checkpoint: %w", err)
-			}
-			d = weights.TensorData{Shape: t.Shape, Data: slices.Clone(v)}
-			t.Release()
-		}
-		if isQKV && adapted {
-			name = at + ".attn.qkv.qkv_proj." + qkv
-		}
-		all[name] = d
+	ck, err := train.Apart(f.from, f.tensors, f.adapters)
+	if err == nil {
+		ck, err = ck.WithMetadata(f.metadata)
 	}
-	ck, err := weights.FromTensors(all).WithMetadata(f.metadata)
 	if err != nil {
 		return nil, fmt.Errorf("sam: fine-tuned checkpoint: %w", err)
 	}
@@ -251,6 +197,48 @@ func FineTune(ctx context.Context, from *weights.Checkpoint, fields []TrainingFi
 	out, broken := t.result()
 	if broken != nil {
 		return nil, errors.Join(err, fmt.Errorf("sam: fine-tune: %w", broken))
+	}
+	return out, err
+}
+
+// InstanceScore is how well an instance decoder finds the objects of the fields
+// held back, all together: F1 at an IoU of 0.5, and panoptic quality.
+type InstanceScore struct {
+	Step   int
+	F1, PQ float64
+}
+
+// InstanceTuned is what the fine-tuning of an instance decoder gave.
+type InstanceTuned struct {
+	Steps    []FineTuneStep  // without IoU
+	Scores   []InstanceScore // the first is that of the decoder it began with
+	HeldBack []int           // the fields that nothing was learned from
+	Stopped  bool            // the measurements had no longer become better
+	from     *InstanceModel
+	decoder  *weights.Checkpoint
+}
+
+// Checkpoint returns the best decoder, in micro-sam's names and with what
+// [LoadInstances] must know of how to use it, a file beside its model's.
+func (f *InstanceTuned) Checkpoint() *weights.Checkpoint { return f.decoder }
+
+// Model returns the model with the best decoder.
+func (f *InstanceTuned) Model() (*InstanceModel, error) {
+	return newInstanceModel(f.from.model, f.decoder)
+}
+
+// FineTune teaches the model's instance decoder the objects of a few fields, on
+// which, unlike for [FineTune], all must be annotated: see Known. Parts of fewer
+// than 25 pixels count as background. Whole fields are held back, the best PQ
+// counts, and LoRA, Corrections and Loss, which are of prompts, must be 0: targets and
+// loss are those of micro-sam's train_instance_segmentation. The encoder is frozen,
+// so that its joint training is this and [FineTune] one after the other: neither's
+// loss has a gradient in the other's weights. The decoder learns as it is used:
+// with its running statistics, or with each picture's, which the running ones follow.
+func (m *InstanceModel) FineTune(ctx context.Context, fields []TrainingField, o FineTuneOptions) (*InstanceTuned, error) {
+	out, err := m.fineTune(ctx, fields, o)
+	if err != nil {
+		err = fmt.Errorf("sam: fine-tune instances: %w", err)
 	}
 	return out, err
 }

@@ -3,12 +3,8 @@ package sam
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"image"
 	"io/fs"
 	"slices"
 
@@ -19,6 +15,7 @@ import (
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/internal/train"
+	"github.com/slidesam/sam/internal/train/instances"
 	"github.com/slidesam/sam/vit"
 	"github.com/slidesam/sam/weights"
 )
@@ -67,36 +64,25 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 	}
 	var adapters *train.Adapters
 	if o.LoRA > 0 {
-		enc, ok := m.encoder.(*vit.Encoder)
-		if !ok {
-			return nil, fmt.Errorf("low-rank adapters of an encoder %q: only those of %q have them", m.encoder.Name(), "vit")
-		}
-		if adapters, err = train.NewAdapters(enc, min(o.LoRABlocks, enc.Config().Depth), o.LoRA, o.Seed); err != nil {
-			return nil, err
-		}
-		if t.head, err = adapters.Head(); err != nil {
+		if adapters, t.head, err = train.Adapt(m.encoder, o.LoRABlocks, o.LoRA, o.Seed); err != nil {
 			return nil, err
 		}
 	}
-	id := sha256.New()
-	id.Write(m.fingerprint[:])
 	o.Progress, o.State, o.Device = nil, "", ""
-	fmt.Fprintf(id, "%+v", o)
 	t.progress = FineTuneProgress{Embeddings: t.o.Turns * len(fields), Steps: o.Steps}
+	done := func() {
+		t.progress.Embedded++
+		t.report()
+	}
 	for i, f := range annotated {
-		if err := t.embed(ctx, on, fields[i].Image, f, t.heldBack[i]); err != nil {
+		embed := func(ctx context.Context, p resample.RGB) ([]float32, mask.Size, error) { return t.features(ctx, on, p) }
+		learn, measure, err := f.Views(ctx, embed, t.heldBack[i], t.o.Turns, m.encoder.ImageSize(), m.cfg.Decoder.MaskSize(), done)
+		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", f.Name, err)
 		}
+		t.learn, t.measure = append(t.learn, learn...), append(t.measure, measure...)
 	}
-	for _, v := range append(t.learn, t.measure...) {
-		_ = binary.Write(id, binary.LittleEndian, v.Embedding) // a hash never fails
-		for _, x := range v.Targets {
-			_ = binary.Write(id, binary.LittleEndian, x.Box[:])
-			_ = binary.Write(id, binary.LittleEndian, x.Share)
-			_ = binary.Write(id, binary.LittleEndian, x.Window.Share)
-		}
-	}
-	t.id = hex.EncodeToString(id.Sum(nil))
+	t.id = train.Identity(m.fingerprint, fmt.Sprintf("%+v", o), t.learn, t.measure)
 	e, err := train.NewEngine(train.Networks{Prompt: m.prompt, Decoder: m.decoder}, o.Loss.loss(), adapters)
 	if err != nil {
 		return nil, err
@@ -121,7 +107,7 @@ func newFineTuning(ctx context.Context, from *weights.Checkpoint, fields []Train
 func trainingFields(fields []TrainingField) ([]train.Field, error) {
 	out := make([]train.Field, len(fields))
 	for i, f := range fields {
-		out[i].Name = cmp.Or(f.Name, fmt.Sprint(i))
+		out[i] = train.Field{Name: cmp.Or(f.Name, fmt.Sprint(i)), Image: f.Image, Known: f.Known.pixels()}
 		if f.Image != nil {
 			b := f.Image.Bounds()
 			out[i].Picture = mask.Size{H: b.Dy(), W: b.Dx()}
@@ -130,66 +116,34 @@ func trainingFields(fields []TrainingField) ([]train.Field, error) {
 			out[i].Objects = append(out[i].Objects, m.pixels())
 		}
 	}
-	if err := train.CheckFields(out); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnnotations, err)
-	}
-	return out, nil
-}
-
-// embed adds the views of a field.
-func (t *fineTuning) embed(ctx context.Context, m *Model, img image.Image, f train.Field, held []int) error {
-	if len(f.Objects) == 0 {
-		t.progress.Embedded += t.o.Turns
-		return nil
-	}
-	src, err := picture.New(img)
-	if err != nil {
-		return err
-	}
-	rgb := src.RGB()
-	side, cells := m.encoder.ImageSize(), m.cfg.Decoder.MaskSize()
-	for k := range t.o.Turns {
-		turned := train.Turn(k).Picture(rgb)
-		features, err := t.features(ctx, m, turned)
-		if err != nil {
-			return err
-		}
-		learn, measure := train.Frame{
-			Turn: train.Turn(k), Picture: f.Picture, Input: mask.Size(inputSize(Size(turned.Size), side)),
-			Cell: float64(side) / float64(cells), Side: cells,
-		}.Targets(f.Objects, held)
-		if len(learn) > 0 {
-			t.learn = append(t.learn, train.View{Embedding: features, Targets: learn})
-		}
-		if k == 0 && len(measure) > 0 {
-			t.measure = append(t.measure, train.View{Embedding: features, Targets: measure})
-		}
-		t.progress.Embedded++
-		t.report()
-	}
-	return nil
+	return out, train.CheckFields(out)
 }
 
 // features are a picture's embedding or, with adapters, what they read.
-func (t *fineTuning) features(ctx context.Context, m *Model, p resample.RGB) ([]float32, error) {
+func (t *fineTuning) features(ctx context.Context, m *Model, p resample.RGB) ([]float32, mask.Size, error) {
 	if t.head == nil {
-		e, err := m.embed(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		return e.views[0].data, nil
+		return m.features(ctx, p)
 	}
 	side := m.encoder.ImageSize()
 	input := inputSize(Size(p.Size), side)
 	pix, err := resample.Bilinear(nil, p, resample.Size(input))
 	if err != nil {
-		return nil, err
+		return nil, mask.Size{}, err
 	}
 	m.colours.normalise(t.head.Input(vit.Picture), pix, input, side, mirror.View{}, m.canvas(input).Pixels)
 	if err := t.head.Run(ctx); err != nil {
-		return nil, err
+		return nil, mask.Size{}, err
 	}
-	return slices.Clone(t.head.Output(0)), nil
+	return slices.Clone(t.head.Output(0)), mask.Size(input), nil
+}
+
+// features are a picture's embedding, and the part of the frame that it fills.
+func (m *Model) features(ctx context.Context, p resample.RGB) ([]float32, mask.Size, error) {
+	e, err := m.embed(ctx, p)
+	if err != nil {
+		return nil, mask.Size{}, err
+	}
+	return e.views[0].data, mask.Size(e.input), nil
 }
 
 func (t *fineTuning) report() {
@@ -210,10 +164,7 @@ func (t *fineTuning) run(ctx context.Context) error {
 }
 
 func (t *fineTuning) result() (*FineTuned, error) {
-	out := &FineTuned{HeldBack: t.heldBack, Stopped: t.session.Stopped(), from: t.from, metadata: t.metadata}
-	for _, s := range t.session.Curve {
-		out.Steps = append(out.Steps, FineTuneStep(s))
-	}
+	out := &FineTuned{Steps: stepsOf(t.session.Curve), HeldBack: t.heldBack, Stopped: t.session.Stopped(), from: t.from, metadata: t.metadata}
 	for _, s := range t.session.Scores {
 		out.Scores = append(out.Scores, FineTuneScore(s))
 	}
@@ -222,4 +173,53 @@ func (t *fineTuning) result() (*FineTuned, error) {
 	var err error
 	out.tensors, err = best.Tensors()
 	return out, err
+}
+
+func stepsOf(curve []train.Step) (out []FineTuneStep) {
+	for _, s := range curve {
+		out = append(out, FineTuneStep(s))
+	}
+	return out
+}
+
+func (m *InstanceModel) fineTune(ctx context.Context, fields []TrainingField, o FineTuneOptions) (*InstanceTuned, error) {
+	if o.LoRA != 0 || o.Corrections != 0 || o.Loss != 0 {
+		return nil, errors.New("LoRA, Corrections and Loss are of prompts: want none")
+	}
+	o.Objects = cmp.Or(o.Objects, 2)
+	o, err := o.full()
+	if err != nil {
+		return nil, err
+	}
+	if m, err = m.On(cmp.Or(o.Device, CPU), FP32); err != nil {
+		return nil, err
+	}
+	annotated, err := trainingFields(fields)
+	if err != nil {
+		return nil, err
+	}
+	embed := func(ctx context.Context, p resample.RGB) ([]float32, mask.Size, error) {
+		if !m.defaults.AsIs {
+			p = picture.Spread(p)
+		}
+		return m.model.features(ctx, p)
+	}
+	t, failed := instances.Tune(ctx, instances.Model{
+		Decoder: m.decoder.Decoder(), Embed: embed, Frame: m.model.encoder.ImageSize(), Fingerprint: m.Fingerprint(), Settings: m.defaults,
+	}, annotated, instances.Options{
+		Steps: o.Steps, Views: o.Objects, Every: o.Every, Patience: o.Patience, Turns: o.Turns, Rate: o.Rate, HeldBack: o.HeldBack, Seed: o.Seed, State: o.State,
+	}, func(n, of int, s instances.Score, steps int, last train.Step) {
+		if o.Progress != nil {
+			o.Progress(FineTuneProgress{Embedded: n, Embeddings: of, Step: steps, Steps: o.Steps, Last: FineTuneStep(last), Instances: InstanceScore(s)})
+		}
+	})
+	if t == nil {
+		return nil, failed
+	}
+	out := &InstanceTuned{Steps: stepsOf(t.Curve), HeldBack: t.HeldBack, Stopped: t.Stopped(), from: m}
+	for _, s := range t.Scores {
+		out.Scores = append(out.Scores, InstanceScore(s))
+	}
+	out.decoder, err = t.Decoder()
+	return out, errors.Join(failed, err)
 }

@@ -44,7 +44,8 @@ func BundledInstances() (*InstanceModel, error) {
 
 // LoadInstances reads an instance model: from one file that holds a model and
 // its instance decoder, as micro-sam writes them, or the encoder and the
-// decoder of a training; or from two, a model's file and its decoder's.
+// decoder of a training; or from two, one of those or a model's ("": [Bundled]),
+// and a decoder's.
 //
 //	m, err := sam.LoadInstances("vit_b_histopathology.pt", "vit_b_histopathology_decoder.pt")
 //
@@ -68,8 +69,14 @@ func loadInstances(paths []string) (*InstanceModel, error) {
 	defer dec.Close()
 	isEncoder := func(name string) bool { return strings.HasPrefix(name, "image_encoder.") }
 	var model *Model
-	if encoder := dec.Only(isEncoder); len(paths) == 1 && len(encoder.Names()) > 0 {
-		model, err = newEncoder(encoder)
+	training, err := weights.OpenDecoder(paths[0])
+	if err == nil {
+		defer training.Close()
+	}
+	if err == nil && len(training.Only(isEncoder).Names()) > 0 {
+		model, err = newEncoder(training.Only(isEncoder))
+	} else if paths[0] == "" {
+		model, err = Bundled()
 	} else {
 		model, err = load(paths[0], FP32)
 	}
@@ -113,7 +120,9 @@ func newInstanceModel(model *Model, ck *weights.Checkpoint) (*InstanceModel, err
 	if m.origin, err = ck.Fingerprint(); err != nil {
 		return nil, err
 	}
-	m.defaults = instance.SettingsOf(m.origin)
+	if m.defaults, err = instance.SettingsFrom(ck.Metadata(), m.origin); err != nil {
+		return nil, err
+	}
 	m.decoder, err = instance.NewNetwork(model.backend, ck, c.Grid(), c.Out)
 	return m, err
 }

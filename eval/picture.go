@@ -25,6 +25,7 @@ type Picture struct {
 	Truth Labels        // as large as Image; of a semantic task, its connected parts
 	Class map[int32]int // class of each instance, nil if the data set has none
 	MPP   float64       // micrometres per pixel, 0 if not known
+	Known *sam.Mask     // where all instances are annotated, as large as Image; nil: everywhere, or the data set does not say
 }
 
 // Dataset is a list of pictures with truth. Load must be safe for several
@@ -47,6 +48,9 @@ func (p *Picture) Check() error {
 	}
 	if b.Dx() == 0 || b.Dy() == 0 {
 		return fmt.Errorf("eval: check picture %s: empty image", p.ID)
+	}
+	if p.Known != nil && p.Known.Size() != (sam.Size{H: p.Truth.H, W: p.Truth.W}) {
+		return fmt.Errorf("eval: check picture %s: %w: what is known is of %v, truth [%d, %d]", p.ID, ErrSize, p.Known.Size(), p.Truth.H, p.Truth.W)
 	}
 	if err := p.Truth.Check(); err != nil {
 		return fmt.Errorf("eval: check picture %s: %w", p.ID, err)
@@ -101,7 +105,12 @@ func (p *Picture) Rescale(mpp float64) (*Picture, error) {
 			out.Truth.Pix[y*w+x] = p.Truth.Pix[sy*p.Truth.W+(2*x+1)*p.Truth.W/(2*w)]
 		}
 	}
-	return &out, nil
+	if p.Known != nil {
+		out.Known, err = sam.NewMask(sam.Size{H: h, W: w}, func(x, y int) bool {
+			return p.Known.At((2*x+1)*p.Truth.W/(2*w), (2*y+1)*p.Truth.H/(2*h))
+		})
+	}
+	return &out, err
 }
 
 // MagnificationMPP returns the micrometres per pixel of a magnification as

@@ -75,6 +75,10 @@ func (s *Set) add(item eval.Item, load func(ctx context.Context) (*eval.Picture,
 	s.entries = append(s.entries, entry{item, load})
 }
 
+func (s *Set) has(id string) bool {
+	return slices.ContainsFunc(s.entries, func(e entry) bool { return e.item.ID == id })
+}
+
 // finish checks that there is something, and that names are unique.
 func (s *Set) finish(dir, expected string) (*Set, error) {
 	if len(s.entries) == 0 {

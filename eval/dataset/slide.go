@@ -17,6 +17,10 @@ import (
 type SlideOptions struct {
 	QuPathOptions
 	Side int // pixels of a field's side; 0: 1024
+	// Regions is the class of the annotations that outline where all objects are
+	// annotated. Fields are laid over them then, pictures say what is Known, and
+	// objects at a field's edge are on it in part. "": fields are laid round objects.
+	Regions string
 }
 
 // QuPathSlide opens the annotated parts of one slide: its QuPath export
@@ -31,11 +35,8 @@ func QuPathSlide(name, slide, annotations string, o SlideOptions) (*Set, error) 
 		o.Side = 1024
 	}
 	s := &Set{name: name, classes: slices.Clone(o.Classes)}
-	list, err := readQuPath(annotations, o.QuPathOptions)
+	list, regions, err := readSlide(annotations, o)
 	if err != nil {
-		return nil, s.wrap(err)
-	}
-	if err := haveClasses(list, annotations, o.QuPathOptions); err != nil {
 		return nil, s.wrap(err)
 	}
 	open, err := sam.OpenSlide(slide)
@@ -53,18 +54,27 @@ func QuPathSlide(name, slide, annotations string, o SlideOptions) (*Set, error) 
 	}
 	size := open.Size()
 	whole := orb.Bound{Max: orb.Point{float64(size.W), float64(size.H)}}
-	for i := range list {
-		if l := &list[i]; !whole.Contains(l.area.Bound().Min) || !whole.Contains(l.area.Bound().Max) {
-			return nil, s.wrap(fmt.Errorf("%w: %s of %s lies outside the slide of %v pixels", ErrLayout, l.id, annotations, size))
+	for _, all := range [][]outline{list, regions} {
+		for i := range all {
+			if l := &all[i]; !whole.Contains(l.area.Bound().Min) || !whole.Contains(l.area.Bound().Max) {
+				return nil, s.wrap(fmt.Errorf("%w: %s of %s lies outside the slide of %v pixels", ErrLayout, l.id, annotations, size))
+			}
+			all[i].area = scaled(all[i].area, scale)
 		}
-		list[i].area = scaled(list[i].area, scale)
 	}
-	fields, err := fieldsOf(list, o.Side)
-	if err != nil {
-		return nil, s.wrap(fmt.Errorf("%w: %s: %w", ErrLayout, annotations, err))
+	var fields []slideField
+	if o.Regions == "" {
+		if fields, err = fieldsOf(list, o.Side); err != nil {
+			return nil, s.wrap(fmt.Errorf("%w: %s: %w", ErrLayout, annotations, err))
+		}
+	} else if fields = regionFields(list, regions, o.Side); len(fields) == 0 && len(list) > 0 {
+		return nil, s.wrap(outsideRegions(annotations, o.Regions, len(regions)))
 	}
 	for _, f := range fields {
 		id := fmt.Sprintf("%s (%d, %d)", stem(slide), f.at.Min.X, f.at.Min.Y)
+		for n := 2; s.has(id); n++ { // regions that share a place
+			id = fmt.Sprintf("%s (%d, %d), %d", stem(slide), f.at.Min.X, f.at.Min.Y, n)
+		}
 		s.add(eval.Item{ID: id, Group: stem(slide)}, func(ctx context.Context) (*eval.Picture, error) {
 			return readField(ctx, slide, f, mpp, scale, o)
 		})
@@ -97,10 +107,11 @@ func haveClasses(list []outline, annotations string, o QuPathOptions) error {
 	return nil
 }
 
-// slideField is a part of a slide and the objects that are whole on it.
+// slideField is a part of a slide and the objects on it.
 type slideField struct {
-	at   image.Rectangle // at the scale of the field
-	list []outline
+	at     image.Rectangle // at the scale of the field
+	list   []outline
+	region orb.MultiPolygon // where all objects are annotated; nil: that is not known
 }
 
 // fieldsOf puts objects on fields: from the top, each field is laid round the
@@ -182,7 +193,10 @@ func readField(ctx context.Context, path string, f slideField, mpp, scale float6
 		}
 	}
 	b := img.Bounds()
-	p.Truth, err = paintAll(b.Dy(), b.Dx(), list)
+	if p.Truth, err = paintAll(b.Dy(), b.Dx(), list); err != nil || f.region == nil {
+		return p, err
+	}
+	p.Known, err = sam.MaskFromPolygons(sam.Size{H: b.Dy(), W: b.Dx()}, moved(f.region, -float64(at.Min.X), -float64(at.Min.Y)))
 	return p, err
 }
 

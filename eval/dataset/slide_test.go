@@ -70,6 +70,65 @@ func TestQuPathSlide(t *testing.T) {
 	assert.Equal(t, 4, objects)
 }
 
+// marked adds regions, corners of each, to an export.
+func marked(t *testing.T, notes, class string, at ...image.Rectangle) string {
+	t.Helper()
+	b, err := os.ReadFile(notes)
+	require.NoError(t, err)
+	text := strings.TrimSuffix(string(b), "]}")
+	for _, r := range at {
+		text += fmt.Sprintf(`,{"type":"Feature","geometry":{"type":"Polygon","coordinates":[[[%d,%d],[%d,%d],[%d,%d],[%d,%d],[%d,%d]]]},"properties":{"classification":{"name":%q}}}`,
+			r.Min.X, r.Min.Y, r.Max.X, r.Min.Y, r.Max.X, r.Max.Y, r.Min.X, r.Max.Y, r.Min.X, r.Min.Y, class)
+	}
+	path := filepath.Join(t.TempDir(), "marked.geojson")
+	require.NoError(t, os.WriteFile(path, []byte(text+"]}"), 0o600))
+	return path
+}
+
+// TestRegions: a field shows its region, what is known, and all objects on it.
+func TestRegions(t *testing.T) {
+	slide, notes := annotated(t, image.Pt(30, 20), image.Pt(65, 30), image.Pt(140, 90), image.Pt(210, 150), image.Pt(280, 20))
+	small, large := image.Rect(20, 10, 70, 50), image.Rect(130, 80, 230, 170)
+	notes = marked(t, notes, "Region*", small, large, image.Rect(90, 10, 110, 30))
+	set, err := dataset.QuPathSlide("slide", slide, notes, dataset.SlideOptions{Side: 64, Regions: "Region*"})
+	require.NoError(t, err)
+	type field struct{ objects, pixels, known int }
+	got := map[string]field{}
+	for i := range set.Len() {
+		p, err := set.Load(context.Background(), i)
+		require.NoError(t, err)
+		f, seen := field{known: p.Known.Area()}, map[int32]bool{}
+		for k, id := range p.Truth.Pix {
+			b := p.Image.Bounds()
+			r, _, _, _ := p.Image.At(b.Min.X+k%p.Truth.W, b.Min.Y+k/p.Truth.W).RGBA()
+			if id != 0 {
+				assert.Greater(t, r, uint32(0x8000))
+				f.pixels++
+				seen[id] = true
+			}
+		}
+		f.objects = len(seen)
+		got[p.ID] = f
+	}
+	assert.Equal(t, map[string]field{
+		"s (13, 0)":    {2, 200, 50 * 40}, // the second lies on the region in part, and is known as a whole
+		"s (130, 80)":  {1, 100, 64 * 64},
+		"s (194, 144)": {1, 100, 36 * 26},
+	}, got, "the third region shows no object, nor do two parts of the second; the last object is on none")
+
+	for want, o := range map[string]dataset.SlideOptions{
+		`no object of class "Tumour": there are ["" "Region*"]`: {Regions: "Tumour"},
+		`no object lies on the 1 regions of class "Bare"`:       {Regions: "Bare"},
+	} {
+		_, err := dataset.QuPathSlide("slide", slide, marked(t, notes, "Bare", image.Rect(250, 100, 260, 110)), o)
+		require.ErrorIs(t, err, dataset.ErrLayout)
+		if o.Regions == "Tumour" {
+			want = strings.TrimSuffix(want, "]") + ` "Bare"]`
+		}
+		assert.ErrorContains(t, err, want)
+	}
+}
+
 func TestQuPathSlideErrors(t *testing.T) {
 	slide, notes := annotated(t, image.Pt(5, 5), image.Pt(280, 180))
 	_, outside := annotated(t, image.Pt(295, 20))

@@ -23,12 +23,14 @@ import (
 
 // Report is what a page says about a fine-tuning.
 type Report struct {
-	Command         string // that made it
-	Fields, Objects int    // learned from or held back
-	Tuned           *sam.FineTuned
+	Command         string             // that made it
+	Fields, Objects int                // learned from or held back
+	Tuned           *sam.FineTuned     // or
+	Decoder         *sam.InstanceTuned // one of the two
 	Took            time.Duration
 	Before, After   [16]byte // fingerprints of the models
 	Changes         []Change
+	Found           []FoundChange // of instance decoders
 	Shows           []Show
 	Notes           []string // what a reader must know first
 }
@@ -57,15 +59,27 @@ func (r *Report) Version() string {
 
 // Counts says in words how much was learned from.
 func (r *Report) Counts() string {
-	held := 0
-	for _, h := range r.Tuned.HeldBack {
-		held += len(h)
+	held, unit, stopped := 0, "of them", false
+	if r.Decoder != nil {
+		held, unit, stopped = len(r.Decoder.HeldBack), "fields", r.Decoder.Stopped
+	} else {
+		for _, h := range r.Tuned.HeldBack {
+			held += len(h)
+		}
+		stopped = r.Tuned.Stopped
 	}
-	stopped := ""
-	if r.Tuned.Stopped {
-		stopped = ", stopped early: the held-back objects were found no better"
+	early := ""
+	if stopped {
+		early = ", stopped early: the held-back objects were found no better"
 	}
-	return fmt.Sprintf("%d fields with %d objects, %d of them held back; %d steps%s; %.0f seconds", r.Fields, r.Objects, held, len(r.Tuned.Steps), stopped, r.Took.Seconds())
+	return fmt.Sprintf("%d fields with %d objects, %d %s held back; %d steps%s; %.0f seconds", r.Fields, r.Objects, held, unit, len(r.steps()), early, r.Took.Seconds())
+}
+
+func (r *Report) steps() []sam.FineTuneStep {
+	if r.Decoder != nil {
+		return r.Decoder.Steps
+	}
+	return r.Tuned.Steps
 }
 
 // HasClicks reports whether clicks were counted.
@@ -81,7 +95,7 @@ func (r *Report) HasClicks() bool {
 // Loss is the curve of the losses, as SVG.
 func (r *Report) Loss() template.HTML {
 	var xs, ys []float64
-	for i, s := range r.Tuned.Steps {
+	for i, s := range r.steps() {
 		xs, ys = append(xs, float64(i+1)), append(ys, s.Loss)
 	}
 	return plot("loss of each step", len(ys), line{"loss", "#0072b2", xs, ys})
@@ -90,6 +104,12 @@ func (r *Report) Loss() template.HTML {
 // Held is the curve of the objects held back, as SVG.
 func (r *Report) Held() template.HTML {
 	var xs, points, boxes []float64
+	if d := r.Decoder; d != nil {
+		for _, s := range d.Scores {
+			xs, points, boxes = append(xs, float64(s.Step)), append(points, s.F1), append(boxes, s.PQ)
+		}
+		return plot("F1 and PQ of the fields held back", len(d.Steps), line{"F1", "#d55e00", xs, points}, line{"PQ", "#009e73", xs, boxes})
+	}
 	for _, s := range r.Tuned.Scores {
 		xs, points, boxes = append(xs, float64(s.Step)), append(points, s.Point), append(boxes, s.Box)
 	}
@@ -176,17 +196,20 @@ img{max-width:460px;width:100%}.note{background:#fff3cd;padding:.5em .8em}.pair{
 {{range .Notes}}<p class="note">{{.}}</p>
 {{end}}
 <h2>Before and after</h2>
-<table><tr><th>data</th><th>prompt</th><th>objects</th><th>union Dice before</th><th>after</th><th>IoU of an object before</th><th>after</th><th>gain, 95 % interval</th></tr>
+{{if .Found}}<table><tr><th>data</th><th>pictures</th><th>objects</th><th>F1 at IoU 0.5 before</th><th>after</th><th>PQ before</th><th>after</th><th>gain in PQ of a picture, 95 % interval</th></tr>
+{{range .Found}}<tr><td>{{.Data}}</td>{{range .Row}}<td>{{.}}</td>{{end}}</tr>
+{{end}}</table>
+{{else}}<table><tr><th>data</th><th>prompt</th><th>objects</th><th>union Dice before</th><th>after</th><th>IoU of an object before</th><th>after</th><th>gain, 95 % interval</th></tr>
 {{range .Changes}}{{if not .Clicks}}<tr><td>{{.Data}}</td><td>{{.Prompt}}</td><td>{{.Before.N}}</td><td>{{f .DiceBefore}}</td><td>{{f .DiceAfter}}</td><td>{{f .Before.Mean}}</td><td>{{f .After.Mean}}</td><td>{{interval .Gain}}</td></tr>
 {{end}}{{end}}</table>
 {{if .HasClicks}}<table><tr><th>data</th><th>prompt</th><th>objects</th><th>clicks before</th><th>after</th><th>more, 95 % interval</th></tr>
 {{range .Changes}}{{if .Clicks}}<tr><td>{{.Data}}</td><td>{{.Prompt}}</td><td>{{.Before.N}}</td><td>{{f .Before.Mean}}</td><td>{{f .After.Mean}}</td><td>{{interval .Gain}}</td></tr>
-{{end}}{{end}}</table>{{end}}
+{{end}}{{end}}</table>{{end}}{{end}}
 <p>Nothing of "test" or "held back" was learned from. "synthetic H&amp;E" shows what is forgotten: it is not what was taught.
 Intervals resample whole pictures, or objects where there is one picture.</p>
 <h2>Curves</h2>
 {{.Loss}}{{.Held}}
-{{if .Shows}}<h2>A point for each object</h2>
+{{if .Shows}}<h2>{{if .Found}}All objects, without a prompt{{else}}A point for each object{{end}}</h2>
 <p>Green was found, blue missed, orange invented; outlines are white for the truth and black for the masks.</p>
 {{range .Shows}}<h3>{{.Title}}</h3><div class="pair"><figure><img alt="before" src="{{picture .Before}}"><figcaption>before</figcaption></figure>
 <figure><img alt="after" src="{{picture .After}}"><figcaption>after</figcaption></figure></div>

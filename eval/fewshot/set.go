@@ -95,7 +95,7 @@ func (s *Set) Objects() (n int) {
 func (s *Set) Fields() ([]sam.TrainingField, error) {
 	var out []sam.TrainingField
 	for _, p := range s.Pictures {
-		f := sam.TrainingField{Name: p.ID, Image: p.Image}
+		f := sam.TrainingField{Name: p.ID, Image: p.Image, Known: p.Known}
 		size := sam.Size{H: p.Truth.H, W: p.Truth.W}
 		for _, o := range objects(p.Truth) {
 			part, err := sam.NewMask(sam.Size{H: o.at.Dy(), W: o.at.Dx()}, func(x, y int) bool {
@@ -136,6 +136,16 @@ func (s *Set) Only(title string, places [][]int) *Set {
 			}
 		}
 		out.Pictures = append(out.Pictures, &q)
+	}
+	return out
+}
+
+// At returns the pictures at some places, with all their objects: the fields
+// that the fine-tuning of an instance decoder held back.
+func (s *Set) At(title string, places []int) *Set {
+	out := &Set{Title: title}
+	for _, i := range places {
+		out.Pictures = append(out.Pictures, s.Pictures[i])
 	}
 	return out
 }

@@ -15,7 +15,8 @@ import (
 // the bundled model.
 const FirstSlide = 910_000_000
 
-// Fields of synthetic slides: pixels of a side, and micrometres per pixel.
+// Fields of synthetic slides: pixels of a side that Synthetic has, and
+// micrometres per pixel.
 const (
 	syntheticSide = 256
 	syntheticMPP  = 0.25
@@ -34,12 +35,18 @@ const (
 type synthetic struct {
 	stain  Stain
 	slides []uint64
+	side   int // pixels
 }
 
 // Synthetic returns a field of nuclei, 256 pixels wide, from each of n slides
 // from a seed on.
 func Synthetic(stain Stain, first uint64, n int) eval.Dataset {
-	s := synthetic{stain: stain}
+	return SyntheticFields(stain, first, n, syntheticSide)
+}
+
+// SyntheticFields is Synthetic with fields of another width.
+func SyntheticFields(stain Stain, first uint64, n, side int) eval.Dataset {
+	s := synthetic{stain: stain, side: side}
 	for i := range n {
 		s.slides = append(s.slides, first+uint64(i))
 	}
@@ -63,14 +70,14 @@ func (s synthetic) Load(ctx context.Context, i int) (*eval.Picture, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		at, t := slide.Region(20000+7000*k, 30000+5000*k, syntheticSide, syntheticSide, syntheticMPP)
+		at, t := slide.Region(20000+7000*k, 30000+5000*k, s.side, s.side, syntheticMPP)
 		if truth == nil || len(t.List) > len(truth.List) {
 			img, truth = at, t
 		}
 	}
 	if s.stain == Fluorescence {
-		for y := range syntheticSide {
-			for x := range syntheticSide {
+		for y := range s.side {
+			for x := range s.side {
 				v := 255 - img.RGBAAt(x, y).R
 				img.SetRGBA(x, y, color.RGBA{v / 8, v / 3, v, 255})
 			}

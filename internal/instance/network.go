@@ -66,6 +66,9 @@ func (n *Network) graph(s decoder.Stats) (*graph.Builder, *gorgonia.Node) {
 	return b, n.decoder.Build(b, b.Input(embedding, c.Grid*c.Grid, c.Embed), s)
 }
 
+// Decoder is the decoder that the network runs.
+func (n *Network) Decoder() *decoder.Decoder { return n.decoder }
+
 // Maps is the number of the decoder's maps.
 func (n *Network) Maps() int { return n.decoder.Config().Out }
 

@@ -54,6 +54,22 @@ func NewAdapters(enc *vit.Encoder, blocks, rank int, seed uint64) (*Adapters, er
 	return a, nil
 }
 
+// Adapt returns adapters for the last blocks of a ViT, or all if it has fewer,
+// and the compiled part of it before them, [Adapters.Head]. It returns an error
+// for another encoder.
+func Adapt(encoder interface{ Name() string }, blocks, rank int, seed uint64) (*Adapters, graph.Program, error) {
+	enc, ok := encoder.(*vit.Encoder)
+	if !ok {
+		return nil, nil, fmt.Errorf("low-rank adapters of an encoder %q: only those of %q have them", encoder.Name(), "vit")
+	}
+	a, err := NewAdapters(enc, min(blocks, enc.Config().Depth), rank, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	head, err := a.Head()
+	return a, head, err
+}
+
 // filled is a weight of these values.
 func filled(name string, data []float32, shape ...int) *graph.Weight {
 	return graph.NewWeight(name, shape, func(use func([]float32)) error { use(data); return nil })

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"image"
 
 	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/mask"
@@ -9,14 +10,23 @@ import (
 
 // Field is an annotated picture: the masks of its objects, at its size.
 type Field struct {
-	Name    string    // for errors
+	Name    string // for errors
+	Image   image.Image
 	Picture mask.Size // zero if there is no picture
 	Objects []*mask.Mask
+	Known   *mask.Mask // where all objects are annotated, nil: everywhere; instance decoders alone read it
 }
 
 // CheckFields says why nothing can be learned from an object of the fields, or
-// that there is none.
+// that there is none. Its errors wrap [ErrAnnotations].
 func CheckFields(fields []Field) error {
+	if err := checkFields(fields); err != nil {
+		return fmt.Errorf("%w: %w", ErrAnnotations, err)
+	}
+	return nil
+}
+
+func checkFields(fields []Field) error {
 	n := 0
 	for _, f := range fields {
 		if f.Picture == (mask.Size{}) {

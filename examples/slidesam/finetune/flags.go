@@ -15,6 +15,8 @@ import (
 // config is what the flags say.
 type config struct {
 	model, out         string
+	train, decoder     string
+	region             string
 	slide, annotations string
 	mpp                float64
 	classes            []string
@@ -31,6 +33,9 @@ type config struct {
 func (c *config) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("finetune", flag.ContinueOnError)
 	f.StringVar(&c.model, "model", "", "checkpoint `file` to begin with; default: the bundled model")
+	f.StringVar(&c.train, "train", trainPrompts, "what learns: prompts (points and boxes), or instances (the decoder that finds all objects without a prompt)")
+	f.StringVar(&c.decoder, "decoder", "", "for -train instances: the model's instance decoder, if it is a `file` of its own; default: the bundled model's, or that in -model")
+	f.StringVar(&c.region, "region", "", "for -train instances: QuPath's `class` of annotations that outline where every object is annotated; the rest of a field does not count")
 	f.StringVar(&c.o.Device, "device", sam.Auto, "embed and measure on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one; steps run on the processor")
 	f.StringVar(&c.slide, "slide", "", "slide `file` that -annotations belong to")
 	f.StringVar(&c.annotations, "annotations", "", "QuPath's GeoJSON `file` of the slide")
@@ -50,16 +55,16 @@ func (c *config) flags() *flag.FlagSet {
 	f.BoolVar(&c.known, "known", true, "measure on synthetic H&E as well, to see what is forgotten")
 	f.IntVar(&c.clicks, "clicks", 0, "also count the clicks that correct each object to an IoU of 0.90, at most this many")
 	f.BoolVar(&c.quiet, "quiet", false, "print no progress")
-	f.IntVar(&c.o.Steps, "steps", 40, "steps at most")
-	f.IntVar(&c.o.Objects, "objects", 6, "objects of a step")
+	f.IntVar(&c.o.Steps, "steps", 40, "steps at most; for -train instances default 100")
+	f.IntVar(&c.o.Objects, "objects", 6, "objects of a step; for -train instances fields, default 2")
 	f.IntVar(&c.o.Corrections, "corrections", 2, "corrections after the first prompt")
 	f.IntVar(&c.o.Turns, "turns", 4, "ways in which each picture is turned and mirrored, 1 to 8")
 	f.IntVar(&c.o.Every, "every", 10, "steps between measurements on the objects held back; at each the state is kept")
 	f.IntVar(&c.o.Patience, "patience", 5, "measurements without a gain after which to stop; 0: never")
 	f.IntVar(&c.o.LoRA, "lora", 0, "rank of low-rank matrices in the image encoder's last blocks; 0: the encoder stays as it is")
 	f.IntVar(&c.o.LoRABlocks, "lora-blocks", 3, "blocks that have them")
-	f.Float64Var(&c.o.Rate, "rate", 2e-4, "learning rate")
-	f.Float64Var(&c.o.HeldBack, "held-back", 0.2, "share of the objects that only measure; 0: none, and the last weights count")
+	f.Float64Var(&c.o.Rate, "rate", 2e-4, "learning rate; for -train instances default 5e-4")
+	f.Float64Var(&c.o.HeldBack, "held-back", 0.2, "share of the objects that only measure, for -train instances of the fields, at least one of two; 0: none, and the last weights count")
 	f.StringVar(&c.loss, "loss", "sam", "sam (focal 20, dice 1, IoU 1), micro-sam (squared dice, IoU) or bce")
 	f.Uint64Var(&c.o.Seed, "seed", 1, "seed of the prompts, of what is held back and of the intervals")
 	return f
@@ -80,10 +85,11 @@ func parse(args []string, help io.Writer) (config, error) {
 		return c, &cli.UsageError{Err: err}
 	}
 	// In the library zero means the default, and less means none.
-	for _, v := range []*int{&c.o.Corrections, &c.o.Patience} {
-		if *v == 0 {
-			*v = -1
-		}
+	if c.o.Patience == 0 {
+		c.o.Patience = -1
+	}
+	if c.o.Corrections == 0 && c.train == trainPrompts {
+		c.o.Corrections = -1
 	}
 	if c.o.HeldBack == 0 {
 		c.o.HeldBack = -1
@@ -95,6 +101,9 @@ func parse(args []string, help io.Writer) (config, error) {
 func (c *config) check(f *flag.FlagSet) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("%q is not a flag", f.Arg(0))
+	}
+	if err := c.instances(f); err != nil {
+		return err
 	}
 	var err error
 	if c.o.Loss, err = cli.Loss(c.loss); err != nil {

@@ -82,8 +82,14 @@ func (j *job) read(ctx context.Context) error {
 		learn = append(learn, d)
 	}
 	if len(learn) == 0 {
-		learn = append(learn, fewshot.Synthetic(fewshot.Fluorescence, fewshot.FirstSlide, 3))
-		test = append(test, fewshot.Synthetic(fewshot.Fluorescence, fewshot.FirstSlide+10, 2))
+		draw := fewshot.Synthetic
+		if j.train == trainInstances { // what a slide is searched in
+			draw = func(s fewshot.Stain, first uint64, n int) eval.Dataset {
+				return fewshot.SyntheticFields(s, first, n, fieldSide)
+			}
+		}
+		learn = append(learn, draw(fewshot.Fluorescence, fewshot.FirstSlide, 3))
+		test = append(test, draw(fewshot.Fluorescence, fewshot.FirstSlide+10, 2))
 	}
 	if j.learn, err = fewshot.Load(ctx, "fields", learn...); err != nil {
 		return err
@@ -100,8 +106,8 @@ func (j *job) read(ctx context.Context) error {
 // openSlide opens what is annotated on the slide, at the scale at which the
 // model works on it.
 func (j *job) openSlide() (eval.Dataset, error) {
-	o := dataset.SlideOptions{QuPathOptions: dataset.QuPathOptions{MPP: j.mpp, Classes: j.classes, Nucleus: j.nucleus}}
-	if o.MPP == 0 {
+	o := dataset.SlideOptions{QuPathOptions: dataset.QuPathOptions{MPP: j.mpp, Classes: j.classes, Nucleus: j.nucleus}, Regions: j.region}
+	if o.MPP == 0 && j.was != nil {
 		s, err := sam.OpenSlide(j.slide)
 		if err != nil {
 			return nil, err
@@ -115,38 +121,54 @@ func (j *job) openSlide() (eval.Dataset, error) {
 	return dataset.QuPathSlide("slide", j.slide, j.annotations, o)
 }
 
-// tune fine-tunes and writes the checkpoint, also after an error: the best
-// weights until then are worth keeping.
-func (j *job) tune(ctx context.Context, progress func(sam.FineTuneProgress)) error {
-	if err := os.MkdirAll(j.out, 0o777); err != nil {
-		return err
-	}
+// options are those of the fine-tuning, with the folder's state.
+func (j *job) options(progress func(sam.FineTuneProgress)) (sam.FineTuneOptions, error) {
 	o := j.o
 	o.State, o.Progress = j.file(stateFile), progress
+	if err := os.MkdirAll(j.out, 0o777); err != nil {
+		return o, err
+	}
 	if j.restart {
 		if err := os.Remove(o.State); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+			return o, err
 		}
 	}
-	var failed error
-	j.tuned, failed = sam.FineTune(ctx, j.from, j.fields, o)
+	return o, nil
+}
+
+// save writes what was best until a fine-tuning ended, if there is any, and
+// returns the error that it ended with.
+func (j *job) save(ctx context.Context, failed error, any bool, name string, best func() (*weights.Checkpoint, error)) error {
 	if errors.Is(failed, sam.ErrTrainingState) {
 		failed = fmt.Errorf("%w; give another -out, or -restart to throw that state away", failed)
 	}
-	if j.tuned == nil {
+	if !any {
 		return failed
 	}
-	saved, err := j.tuned.Checkpoint()
-	if j.adapter {
-		saved, err = j.tuned.Adapted()
-	}
+	saved, err := best()
 	if err == nil {
-		err = saved.Save(context.WithoutCancel(ctx), j.file(modelFile), weights.ConvertOptions{})
+		err = saved.Save(context.WithoutCancel(ctx), j.file(name), weights.ConvertOptions{})
 	}
 	if failed != nil && err == nil {
-		return fmt.Errorf("%w (the best weights until then are in %s)", failed, j.file(modelFile))
+		return fmt.Errorf("%w (the best weights until then are in %s)", failed, j.file(name))
 	}
 	return errors.Join(failed, err)
+}
+
+// tune fine-tunes and writes the checkpoint, also after an error: the best
+// weights until then are worth keeping.
+func (j *job) tune(ctx context.Context, progress func(sam.FineTuneProgress)) error {
+	o, err := j.options(progress)
+	if err != nil {
+		return err
+	}
+	var failed error
+	j.tuned, failed = sam.FineTune(ctx, j.from, j.fields, o)
+	best := func() (*weights.Checkpoint, error) { return j.tuned.Checkpoint() }
+	if j.adapter {
+		best = func() (*weights.Checkpoint, error) { return j.tuned.Adapted() }
+	}
+	return j.save(ctx, failed, j.tuned != nil, modelFile, best)
 }
 
 // measure compares the models on the test pictures and, so that forgetting is
@@ -197,12 +219,13 @@ func (j *job) measure(ctx context.Context) error {
 			}
 		}
 	}
-	r.Notes = j.notes(tests)
+	r.Tuned = j.tuned
+	r.Notes = j.notes(tests, "The objects held back lie on the fields that were learned from, and chose the weights: their figures flatter. Other slides in -test say more.")
 	return nil
 }
 
 // notes are what a reader must know before the figures.
-func (j *job) notes(tests *fewshot.Set) (out []string) {
+func (j *job) notes(tests *fewshot.Set, flatter string) (out []string) {
 	if j.page.Before == j.page.After {
 		out = append(out, "The weights are those that it began with: on the objects held back nothing measured better.")
 	}
@@ -210,7 +233,7 @@ func (j *job) notes(tests *fewshot.Set) (out []string) {
 	case len(tests.Pictures) == 0:
 		out = append(out, "Nothing was held back and no -test given: that the model became better is not shown.")
 	case j.tests == nil:
-		out = append(out, "The objects held back lie on the fields that were learned from, and chose the weights: their figures flatter. Other slides in -test say more.")
+		out = append(out, flatter)
 	}
 	return out
 }
@@ -218,7 +241,7 @@ func (j *job) notes(tests *fewshot.Set) (out []string) {
 // report writes the page.
 func (j *job) report(ctx context.Context, took time.Duration) error {
 	r := &j.page
-	r.Command, r.Tuned, r.Took = j.command, j.tuned, took
+	r.Command, r.Took = j.command, took
 	r.Fields, r.Objects = len(j.fields), j.learn.Objects()
 	return r.WriteFile(ctx, j.file(reportFile))
 }

@@ -2,6 +2,7 @@
 // annotated fields and writes a checkpoint and a report of what that changed.
 //
 //	go run ./examples/slidesam finetune
+//	go run ./examples/slidesam finetune -train instances
 //	go run ./examples/slidesam finetune -annotations fields.geojson -slide s.svs -model sam_vit_b_01ec64.pth
 package finetune
 
@@ -37,6 +38,10 @@ func run(ctx context.Context, args []string, out, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	took := func() time.Duration { return time.Since(begin) }
+	if c.train == trainInstances {
+		return runInstances(ctx, c, out, stderr, took)
+	}
 	j := job{config: c}
 	if err := j.open(); err != nil {
 		return err
@@ -54,10 +59,10 @@ func run(ctx context.Context, args []string, out, stderr io.Writer) error {
 	if err := j.measure(ctx); err != nil {
 		return err
 	}
-	if err := j.report(ctx, time.Since(begin)); err != nil {
+	if err := j.report(ctx, took()); err != nil {
 		return err
 	}
-	return j.print(out)
+	return j.print(out, modelFile)
 }
 
 // progress draws a bar for the embeddings and one for the steps, and prints a
@@ -88,11 +93,16 @@ func progress(w io.Writer, quiet bool) func(sam.FineTuneProgress) {
 			_ = steps.Clear()
 			fmt.Fprintf(w, "step %d of %d: loss %.3f; IoU of the objects held back after %d: a point %.3f, a box %.3f\n", p.Step, p.Steps, p.Last.Loss, s.Step, s.Point, s.Box)
 		}
+		if s := p.Instances; s.Step > measured && (s.Step > 0 || s.F1 > 0) {
+			measured = s.Step
+			_ = steps.Clear()
+			fmt.Fprintf(w, "step %d of %d: loss %.3f; fields held back after %d: F1 %.3f, PQ %.3f\n", p.Step, p.Steps, p.Last.Loss, s.Step, s.F1, s.PQ)
+		}
 		_ = steps.Set(p.Step)
 	}
 }
 
-func (j *job) print(out io.Writer) error {
+func (j *job) print(out io.Writer, weights string) error {
 	fmt.Fprintf(out, "%s\n", j.page.Counts())
 	for _, n := range j.page.Notes {
 		fmt.Fprintln(out, n)
@@ -103,6 +113,12 @@ func (j *job) print(out io.Writer) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(out, "\n%s\n%s\n", j.file(modelFile), j.file(reportFile))
+	if len(j.page.Found) > 0 {
+		fmt.Fprintln(out)
+		if err := fewshot.WriteFound(out, j.page.Found); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(out, "\n%s\n%s\n", j.file(weights), j.file(reportFile))
 	return err
 }

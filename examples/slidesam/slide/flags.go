@@ -79,7 +79,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.StringVar(&j.slide, "slide", "", "slide or picture `file`; default: a synthetic slide")
 	fs.StringVar(&j.sheet, "sheet", "", "CSV `file` of slides, columns slide and, if wanted, out: a folder within that of -out")
 	j.Register(fs)
-	fs.StringVar(&j.decoder, "decoder", "", "the model's instance decoder, if it is a `file` of its own; for -prompts ais and apg")
+	fs.StringVar(&j.decoder, "decoder", "", "the model's instance decoder, if it is a `file` of its own, or one for the bundled model (slidesam finetune -train instances); for -prompts ais and apg")
 	fs.StringVar(&j.out, "out", "out", "`folder` for the results; with -sheet, of all slides")
 	fs.StringVar(&j.textMPP, "mpp", "0", "resolutions to work at, micrometres per pixel, as `0.5` or 0.5,2; 0: the slide's own,\n"+
 		"with the bundled model 0.25. prompts, min-area, max-area and class may be lists as well, one value for each")
@@ -184,8 +184,6 @@ func (j *job) checkInstances() error {
 	switch {
 	case first == "cellpose" && j.Bundled():
 		return errors.New("-prompts cellpose needs -model: a Cellpose-SAM checkpoint, cpsam")
-	case j.instances() && j.decoder != "" && j.Bundled():
-		return errors.New("-decoder goes with -model: the bundled model has its own")
 	case first == "cellpose" && j.Device != "" && j.Device != sam.Auto && j.Device != sam.CPU:
 		return errors.New("-prompts cellpose runs on the CPU: leave -device out")
 	case j.instances() && j.Precision != sam.FP32:

@@ -141,6 +141,9 @@ func (j *job) loadInstances() (*sam.InstanceModel, error) {
 		return sam.LoadInstances(files...)
 	}
 	in, err := sam.BundledInstances()
+	if j.decoder != "" {
+		in, err = sam.LoadInstances("", j.decoder)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -154,7 +154,7 @@ func TestFlags(t *testing.T) {
 	}{
 		{"-region 1,2,3", "want x,y,w,h"}, {"-region 1,2,0,3", "is empty"}, {"-shard 3/3", "want i/n"}, {"-prompts boxes", "want nuclei, grid, ais, apg or cellpose"},
 		{"-prompts a.geojson", "slidesam refine -annotations a.geojson"}, {"-prompts ais -stability 0.5", "-stability does not go with -prompts ais"}, {"-prompts apg -model a -iou 0.5", "-iou does not go with -prompts apg"},
-		{"-prompts ais -iou 1.2", "want at most 1"}, {"-prompts ais -decoder a", "-decoder goes with -model"}, {"-prompts cellpose", "needs -model: a Cellpose-SAM"}, {"-prompts cellpose -model a -decoder b", "goes with -prompts ais or apg"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
+		{"-prompts ais -iou 1.2", "want at most 1"}, {"-prompts cellpose", "needs -model: a Cellpose-SAM"}, {"-prompts cellpose -model a -decoder b", "goes with -prompts ais or apg"}, {"-prompts apg -model a -mirror", "-mirror does not go with"}, {"-decoder a", "goes with -prompts ais or apg"},
 		{"-mpp 0.5,2 -prompts ais,grid -model a", "for all scales or none"}, {"-mpp 0.5,2 -prompts grid,apg -model a", "for all scales or none"},
 		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
 		{"-min-area -1", "0 or more"}, {"-min-area 1.5", "want pixels"}, {"-max-area xum2", "square micrometres"}, {"-mpp abc", "is not micrometres per pixel"}, {"-tile 1", "want 64"}, {"-halo -1", "want 0 to a quarter"},

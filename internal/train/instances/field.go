@@ -25,12 +25,11 @@ type Field struct {
 }
 
 // NewField paints the objects of a picture, the largest first, so that those
-// within others remain. known, if any, is where all objects are annotated;
-// annotated pixels are known wherever they lie.
-func NewField(f train.Field, known *mask.Mask) (*Field, error) {
-	out := &Field{Name: f.Name, Size: f.Picture}
+// within others remain. Annotated pixels are known wherever they lie.
+func NewField(f train.Field) (*Field, error) {
+	out, known := &Field{Name: f.Name, Size: f.Picture}, f.Known
 	if known != nil && known.Size() != f.Picture {
-		return nil, fmt.Errorf("field %s: what is known is of a picture of %v, not %v", f.Name, known.Size(), f.Picture)
+		return nil, fmt.Errorf("%w: field %s: what is known is of a picture of %v, not %v", train.ErrAnnotations, f.Name, known.Size(), f.Picture)
 	}
 	value := make([]uint32, f.Picture.H*f.Picture.W)
 	order := make([]int, len(f.Objects))
@@ -61,16 +60,21 @@ func NewField(f train.Field, known *mask.Mask) (*Field, error) {
 	return out, nil
 }
 
-// CheckFields says why nothing can be learned from the fields.
-func CheckFields(fields []*Field) error {
-	n := 0
-	for _, f := range fields {
-		n += f.Objects
+// NewFields makes fields of pictures. It returns an error that wraps
+// [train.ErrAnnotations] if none has an object.
+func NewFields(pictures []train.Field) ([]*Field, error) {
+	out, n := make([]*Field, len(pictures)), 0
+	for i, p := range pictures {
+		var err error
+		if out[i], err = NewField(p); err != nil {
+			return nil, err
+		}
+		n += out[i].Objects
 	}
 	if n == 0 {
-		return fmt.Errorf("no object of %d fields has a part of %d pixels or more: annotate at a finer scale, where nuclei are larger", len(fields), Least)
+		return nil, fmt.Errorf("%w: no object of %d fields has a part of %d pixels or more: annotate at a finer scale, where nuclei are larger", train.ErrAnnotations, len(out), Least)
 	}
-	return nil
+	return out, nil
 }
 
 // HoldBack picks the fields that only measure: the share of those with objects

@@ -1,8 +1,11 @@
 package instances_test
 
 import (
+	"bytes"
 	"context"
 	"image"
+	"math"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,6 +14,7 @@ import (
 	"github.com/slidesam/sam/eval"
 	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/mask"
+	"github.com/slidesam/sam/internal/resample"
 	"github.com/slidesam/sam/internal/train"
 	"github.com/slidesam/sam/internal/train/instances"
 )
@@ -23,7 +27,7 @@ func TestNewField(t *testing.T) {
 		return shape(t, size.H, size.W, func(x, y int) bool { return image.Pt(x, y).In(image.Rect(x0, y0, x0+side, y0+side)) })
 	}
 	known := shape(t, size.H, size.W, func(x, _ int) bool { return x < 20 })
-	f, err := instances.NewField(train.Field{Name: "f", Picture: size, Objects: []*mask.Mask{square(5, 5, 6), square(2, 2, 12), square(30, 3, 4), square(30, 20, 9)}}, known)
+	f, err := instances.NewField(train.Field{Name: "f", Picture: size, Known: known, Objects: []*mask.Mask{square(5, 5, 6), square(2, 2, 12), square(30, 3, 4), square(30, 20, 9)}})
 	require.NoError(t, err)
 	assert.Equal(t, 3, f.Objects)
 	at := func(x, y int) int { return y*size.W + x }
@@ -33,12 +37,17 @@ func TestNewField(t *testing.T) {
 	assert.True(t, f.Known[at(32, 22)])
 	assert.False(t, f.Known[at(28, 22)])
 
-	_, err = instances.NewField(train.Field{Name: "f", Picture: size}, shape(t, 3, 4, func(int, int) bool { return true }))
+	_, err = instances.NewField(train.Field{Name: "f", Picture: size, Known: shape(t, 3, 4, func(int, int) bool { return true })})
+	require.ErrorIs(t, err, train.ErrAnnotations)
 	assert.ErrorContains(t, err, "field f: what is known is of a picture of 4 x 3, not 50 x 40")
-	speck, err := instances.NewField(train.Field{Name: "f", Picture: size, Objects: []*mask.Mask{square(30, 3, 4)}}, nil)
+	speck := train.Field{Name: "f", Picture: size, Objects: []*mask.Mask{square(30, 3, 4)}}
+	_, err = instances.NewFields([]train.Field{speck})
+	require.ErrorIs(t, err, train.ErrAnnotations)
+	require.ErrorContains(t, err, "no object of 1 fields has a part of 25 pixels or more")
+	large := train.Field{Name: "f", Picture: size, Objects: []*mask.Mask{square(30, 20, 9)}}
+	both, err := instances.NewFields([]train.Field{speck, large})
 	require.NoError(t, err)
-	assert.ErrorContains(t, instances.CheckFields([]*instances.Field{speck}), "no object of 1 fields has a part of 25 pixels or more")
-	assert.NoError(t, instances.CheckFields([]*instances.Field{speck, f}))
+	assert.Equal(t, []int{0, 1}, []int{both[0].Objects, both[1].Objects})
 }
 
 func TestHoldBack(t *testing.T) {
@@ -173,48 +182,62 @@ func TestDice(t *testing.T) {
 	}
 }
 
-// TestStart: fields without objects are not embedded, and what is held back is
-// embedded once.
-func TestStart(t *testing.T) {
-	fields := []*instances.Field{field(t, 64, 64, nil, [3]float64{20, 24, 13}), field(t, 64, 64, nil), field(t, 64, 64, nil, [3]float64{30, 24, 13})}
-	var seen [][2]int
-	asked := map[string]int{}
-	source := func(f *instances.Field, name string) instances.Source {
-		return instances.Source{Field: f, Embed: func(context.Context, train.Turn) ([]float32, mask.Size, error) {
-			asked[name]++
-			return views(t)[0].Embedding, mask.Size{H: 64, W: 64}, nil
-		}}
+// TestTune: fields without objects are not embedded, what is held back is
+// embedded once, and the decoder comes with the settings it was trained for.
+func TestTune(t *testing.T) {
+	size := mask.Size{H: 64, W: 64}
+	img := image.NewRGBA(image.Rect(0, 0, size.W, size.H))
+	picture := func(name string, side uint8, disks ...[3]float64) train.Field {
+		own := *img
+		own.Pix = bytes.Repeat([]byte{side, 0, 0, 255}, size.H*size.W)
+		f := train.Field{Name: name, Image: &own, Picture: size}
+		for _, d := range disks {
+			f.Objects = append(f.Objects, shape(t, size.H, size.W, func(x, y int) bool { return math.Hypot(float64(x)-d[0], float64(y)-d[1]) < d[2] }))
+		}
+		return f
 	}
-	sources := []instances.Source{source(fields[0], "a"), source(fields[1], "none"), source(fields[2], "b")}
-	o := instances.Options{Steps: 4, Views: 1, Every: 2, Patience: 5, Turns: 3, Rate: 1e-3, HeldBack: 0.2, State: t.TempDir() + "/state"}
-	begin := func(o instances.Options) (*instances.Tuning, error) {
-		return instances.Start(t.Context(), newDecoder(t, tiny, 5), [16]byte{1}, frame, instance.Settings{MinSize: 9}, sources, o, func(n, of int) { seen = append(seen, [2]int{n, of}) })
+	pictures := []train.Field{picture("a", 1, [3]float64{20, 24, 13}), picture("none", 2), picture("b", 3, [3]float64{30, 24, 13})}
+	asked := map[byte]int{}
+	m := instances.Model{
+		Decoder: newDecoder(t, tiny, 5), Frame: frame, Fingerprint: [16]byte{1}, Settings: instance.Settings{MinSize: 9},
+		Embed: func(_ context.Context, p resample.RGB) ([]float32, mask.Size, error) {
+			asked[p.Pix[0]]++
+			return views(t)[0].Embedding, size, nil
+		},
 	}
-	tuning, err := begin(o)
+	o := instances.Options{Steps: 4, Views: 1, Every: 2, Patience: 5, Turns: 3, Rate: 1e-3, HeldBack: 0.2, State: filepath.Join(t.TempDir(), "state")}
+	var seen [][4]int
+	tune := func() (*instances.Tuning, error) {
+		return instances.Tune(t.Context(), m, pictures, o, func(n, of int, s instances.Score, steps int, _ train.Step) {
+			seen = append(seen, [4]int{n, of, s.Step, steps})
+		})
+	}
+	tuning, err := tune()
 	require.NoError(t, err)
 	require.Len(t, tuning.HeldBack, 1)
-	held, learned := "a", "b"
+	held, learned := byte(1), byte(3)
 	if tuning.HeldBack[0] == 2 {
-		held, learned = "b", "a"
+		held, learned = learned, held
 	}
-	assert.Equal(t, map[string]int{held: 1, learned: 3}, asked)
-	assert.Equal(t, [][2]int{{1, 4}, {2, 4}, {3, 4}, {4, 4}}, seen)
-	steps := 0
-	require.NoError(t, tuning.Go(t.Context(), func(instances.Score) {}, func(n int, _ train.Step) { steps = n }))
-	assert.Equal(t, 4, steps)
+	assert.Equal(t, map[byte]int{held: 1, learned: 3}, asked)
+	assert.Equal(t, [][4]int{{1, 4}, {2, 4}, {3, 4}, {4, 4}, {4, 4, 0, 1}, {4, 4, 0, 2}, {4, 4, 2, 3}, {4, 4, 2, 4}}, seen)
+	assert.Len(t, tuning.Scores, 3)
 	ck, err := tuning.Decoder()
 	require.NoError(t, err)
 	got, err := instance.SettingsFrom(ck.Metadata(), [16]byte{})
 	require.NoError(t, err)
-	assert.Equal(t, instance.Settings{MinSize: 9}, got)
+	assert.Equal(t, m.Settings, got)
 
-	again, err := begin(o)
+	seen = nil
+	again, err := tune()
 	require.NoError(t, err)
-	assert.Equal(t, 4, again.Steps(), "from the state")
-	o.Rate *= 2
-	_, err = begin(o)
-	assert.ErrorIs(t, err, train.ErrState)
-	sources = sources[1:2]
-	_, err = begin(o)
-	assert.ErrorContains(t, err, "no object of 1 fields")
+	assert.Equal(t, tuning.Curve, again.Curve, "from the state")
+	assert.Len(t, seen, 4)
+	m.Settings.MinSize++
+	_, err = tune()
+	require.ErrorIs(t, err, train.ErrState)
+	pictures = pictures[1:2]
+	nothing, err := tune()
+	require.ErrorIs(t, err, train.ErrAnnotations)
+	assert.Nil(t, nothing)
 }

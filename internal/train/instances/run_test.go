@@ -34,11 +34,11 @@ func shape(t testing.TB, h, w int, in func(x, y int) bool) *mask.Mask {
 // field is disks on a picture of h x w pixels.
 func field(t testing.TB, h, w int, known *mask.Mask, disks ...[3]float64) *instances.Field {
 	t.Helper()
-	f := train.Field{Name: "disks", Picture: mask.Size{H: h, W: w}}
+	f := train.Field{Name: "disks", Picture: mask.Size{H: h, W: w}, Known: known}
 	for _, d := range disks {
 		f.Objects = append(f.Objects, shape(t, h, w, func(x, y int) bool { return math.Hypot(float64(x)-d[0], float64(y)-d[1]) < d[2] }))
 	}
-	out, err := instances.NewField(f, known)
+	out, err := instances.NewField(f)
 	require.NoError(t, err)
 	return out
 }

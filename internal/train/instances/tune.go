@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	"github.com/slidesam/sam/internal/instance"
-	"github.com/slidesam/sam/internal/mask"
 	"github.com/slidesam/sam/internal/train"
 	decoder "github.com/slidesam/sam/maskdec/instance"
 	"github.com/slidesam/sam/weights"
@@ -25,11 +24,13 @@ type Options struct {
 	State                                string // file; "": none
 }
 
-// Source is a field with its picture. Embed returns the embedding of the
-// turned picture as the model makes it, and the part of the frame it fills.
-type Source struct {
-	*Field
-	Embed func(ctx context.Context, t train.Turn) (embedding []float32, input mask.Size, err error)
+// Model is what is tuned, and how pictures are embedded for it.
+type Model struct {
+	Decoder     *decoder.Decoder
+	Embed       train.Embed
+	Frame       int      // pixels of a side of the encoder's input
+	Fingerprint [16]byte // of all weights
+	Settings    instance.Settings
 }
 
 // Tuning is a tuning on its way.
@@ -41,30 +42,32 @@ type Tuning struct {
 	learn, measure []View
 }
 
-// Start embeds the fields and returns a tuning at its start, or where State
-// says that it was. from is the fingerprint of the model, frame the side of its
-// encoder's input. embedded is told how many of how many pictures are embedded.
-func Start(ctx context.Context, d *decoder.Decoder, from [16]byte, frame int, s instance.Settings, fields []Source, o Options, embedded func(n, of int)) (*Tuning, error) {
-	var plain []*Field
-	for _, f := range fields {
-		plain = append(plain, f.Field)
-	}
-	if err := CheckFields(plain); err != nil {
+// Tune trains the decoder on pictures, or goes on where State says that it was.
+// tell hears how many of how many pictures are embedded, the newest score, how
+// many steps were taken, and the last one. With an error it returns what was best
+// until then, or nil if training had not begun.
+func Tune(ctx context.Context, m Model, pictures []train.Field, o Options, tell func(n, of int, s Score, steps int, last train.Step)) (*Tuning, error) {
+	fields, err := NewFields(pictures)
+	if err != nil {
 		return nil, err
 	}
-	t := &Tuning{o: o, HeldBack: HoldBack(plain, o.HeldBack, o.Seed)}
-	if err := t.embed(ctx, fields, embedded); err != nil {
+	t := &Tuning{o: o, HeldBack: HoldBack(fields, o.HeldBack, o.Seed)}
+	embeddings := 0
+	embedded := func(n, of int) {
+		embeddings = of
+		tell(n, of, Score{}, 0, train.Step{})
+	}
+	if err := t.embed(ctx, m.Embed, pictures, fields, embedded); err != nil {
 		return nil, err
 	}
-	t.id = t.identity(from, frame, s)
-	var err error
+	t.id = t.identity(m)
 	t.Run, err = NewRun(Plan{
 		Plan: train.Plan{
 			Seed: o.Seed, AdamW: train.AdamWOptions{Rate: o.Rate}, Clip: 1, Stopper: train.Stopper{Patience: o.Patience},
 			Rates: train.Schedule{Warmup: min(10, o.Steps/5), Steps: o.Steps, Floor: 0.05},
 		},
-		Views: o.Views, Frame: frame, Settings: s,
-	}, d)
+		Views: o.Views, Frame: m.Frame, Settings: m.Settings,
+	}, m.Decoder)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +76,15 @@ func Start(ctx context.Context, d *decoder.Decoder, from [16]byte, frame int, s 
 			return nil, err
 		}
 	}
-	return t, nil
+	var newest Score
+	return t, t.Train(ctx, t.learn, t.measure, train.Loop[Score]{
+		Every: o.Every, Steps: o.Steps, State: o.State, ID: t.id, Measured: func(s Score) { newest = s },
+		Stepped: func(n int, s train.Step) { tell(embeddings, embeddings, newest, n, s) },
+	})
 }
 
 // embed makes the views: those to learn from turned, the others as they are.
-func (t *Tuning) embed(ctx context.Context, fields []Source, embedded func(n, of int)) error {
+func (t *Tuning) embed(ctx context.Context, e train.Embed, pictures []train.Field, fields []*Field, embedded func(n, of int)) error {
 	turns := func(i int) int {
 		switch {
 		case fields[i].Objects == 0: // Dice has no gradient without an object
@@ -93,9 +100,9 @@ func (t *Tuning) embed(ctx context.Context, fields []Source, embedded func(n, of
 	}
 	for i, f := range fields {
 		for k := range turns(i) {
-			v := View{Field: f.Field, Turn: train.Turn(k)}
+			v := View{Field: f, Turn: train.Turn(k)}
 			var err error
-			if v.Embedding, v.Input, err = f.Embed(ctx, v.Turn); err != nil {
+			if v.Embedding, v.Input, err = e.Turned(ctx, &pictures[i], v.Turn); err != nil {
 				return fmt.Errorf("field %s: %w", f.Name, err)
 			}
 			if slices.Contains(t.HeldBack, i) {
@@ -111,12 +118,12 @@ func (t *Tuning) embed(ctx context.Context, fields []Source, embedded func(n, of
 }
 
 // identity tells what the tuning learns from, and how.
-func (t *Tuning) identity(from [16]byte, frame int, s instance.Settings) string {
+func (t *Tuning) identity(m Model) string {
 	o := t.o
 	o.State = ""
 	h := sha256.New()
-	h.Write(from[:])
-	fmt.Fprintf(h, "instances %+v %d %+v %v", o, frame, s, t.HeldBack)
+	h.Write(m.Fingerprint[:])
+	fmt.Fprintf(h, "instances %+v %d %+v %v", o, m.Frame, m.Settings, t.HeldBack)
 	for _, v := range append(slices.Clone(t.learn), t.measure...) { // a hash never fails
 		fmt.Fprintf(h, "%d %v %v", v.Turn, v.Size, v.Input)
 		_ = binary.Write(h, binary.LittleEndian, v.Embedding)
@@ -124,13 +131,6 @@ func (t *Tuning) identity(from [16]byte, frame int, s instance.Settings) string 
 		_ = binary.Write(h, binary.LittleEndian, v.Known)
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// Go trains to the end.
-func (t *Tuning) Go(ctx context.Context, measured func(Score), stepped func(n int, s train.Step)) error {
-	return t.Train(ctx, t.learn, t.measure, train.Loop[Score]{
-		Every: t.o.Every, Steps: t.o.Steps, State: t.o.State, ID: t.id, Measured: measured, Stepped: stepped,
-	})
 }
 
 // Decoder returns the best decoder, with the settings that it was trained for.
