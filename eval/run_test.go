@@ -338,6 +338,16 @@ func TestRescale(t *testing.T) {
 	same, err := p.Rescale(0.25)
 	require.NoError(t, err)
 	assert.Same(t, p, same)
+	known, err := sam.NewMask(sam.Size{H: p.Truth.H, W: p.Truth.W}, func(x, _ int) bool { return x < p.Truth.W/2 })
+	require.NoError(t, err)
+	q := *p
+	q.Known = known
+	small, err := q.Rescale(0.5)
+	require.NoError(t, err)
+	assert.Equal(t, known.Area()/4, small.Known.Area())
+	q.Known, err = sam.NewMask(sam.Size{H: 2, W: 2}, func(int, int) bool { return true })
+	require.NoError(t, err)
+	assert.ErrorContains(t, q.Check(), "what is known is of 2 x 2")
 	half, err := p.Rescale(0.5)
 	require.NoError(t, err)
 	assert.Equal(t, []int{30, 30}, []int{half.Truth.H, half.Truth.W})

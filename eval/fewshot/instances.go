@@ -53,28 +53,13 @@ func Find(ctx context.Context, m *sam.InstanceModel, d *Set) (*Found, error) {
 				}
 			}
 		}
-		o, err := eval.NewOverlap(large(p.Truth), found)
+		o, err := eval.NewOverlap(atLeast(p.Truth, leastObject), found)
 		if err != nil {
 			return nil, fmt.Errorf("fewshot: find: %s: %w", p.ID, err)
 		}
 		out.Pictures, out.Counts, out.Labels = append(out.Pictures, p.ID), append(out.Counts, o.Panoptic(0.5)), append(out.Labels, found)
 	}
 	return out, nil
-}
-
-// large leaves out objects that are none.
-func large(l eval.Labels) eval.Labels {
-	area := map[int32]int{}
-	for _, id := range l.Pix {
-		area[id]++
-	}
-	out := eval.NewLabels(sam.Size{H: l.H, W: l.W})
-	for i, id := range l.Pix {
-		if area[id] >= leastObject {
-			out.Pix[i] = id
-		}
-	}
-	return out
 }
 
 // FoundChange compares two instance models on one set: the objects of all
@@ -116,8 +101,8 @@ func (c FoundChange) Row() []string {
 // WriteFound writes changes as a table of text.
 func WriteFound(w io.Writer, changes []FoundChange) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "\tpictures\tobjects\tF1 at IoU 0.5\t\tPQ\t\tgain in PQ of a picture, 95 %\t")
-	fmt.Fprintln(tw, "data\t\t\tbefore\tafter\tbefore\tafter\t\t")
+	fmt.Fprintln(tw, "\tpictures\tobjects\tF1 at IoU 0.5\t\tPQ\t\tgain in PQ\t")
+	fmt.Fprintln(tw, "data\t\t\tbefore\tafter\tbefore\tafter\tof a picture, 95 %\t")
 	for _, c := range changes {
 		fmt.Fprint(tw, c.Data, "\t")
 		for _, v := range c.Row() {

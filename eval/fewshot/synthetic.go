@@ -84,12 +84,15 @@ func (s synthetic) Load(ctx context.Context, i int) (*eval.Picture, error) {
 		}
 	}
 	l := eval.Labels{H: truth.H, W: truth.W, Pix: truth.Nuclei}
-	return &eval.Picture{Item: s.Item(i), Image: img, Truth: whole(l), MPP: syntheticMPP}, nil
+	return &eval.Picture{Item: s.Item(i), Image: img, Truth: atLeast(l, leastWhole), MPP: syntheticMPP}, nil
 }
 
-// whole leaves out specks, of which the field's edge has cut off the rest.
-func whole(l eval.Labels) eval.Labels {
-	const least = 40
+// leastWhole is the number of pixels below which a nucleus is a speck, of which
+// the field's edge has cut off the rest.
+const leastWhole = 40
+
+// atLeast leaves out objects of fewer pixels.
+func atLeast(l eval.Labels, least int) eval.Labels {
 	area := map[int32]int{}
 	for _, id := range l.Pix {
 		area[id]++
