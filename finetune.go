@@ -54,6 +54,7 @@ type FineTuneOptions struct {
 	Every       int          // steps between measurements; 0: 10
 	Patience    int          // measurements without a gain after which to stop; 0: 5, negative: never
 	Turns       int          // ways in which each picture is turned and mirrored, up to 8; 0: 8
+	Crop        int          // pixels of the encoder's input that an instance decoder sees of each along a side; 0: 512
 	// LoRA is the rank of low-rank matrices on the queries and values of the image
 	// encoder's last LoRABlocks blocks, which then learn as well; 0: the encoder
 	// stays as it is. A step costs those blocks forward and backward more.

@@ -186,7 +186,7 @@ func (m *InstanceModel) fineTune(ctx context.Context, fields []TrainingField, o 
 	if o.LoRA != 0 || o.Corrections != 0 || o.Loss != 0 {
 		return nil, errors.New("LoRA, Corrections and Loss are of prompts: want none")
 	}
-	o.Objects = cmp.Or(o.Objects, 2)
+	o.Objects, o.Crop = cmp.Or(o.Objects, 2), cmp.Or(o.Crop, 512)
 	o, err := o.full()
 	if err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (m *InstanceModel) fineTune(ctx context.Context, fields []TrainingField, o 
 	t, failed := instances.Tune(ctx, instances.Model{
 		Decoder: m.decoder.Decoder(), Embed: embed, Frame: m.model.encoder.ImageSize(), Fingerprint: m.Fingerprint(), Settings: m.defaults,
 	}, annotated, instances.Options{
-		Steps: o.Steps, Views: o.Objects, Every: o.Every, Patience: o.Patience, Turns: o.Turns, Rate: o.Rate, HeldBack: o.HeldBack, Seed: o.Seed, State: o.State,
+		Steps: o.Steps, Views: o.Objects, Every: o.Every, Patience: o.Patience, Turns: o.Turns, Crop: o.Crop, Rate: o.Rate, HeldBack: o.HeldBack, Seed: o.Seed, State: o.State,
 	}, func(n, of int, s instances.Score, steps int, last train.Step) {
 		if o.Progress != nil {
 			o.Progress(FineTuneProgress{Embedded: n, Embeddings: of, Step: steps, Steps: o.Steps, Last: FineTuneStep(last), Instances: InstanceScore(s)})

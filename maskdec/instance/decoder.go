@@ -118,6 +118,13 @@ func (d *Decoder) Config() Config { return d.cfg }
 // Weights are the decoder's weights.
 func (d *Decoder) Weights() *layer.Set { return &d.weights }
 
+// At returns the decoder, of the same weights, for embeddings of another side.
+func (d *Decoder) At(grid int) (*Decoder, error) {
+	out := *d
+	out.cfg.Grid = grid
+	return &out, out.cfg.Validate()
+}
+
 // Norm is a batch norm in a graph: its gathered statistics, which are no
 // parameters, and the map that it normalises.
 type Norm struct {

@@ -36,6 +36,7 @@ func (c *config) flags() *flag.FlagSet {
 	f.StringVar(&c.train, "train", trainPrompts, "what learns: prompts (points and boxes), or instances (the decoder that finds all objects without a prompt)")
 	f.StringVar(&c.decoder, "decoder", "", "for -train instances: the model's instance decoder, if it is a `file` of its own; default: the bundled model's, or that in -model")
 	f.StringVar(&c.region, "region", "", "for -train instances: QuPath's `class` of annotations that outline where every object is annotated; the rest of a field does not count")
+	f.IntVar(&c.o.Crop, "crop", 512, "for -train instances: pixels of the network's input that a step sees of a field along a side; 1024 or more: all")
 	f.StringVar(&c.o.Device, "device", sam.Auto, "embed and measure on `device`: cpu, cuda:0, cuda:1, ..., or auto, a GPU if there is one; steps run on the processor")
 	f.StringVar(&c.slide, "slide", "", "slide `file` that -annotations belong to")
 	f.StringVar(&c.annotations, "annotations", "", "QuPath's GeoJSON `file` of the slide")

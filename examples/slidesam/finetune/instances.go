@@ -28,11 +28,12 @@ func (c *config) instances(f *flag.FlagSet) error {
 	switch c.train {
 	case trainInstances:
 	case trainPrompts:
-		for _, name := range []string{"decoder", "region"} {
+		for _, name := range []string{"decoder", "region", "crop"} {
 			if given[name] {
 				return fmt.Errorf("-%s goes with -train instances", name)
 			}
 		}
+		c.o.Crop = 0
 		return nil
 	default:
 		return fmt.Errorf("-train %q: want %s or %s", c.train, trainPrompts, trainInstances)
@@ -43,6 +44,8 @@ func (c *config) instances(f *flag.FlagSet) error {
 		}
 	}
 	switch {
+	case c.o.Crop < 1:
+		return fmt.Errorf("-crop %d, want pixels", c.o.Crop)
 	case c.slide != "" && c.region == "":
 		return errors.New("-train instances takes what is not annotated for background: outline in QuPath where every object is annotated, give these outlines a class of their own, such as Region, and name it, -region Region")
 	case c.slide == "" && c.region != "":

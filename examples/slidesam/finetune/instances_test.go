@@ -166,6 +166,8 @@ func TestInstancesUsage(t *testing.T) {
 		{"-train instances -slide s -annotations a", "outline in QuPath where every object is annotated"},
 		{"-train instances -region R", "-region goes with -slide"},
 		{"-train instances -slide s -annotations a -classes R -region R", `-classes and -region both have "R"`},
+		{"-crop 256", "-crop goes with -train instances"},
+		{"-train instances -crop 0", "-crop 0, want pixels"},
 		{"-train instances -steps 0", "-steps 0, want 1 or more"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {

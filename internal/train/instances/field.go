@@ -105,24 +105,78 @@ type View struct {
 	Embedding []float32
 }
 
-// target is what maps [side*side, 3] of the view should say, where the
-// encoder's frame has so many pixels. Labels are those of the field's nearest
-// pixels; outside the picture and where annotations are missing nothing is
-// known.
-//
-// micro-sam compares at the field's resolution instead. For a field as large as
-// the frame that is the same.
-func (v *View) target(side, frame int) ([]float32, error) {
+// scene is what maps of side x side pixels over the encoder's frame should show
+// of a view: H x W pixels at their upper left, the rest lies outside the picture.
+type scene struct {
+	H, W   int
+	labels []uint32 // [H, W]: those of the field's nearest pixels
+	known  []bool   // [H, W]
+}
+
+// scene paints the view. micro-sam compares at the field's resolution instead,
+// which for a field as large as the frame is the same.
+func (v *View) scene(side, frame int) scene {
 	turned := v.Turn.Size(v.Size)
 	across, down := sources(v.Input.W, turned.W, side, frame), sources(v.Input.H, turned.H, side, frame)
-	h, w := len(down), len(across)
-	labels, known := make([]uint32, h*w), make([]bool, h*w)
+	s := scene{H: len(down), W: len(across)}
+	s.labels, s.known = make([]uint32, s.H*s.W), make([]bool, s.H*s.W)
 	for y, sy := range down {
 		for x, sx := range across {
 			x0, y0 := v.Turn.Source(v.Size, sx, sy)
 			at := y0*v.Size.W + x0
-			labels[y*w+x], known[y*w+x] = v.Labels[at], v.Known == nil || v.Known[at]
+			s.labels[y*s.W+x], s.known[y*s.W+x] = v.Labels[at], v.Known == nil || v.Known[at]
 		}
+	}
+	return s
+}
+
+// crop is a square of n x n cells of an embedding, at its column X and row Y.
+type crop struct{ X, Y, n int }
+
+// tries is how often a crop is drawn before it is laid round an object.
+const tries = 8
+
+// draw returns a crop on which there is an object; a cell is so many pixels of
+// the scene wide.
+func (s *scene) draw(rng *rand.Rand, n, cell int) crop {
+	most := func(pixels int) int { return max(0, (pixels+cell-1)/cell-n) }
+	maxX, maxY := most(s.W), most(s.H)
+	for range tries {
+		c := crop{rng.IntN(maxX + 1), rng.IntN(maxY + 1), n}
+		if s.has(c, cell) {
+			return c
+		}
+	}
+	first := rng.IntN(len(s.labels))
+	for i := range s.labels {
+		if at := (first + i) % len(s.labels); s.labels[at] > 0 {
+			return crop{min(max(at%s.W/cell-n/2, 0), maxX), min(max(at/s.W/cell-n/2, 0), maxY), n}
+		}
+	}
+	return crop{0, 0, n}
+}
+
+// has reports whether there is an object on the crop.
+func (s *scene) has(c crop, cell int) bool {
+	for y := c.Y * cell; y < min((c.Y+c.n)*cell, s.H); y++ {
+		for x := c.X * cell; x < min((c.X+c.n)*cell, s.W); x++ {
+			if s.labels[y*s.W+x] > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// target is what maps [n*cell*n*cell, 3] of the crop should say: the targets of
+// what is seen of the objects. Outside the picture and where annotations are
+// missing nothing is known.
+func (s *scene) target(c crop, cell int) ([]float32, error) {
+	x0, y0, side := c.X*cell, c.Y*cell, c.n*cell
+	h, w := min(side, s.H-y0), min(side, s.W-x0)
+	labels := make([]uint32, 0, h*w)
+	for y := range h {
+		labels = append(labels, s.labels[(y0+y)*s.W+x0:][:w]...)
 	}
 	m, _, err := instance.Targets(labels, h, w, 1)
 	if err != nil {
@@ -134,12 +188,26 @@ func (v *View) target(side, frame int) ([]float32, error) {
 	}
 	for y := range h {
 		for x := range w {
-			if at := y*w + x; known[at] {
+			if s.known[(y0+y)*s.W+x0+x] {
+				at := y*w + x
 				copy(out[(y*side+x)*channels:], []float32{m.Foreground[at], m.Centre[at], m.Boundary[at]})
 			}
 		}
 	}
 	return out, nil
+}
+
+// of cuts the crop out of an embedding [grid*grid, width].
+func (c crop) of(embedding []float32, grid int) []float32 {
+	if c.n == grid {
+		return embedding
+	}
+	width := len(embedding) / (grid * grid)
+	out := make([]float32, 0, c.n*c.n*width)
+	for y := range c.n {
+		out = append(out, embedding[((c.Y+y)*grid+c.X)*width:][:c.n*width]...)
+	}
+	return out
 }
 
 // sources are the picture's pixels, of n along an axis, that lie nearest to

@@ -5,6 +5,7 @@ import (
 	"context"
 	"image"
 	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -112,6 +113,46 @@ func TestTarget(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, float32(1), at(half, 3, 2)[0])
 	assert.Equal(t, float32(-1), at(half, 16, 2)[0])
+}
+
+// TestDraw: a crop shows an object and the part of the embedding where it lies,
+// and its target is that of what is seen; the whole is what it was.
+func TestDraw(t *testing.T) {
+	const grid, cell, n, width = 8, 8, 3, 2
+	f := field(t, 48, 64, nil, [3]float64{9, 9, 6}, [3]float64{58, 40, 5})
+	v := &instances.View{Field: f, Input: f.Size}
+	for i := range grid * grid * width {
+		v.Embedding = append(v.Embedding, float32(i))
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	seen := map[[2]int]bool{}
+	for range 200 {
+		at, z, target, err := instances.Draw(v, rng, n, grid, grid*cell, grid*cell)
+		require.NoError(t, err)
+		seen[at] = true
+		require.LessOrEqual(t, at[0], grid-n)
+		require.LessOrEqual(t, at[1], 6-n, "below the sixth row of cells lies nothing")
+		require.Len(t, z, n*n*width)
+		assert.Equal(t, float32(((at[1]+2)*grid+at[0]+1)*width), z[(2*n+1)*width])
+		var labels []uint32
+		for y := range n * cell {
+			labels = append(labels, f.Labels[(at[1]*cell+y)*64+at[0]*cell:][:n*cell]...)
+		}
+		m, objects, err := instance.Targets(labels, n*cell, n*cell, 1)
+		require.NoError(t, err)
+		require.Positive(t, objects)
+		for i := range labels {
+			require.Equal(t, []float32{m.Foreground[i], m.Centre[i], m.Boundary[i]}, target[3*i:3*i+3])
+		}
+	}
+	assert.Greater(t, len(seen), 5)
+	at, z, target, err := instances.Draw(v, rng, grid, grid, grid*cell, grid*cell)
+	require.NoError(t, err)
+	assert.Equal(t, [2]int{}, at)
+	assert.Equal(t, v.Embedding, z)
+	want, err := instances.Target(v, grid*cell, grid*cell)
+	require.NoError(t, err)
+	assert.Equal(t, want, target)
 }
 
 // TestCount compares with eval's panoptic quality, which counts everything.
@@ -236,6 +277,15 @@ func TestTune(t *testing.T) {
 	m.Settings.MinSize++
 	_, err = tune()
 	require.ErrorIs(t, err, train.ErrState)
+	o.Crop = frame / tiny.Grid // one cell
+	o.State = ""
+	small, err := tune()
+	require.NoError(t, err)
+	assert.NotEqual(t, tuning.Curve, small.Curve)
+	o.Crop--
+	_, err = tune()
+	require.ErrorContains(t, err, "crops of 15 pixels: want at least the 16 of a cell")
+	o.Crop = 0
 	pictures = pictures[1:2]
 	nothing, err := tune()
 	require.ErrorIs(t, err, train.ErrAnnotations)

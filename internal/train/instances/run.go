@@ -17,6 +17,7 @@ import (
 type Plan struct {
 	train.Plan
 	Views    int               // of a step, each a batch of its own
+	Crop     int               // cells of a side of what a step sees of a view; 0: all
 	Frame    int               // pixels of a side of the encoder's input
 	Settings instance.Settings // how the decoder is used, and so trained
 }
@@ -38,7 +39,8 @@ func (s Score) Mean() float64 { return s.PQ }
 type Run struct {
 	train.Session[Score]
 	plan   Plan
-	engine *Engine
+	engine *Engine // of crops
+	whole  decoder.Config
 }
 
 // stats are the statistics that a decoder used with those settings has.
@@ -51,14 +53,25 @@ func stats(s instance.Settings) decoder.Stats {
 
 // NewRun returns a run at its start, from the decoder's weights.
 func NewRun(p Plan, d *decoder.Decoder) (*Run, error) {
+	whole := d.Config()
+	if p.Crop == 0 {
+		p.Crop = whole.Grid
+	}
+	if p.Crop < 1 || p.Crop > whole.Grid {
+		return nil, fmt.Errorf("train: crops of %d cells of an embedding of %d", p.Crop, whole.Grid)
+	}
+	d, err := d.At(p.Crop)
+	if err != nil {
+		return nil, err
+	}
 	e, err := NewEngine(d, stats(p.Settings))
 	if err != nil {
 		return nil, err
 	}
-	return &Run{Session: train.NewSession[Score](p.Plan, e.Values, e.Grads), plan: p, engine: e}, nil
+	return &Run{Session: train.NewSession[Score](p.Plan, e.Values, e.Grads), plan: p, engine: e, whole: whole}, nil
 }
 
-// Step learns from views picked at random. It returns an error that wraps
+// Step learns from crops of views picked at random. It returns an error that wraps
 // [train.ErrDiverged] if a loss or the gradient is not a number; the weights are
 // then those before the step.
 func (r *Run) Step(ctx context.Context, views []View) (train.Step, error) {
@@ -67,11 +80,14 @@ func (r *Run) Step(ctx context.Context, views []View) (train.Step, error) {
 	share := 1 / float64(r.plan.Views)
 	for range r.plan.Views {
 		v := &views[r.Rng.IntN(len(views))]
-		target, err := v.target(r.engine.cfg.Side(), r.plan.Frame)
+		cell := r.whole.Side() / r.whole.Grid
+		scene := v.scene(r.whole.Side(), r.plan.Frame)
+		at := scene.draw(r.Rng, r.plan.Crop, cell)
+		target, err := scene.target(at, cell)
 		if err != nil {
 			return s, err
 		}
-		loss, err := r.engine.Run(ctx, v.Embedding, target, share)
+		loss, err := r.engine.Run(ctx, at.of(v.Embedding, r.whole.Grid), target, share)
 		if err != nil {
 			return s, err
 		}
@@ -93,7 +109,7 @@ func (r *Run) Validate(ctx context.Context, views []View) (Score, error) {
 		r.Keep()
 		return s, nil
 	}
-	net, err := instance.NewNetwork(cpu.Backend{}, weights.FromTensors(r.engine.Tensors(0)), r.engine.cfg.Grid, r.engine.cfg.Embed)
+	net, err := instance.NewNetwork(cpu.Backend{}, weights.FromTensors(r.engine.Tensors(0)), r.whole.Grid, r.whole.Embed)
 	if err != nil {
 		return s, fmt.Errorf("train: measure: %w", err)
 	}

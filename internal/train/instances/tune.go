@@ -19,6 +19,7 @@ import (
 // Options say how a decoder is tuned. All but State decide the result.
 type Options struct {
 	Steps, Views, Every, Patience, Turns int
+	Crop                                 int // pixels of the encoder's input that a step sees along a side; 0: all
 	Rate, HeldBack                       float64
 	Seed                                 uint64
 	State                                string // file; "": none
@@ -47,6 +48,9 @@ type Tuning struct {
 // many steps were taken, and the last one. With an error it returns what was best
 // until then, or nil if training had not begun.
 func Tune(ctx context.Context, m Model, pictures []train.Field, o Options, tell func(n, of int, s Score, steps int, last train.Step)) (*Tuning, error) {
+	if cell := m.Frame / m.Decoder.Config().Grid; o.Crop < 0 || o.Crop > 0 && o.Crop < cell {
+		return nil, fmt.Errorf("crops of %d pixels: want at least the %d of a cell of the embedding", o.Crop, cell)
+	}
 	fields, err := NewFields(pictures)
 	if err != nil {
 		return nil, err
@@ -66,7 +70,7 @@ func Tune(ctx context.Context, m Model, pictures []train.Field, o Options, tell 
 			Seed: o.Seed, AdamW: train.AdamWOptions{Rate: o.Rate}, Clip: 1, Stopper: train.Stopper{Patience: o.Patience},
 			Rates: train.Schedule{Warmup: min(10, o.Steps/5), Steps: o.Steps, Floor: 0.05},
 		},
-		Views: o.Views, Frame: m.Frame, Settings: m.Settings,
+		Views: o.Views, Crop: min(o.Crop*m.Decoder.Config().Grid/m.Frame, m.Decoder.Config().Grid), Frame: m.Frame, Settings: m.Settings,
 	}, m.Decoder)
 	if err != nil {
 		return nil, err
