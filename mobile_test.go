@@ -62,6 +62,32 @@ func TestMobileSAM(t *testing.T) {
 	}
 }
 
+// TestMobileSAMState loads a file with the tensors that MobileSAM's own code
+// makes, by name and shape: neither more nor fewer.
+func TestMobileSAMState(t *testing.T) {
+	f, err := golden.Load("mobile_state")
+	require.NoError(t, err)
+	var meta struct {
+		Weights []string
+		Shapes  [][]int
+		Torch   string
+	}
+	require.NoError(t, f.Meta(&meta))
+	require.Len(t, meta.Shapes, len(meta.Weights))
+	var specs []weights.Spec
+	has := map[string]bool{}
+	for i, name := range meta.Weights {
+		specs = append(specs, weights.Spec{Name: name, Shape: meta.Shapes[i]})
+		has[name] = true
+	}
+	for _, s := range sam.Specs(sam.MobileSAM()) {
+		assert.True(t, has[s.Name], "%s is not in MobileSAM", s.Name)
+	}
+	m, err := sam.Load(saved(t, tensors(t, specs, 1, under(""))))
+	require.NoError(t, err)
+	assert.Equal(t, sam.MobileSAM(), m.Config())
+}
+
 func TestMobileSAMConfig(t *testing.T) {
 	c := sam.MobileSAM()
 	require.NoError(t, c.Validate())

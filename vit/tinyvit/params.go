@@ -9,7 +9,7 @@ type Params struct {
 	Stage0   ConvStageParams `weight:"layers.0"`
 	Stage1   StageParams     `weight:"layers.1"`
 	Stage2   StageParams     `weight:"layers.2"`
-	Stage3   StageParams     `weight:"layers.3"`
+	Stage3   LastParams      `weight:"layers.3"`
 	Neck1    weights.Param   `weight:"neck.0.weight"` // [Out, Width, 1, 1]
 	Norm1    NormParams      `weight:"neck.1"`
 	Neck2    weights.Param   `weight:"neck.2.weight"` // [Out, Out, 3, 3]

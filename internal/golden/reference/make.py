@@ -32,6 +32,7 @@ JOBS = {
     "instance_full": "instance.full",
     "unetr": "unetr.every",
     "mobile": "mobile.full",
+    "mobile_state": "mobile.state",
     "cellpose": "cellpose_sam.small",
     "cellpose_full": "cellpose_sam.full",
     "gradients": "gradients.gradients",

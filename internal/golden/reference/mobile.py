@@ -60,3 +60,13 @@ def full(folder):
     s.sample("lowres", low, 6000)
     s.masks("masks", masks, 16)
     s.close(dict(size=SIZE, seed=SEED, point=[500, 300], torch=torch.__version__))
+
+
+def state(folder):
+    """The names and shapes of a checkpoint of MobileSAM, as its own code makes them."""
+    sys.path.insert(0, os.environ["MOBILE_SAM"])
+    from mobile_sam.build_sam import build_sam_vit_t
+
+    all = build_sam_vit_t().state_dict()
+    s = Store("mobile_state", folder)
+    s.close(dict(weights=list(all), shapes=[list(v.shape) for v in all.values()], torch=torch.__version__))
