@@ -171,11 +171,22 @@ func (j *decoderJob) finish(ctx context.Context, out io.Writer, took func() time
 			}
 		}
 	}
-	r.Notes = append(j.notes(tests, "The fields held back chose the weights: their figures flatter. Other slides in -test say more."), j.scales()...)
+	r.Notes = append(j.notes(tests, j.same(), "The fields held back chose the weights: their figures flatter. Other slides in -test say more."), j.scales()...)
 	if err := j.report(ctx, took()); err != nil {
 		return err
 	}
 	return j.print(out, decoderFile)
+}
+
+// same reports whether no measurement was better than the first. The file has
+// other tensors beside the weights, so that fingerprints do not tell.
+func (j *decoderJob) same() bool {
+	for _, s := range j.tuned.Scores {
+		if s.PQ > j.tuned.Scores[0].PQ {
+			return false
+		}
+	}
+	return len(j.tuned.Scores) > 0
 }
 
 // scales says which fields the network sees at another scale than that at which

@@ -78,6 +78,7 @@ func TestInstances(t *testing.T) {
 	assert.Contains(t, out, "3 fields with 18 objects, 1 fields held back; 60 steps")
 	assert.Regexp(t, `held back +1 +6 +0\.000 +(1\.000|0\.[5-9]\d\d) +0\.000 +0\.[5-9]\d\d +\+0\.`, out)
 	assert.Contains(t, out, "The fields held back chose the weights")
+	assert.NotContains(t, out, "The weights are those that it began with")
 	assert.Contains(t, out, "Fields of 96 pixels are enlarged for the network")
 	page, err := os.ReadFile(filepath.Join(dir, reportFile))
 	require.NoError(t, err)
@@ -98,6 +99,9 @@ func TestInstances(t *testing.T) {
 	out, err = finetune(t, "-train", "instances", "-model", model, "-decoder", file, "-data", data, "-out", t.TempDir(), "-steps", "1", "-turns", "1")
 	require.NoError(t, err)
 	assert.Regexp(t, `held back +1 +6 +(1\.000|0\.[5-9]\d\d)`, out, "it begins with what was learned")
+	out, err = finetune(t, "-train", "instances", "-model", model, "-data", data, "-out", t.TempDir(), "-steps", "1", "-turns", "1", "-rate", "1e-12")
+	require.NoError(t, err)
+	assert.Contains(t, out, "The weights are those that it began with")
 }
 
 // TestInstancesOnSlide: objects of a slide, in the regions where all are

@@ -220,13 +220,13 @@ func (j *job) measure(ctx context.Context) error {
 		}
 	}
 	r.Tuned = j.tuned
-	r.Notes = j.notes(tests, "The objects held back lie on the fields that were learned from, and chose the weights: their figures flatter. Other slides in -test say more.")
+	r.Notes = j.notes(tests, r.Before == r.After, "The objects held back lie on the fields that were learned from, and chose the weights: their figures flatter. Other slides in -test say more.")
 	return nil
 }
 
 // notes are what a reader must know before the figures.
-func (j *job) notes(tests *fewshot.Set, flatter string) (out []string) {
-	if j.page.Before == j.page.After {
+func (j *job) notes(tests *fewshot.Set, same bool, flatter string) (out []string) {
+	if same {
 		out = append(out, "The weights are those that it began with: on the objects held back nothing measured better.")
 	}
 	switch {
