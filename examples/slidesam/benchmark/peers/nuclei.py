@@ -9,7 +9,7 @@ Four jobs, on counter-based weights of full size:
   mobile     MobileSAM's embedding of a picture of 1024 x 1024
   ais        a ViT-B's embedding of 2048 x 2048 and the instance decoder's maps, as
              micro-sam makes them of a picture that it does not cut into tiles
-  watershed  the instances of given maps of 2048 x 2048, about 4,500 discs, by
+  watershed  the instances of given maps of 2048 x 2048, discs that touch, by
              bioimage-cpp's functions, as micro-sam calls them
   cellpose   Cellpose-SAM's maps of 300 x 280, four windows, in float32
 
@@ -105,8 +105,10 @@ def watershed(folder):
     sys.path.insert(0, os.path.join(ROOT, "internal", "instance", "reference"))
     import reference
 
-    maps = reference.maps(2048, 2048, 9000, SEED)
-    np.stack(maps).astype("<f4").tofile(os.path.join(folder, "maps.float32"))
+    # In 64 parts, each with its own discs.
+    parts = [[np.stack(reference.maps(256, 256, 140, SEED + 8 * y + x)) for x in range(8)] for y in range(8)]
+    maps = np.ascontiguousarray(np.concatenate([np.concatenate(row, 2) for row in parts], 1))
+    maps.astype("<f4").tofile(os.path.join(folder, "maps.float32"))
     return lambda: reference.segment(*maps, reference.DEFAULTS)[1].max()
 
 
