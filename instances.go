@@ -130,10 +130,7 @@ func (p *InstanceMaps) regions(objects []instance.Object) []Region {
 }
 
 // Names of micro-sam's AutomaticPromptGenerator.
-const (
-	promptedMinSize      = 25
-	promptedNMSThreshold = 0.9
-)
+const promptedMinSize, promptedNMSThreshold = 25, 0.9
 
 // SegmentPrompted returns the objects of a picture as micro-sam's automatic
 // prompts find them: a point in each seed of the unsmoothed maps is decoded to
@@ -225,20 +222,26 @@ func (m *InstanceModel) Classes(ctx context.Context, img image.Image, o Instance
 }
 
 // Finder returns Segment as a finder of [SegmentSlide], or SegmentPrompted if
-// prompted is true: tiles are searched one by one, and objects on their seams
-// put together there. Set Disjoint: instances do not overlap. The statistics
-// of a tile decide its maps unless RunningStats is set, so that another tile
-// size gives other objects here and there.
+// prompted is true. Segment's maps are stitched, each pixel's by the tile whose
+// core holds it and in steps of 1/4095, and objects are those of the slide's map as
+// one tile; seams of SegmentPrompted are merged: set Disjoint. The statistics of a
+// tile decide its maps, and so does its size, unless RunningStats is set.
 func (m *InstanceModel) Finder(o InstanceOptions, prompted bool) SlideFinder {
 	print, how := m.Fingerprint(), instance.Settings(o).Or(m.defaults)
-	find := m.Segment
-	if prompted {
-		find = m.SegmentPrompted
+	f := SlideFinder{Name: fmt.Sprintf("instances %s %+v prompted=%t", hex.EncodeToString(print[:]), how, prompted), Unprompted: true}
+	find := m.SegmentPrompted
+	if !prompted {
+		f.Name += " stitched"
+		find, f.maps = m.Segment, wholeslide.MapFinder{Options: how.Options(), Find: func(ctx context.Context, img *image.RGBA, _ wholeslide.Tile) (instance.Maps, error) {
+			p, _, err := m.predict(ctx, img, o)
+			if err != nil {
+				return instance.Maps{}, err
+			}
+			return p.maps(), nil
+		}}
 	}
-	return SlideFinder{
-		Name: fmt.Sprintf("instances %s %+v prompted=%t", hex.EncodeToString(print[:]), how, prompted), Unprompted: true,
-		Find: func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) { return find(ctx, img, o) },
-	}
+	f.Find = func(ctx context.Context, img *image.RGBA, _ SlideTile) ([]Region, error) { return find(ctx, img, o) }
+	return f
 }
 
 func (m *InstanceModel) embed(ctx context.Context, img image.Image, o InstanceOptions) (*Embedding, error) {

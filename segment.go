@@ -217,6 +217,7 @@ type SlideFinder struct {
 	Name       string
 	Find       func(ctx context.Context, img *image.RGBA, t SlideTile) ([]Region, error)
 	Unprompted bool // Find looks at no prompts: it is given none, and none are counted
+	maps       wholeslide.MapFinder
 }
 
 // SegmentSlide finds the objects of a slide, tile by tile, and writes them to

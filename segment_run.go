@@ -23,12 +23,13 @@ type slideRun struct {
 	name     string // of the model or the finder
 	defaults Defaults
 	find     func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error)
+	maps     wholeslide.MapFinder // or, in find's place
 }
 
 func (m *Model) slideRun() slideRun {
 	print := m.Fingerprint()
 	side := m.encoder.ImageSize()
-	return slideRun{side, hex.EncodeToString(print[:]), m.defaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
+	return slideRun{side: side, name: hex.EncodeToString(print[:]), defaults: m.defaults, find: func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
 		window := img.Rect.Size()
 		if mpp > 0 && !at.enlarge {
 			img = picture.Padded(img, side)
@@ -53,7 +54,7 @@ func (m *Model) slideRun() slideRun {
 const finderSide = 1024 // of a tile, for a finder that is no model
 
 func (f SlideFinder) slideRun() slideRun {
-	return slideRun{finderSide, f.Name, publishedDefaults, func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
+	return slideRun{side: finderSide, name: f.Name, defaults: publishedDefaults, maps: f.maps, find: func(ctx context.Context, img *image.RGBA, e EverythingOptions, at tileGrid, mpp float64) ([]Region, wholeslide.Tally, error) {
 		g, err := newGenerator(Size{H: img.Rect.Dy(), W: img.Rect.Dx()}, e, &at)
 		if err != nil {
 			return nil, wholeslide.Tally{}, err
@@ -169,7 +170,7 @@ func (r slideRun) scale(sc SegmentScale) (wholeslide.Scale, error) {
 		return wholeslide.Scale{}, err
 	}
 	return wholeslide.Scale{
-		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Type: geojson.ObjectType(sc.Type), Finder: id, Sharpen: sc.Sharpen, Normalise: sc.Normalise, Nuclei: sc.FindName == "nuclei",
+		MPP: sc.MPP, MinArea: sc.MinArea, MaxArea: sc.MaxArea, Disjoint: sc.Disjoint, Class: sc.Class, Type: geojson.ObjectType(sc.Type), Finder: id, Sharpen: sc.Sharpen, Normalise: sc.Normalise, Nuclei: sc.FindName == "nuclei", Maps: r.maps,
 		Find: func(ctx context.Context, img *image.RGBA, t wholeslide.Tile) ([]wholeslide.Object, wholeslide.Tally, error) {
 			return r.search(ctx, img, t, sc)
 		},

@@ -80,21 +80,21 @@ func (s *Survey) Heights() Heights { return s.heights }
 //
 // Bands holds some rows of the maps and the unfinished parts, of which a pixel
 // takes 20 bytes or so, and 25 more while its part is flooded. If these have more
-// than limit pixels together, the largest part is flooded early: instances that
-// end 128 rows or more above the last row are handed on, the others wait with
-// their pixels. What they have decided of the rest is as in the whole: an
+// pixels together than the limits allow, the largest part is flooded early, and
+// so is one of more rows: instances that end [Margin] rows or more above the last
+// row are handed on, the others wait with their pixels. What they have decided of the rest is as in the whole: an
 // instance does not depend on pixels that are another's. What lies further
 // down cannot move an outline but by way of a chain of plateaus of that length,
-// though nothing excludes that. If less than half of a part can be handed on
-// so, as when a sheet of foreground has no seeds, the part is cut along the row.
-// Both are counted.
+// though nothing excludes that. If a part stays larger than half of what it
+// was, or higher than half of what is allowed, as when a sheet of foreground has
+// no seeds, it is cut along the row. Both are counted.
 type Bands struct {
 	filter  *filter
 	o       Options
 	size    mask.Size
 	heights Heights
 	emit    func(Object) error
-	limit   int
+	limits  Limits
 
 	above  []reach // of the last row, from the left
 	held   int     // pixels
@@ -108,25 +108,31 @@ type Counts struct {
 	Cut   int // and those that were cut along a row
 }
 
-// DefaultLimit is how many pixels of foreground may wait for the end of their
-// parts: those of a square millimetre at 0.25 micrometres per pixel. A process
-// whose foreground is one part took 1.7 GB with it, 60,000 pixels across.
-const DefaultLimit = 1 << 24
+// Limits bound what [Bands] holds.
+type Limits struct {
+	Pixels int // of foreground that wait for the end of their parts, together
+	Rows   int // of a part
+}
 
-// margin is how many rows lie between what is handed on of an unfinished part
+// DefaultLimits are a square millimetre of foreground and a millimetre of
+// height at 0.25 micrometres per pixel. A process whose foreground was one part
+// of a picture of 60,000 pixels across took 1.7 GB with it.
+var DefaultLimits = Limits{Pixels: 1 << 24, Rows: 1 << 12}
+
+// Margin is how many rows lie between what is handed on of an unfinished part
 // and what is not known of it.
-const margin = 128
+const Margin = 128
 
 // NewBands begins a picture of h rows of w pixels whose foreground has the
 // given heights, and hands its instances to emit, their masks in the frame of
-// the picture. More than limit pixels do not wait, see [Bands].
+// the picture.
 //
 // It returns an error for options that mean nothing.
-func NewBands(h, w int, o Options, heights Heights, limit int, emit func(Object) error) (*Bands, error) {
+func NewBands(h, w int, o Options, heights Heights, limits Limits, emit func(Object) error) (*Bands, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("instance: %w", err)
 	}
-	return &Bands{filter: newFilter(h, w, o, foreground, centre, boundary), o: o, size: mask.Size{H: h, W: w}, heights: heights, emit: emit, limit: limit}, nil
+	return &Bands{filter: newFilter(h, w, o, foreground, centre, boundary), o: o, size: mask.Size{H: h, W: w}, heights: heights, emit: emit, limits: limits}, nil
 }
 
 // Add takes the next row of each map, [W] finite values, from the top. It does
@@ -164,7 +170,14 @@ func (b *Bands) row(ctx context.Context, r *smoothRow) error {
 			}
 		}
 	}
-	for b.held > b.limit {
+	for _, a := range b.above {
+		if p := a.of.root(); r.y-p.top >= b.limits.Rows {
+			if err := b.shed(ctx, p, r.y); err != nil {
+				return err
+			}
+		}
+	}
+	for b.held > b.limits.Pixels {
 		if err := b.shed(ctx, b.largest(), r.y); err != nil {
 			return err
 		}
@@ -229,10 +242,10 @@ func (b *Bands) shed(ctx context.Context, p *part, y int) error {
 	}
 	keep := make([]bool, len(found)+1)
 	for i, k := range found {
-		keep[i+1] = k.bounds.Max.Y > y+1-margin
+		keep[i+1] = k.bounds.Max.Y > y+1-Margin
 	}
 	left, n := b.flood.keep(p.runs, keep, y)
-	if b.counts.Early++; n > p.pixels/2 {
+	if b.counts.Early++; n > p.pixels/2 || n > 0 && y-left[0].y >= b.limits.Rows/2 {
 		b.counts.Cut++
 		left, n = nil, 0
 		clear(keep)

@@ -101,7 +101,7 @@ func Find(ctx context.Context, m Maps, o Options) ([]Object, error) {
 	}
 	var out []Object
 	// The maps are in memory: so may be all of their foreground.
-	b, err := NewBands(m.H, m.W, o, survey.Heights(), m.H*m.W, func(k Object) error {
+	b, err := NewBands(m.H, m.W, o, survey.Heights(), Limits{m.H * m.W, m.H}, func(k Object) error {
 		out = append(out, k)
 		return nil
 	})
@@ -162,4 +162,18 @@ func (o *Options) check() error {
 		return fmt.Errorf("least size of %d pixels, want 0 or more", o.MinSize)
 	}
 	return nil
+}
+
+// Reach is how many rows and columns, at most, lie between a pixel that may be
+// foreground and one that an instance depends on: the filters make foreground
+// of what lies near, and mix what lies near that into its distances.
+func (o *Options) Reach() int {
+	radius := func(sigma float64) int {
+		if sigma > 0 {
+			return len(gaussian(sigma)) - 1
+		}
+		return 0
+	}
+	f := radius(o.ForegroundSmoothing)
+	return f + max(f, radius(o.DistanceSmoothing))
 }

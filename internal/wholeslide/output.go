@@ -61,7 +61,7 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 		return nil, err
 	}
 	defer out.close()
-	merger := newScaleMerger(p, out.add)
+	merger := newScaleMerger(p, s, dir, out.add)
 	missing := map[string]bool{}
 	read := func(q *scalePlan, i int) (*tileContent, error) {
 		c, err := readTile(dir, q, i)
@@ -81,7 +81,7 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if more, err = merger.advance(read); err != nil {
+		if more, err = merger.advance(ctx, read); err != nil {
 			return nil, err
 		}
 		for k, l := range out.labels {
@@ -93,7 +93,12 @@ func (p *Plan) Merge(ctx context.Context, s *wsi.Slide, dir string) (*Result, er
 		}
 	}
 	for _, l := range merger.lanes {
-		res.Tally.Severed += l.seams.cut
+		if l.stitch == nil {
+			res.Tally.Severed += l.seams.cut
+			continue
+		}
+		res.Tally.Add(l.stitch.tally)
+		out.doubts = append(out.doubts, l.stitch.doubts()...)
 	}
 	res.Missing = slices.Sorted(maps.Keys(missing))
 	if err := out.commit(); err != nil {
@@ -117,6 +122,7 @@ type output struct {
 	sizes      []sizes // of each scale
 	mpp        float64
 	mppNote    string
+	doubts     []string // of how objects were put together
 }
 
 func newOutput(ctx context.Context, s *wsi.Slide, dir string, p *Plan, res *Result) (*output, error) {
@@ -184,7 +190,7 @@ func (o *output) commit() error {
 			return err
 		}
 	}
-	o.res.Doubts = slices.Clone(o.plan.doubts)
+	o.res.Doubts = append(slices.Clone(o.plan.doubts), o.doubts...)
 	for k := range o.sizes {
 		o.res.Doubts = append(o.res.Doubts, o.sizes[k].doubts(o.plan.scales[k])...)
 	}

@@ -137,6 +137,8 @@ func newScalePlan(s *wsi.Slide, sc Scale, o Options) (*scalePlan, error) {
 		return nil, fmt.Errorf("tile of %d pixels, want %d to %d", p.tile, minTile, maxTile)
 	case sc.MinArea < 0 || sc.MaxArea < 0 || sc.MaxArea > 0 && sc.MinArea > sc.MaxArea:
 		return nil, fmt.Errorf("objects of %d to %d pixels, want the least area first", sc.MinArea, sc.MaxArea)
+	case sc.Maps.Find != nil && !(sc.Maps.Options.ForegroundThreshold > 0):
+		return nil, fmt.Errorf("threshold of %g for foreground, want more than 0", sc.Maps.Options.ForegroundThreshold)
 	case p.halo < 0 || 4*p.halo > p.tile:
 		return nil, fmt.Errorf("halo of %d pixels for tiles of %d, want 0 to a quarter", p.halo, p.tile)
 	}

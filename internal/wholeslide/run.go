@@ -12,6 +12,7 @@ import (
 
 	"github.com/slidesam/sam/internal/atomicfile"
 	"github.com/slidesam/sam/internal/histology"
+	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/wsi"
 )
 
@@ -142,6 +143,9 @@ func readAhead(ctx context.Context, s *wsi.Slide, todo []tilePicture, ahead chan
 // search finds the tile's objects and writes its file; it returns how many
 // there are.
 func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
+	if t.plan.Maps.Find != nil {
+		return t.chart(ctx, dir)
+	}
 	found, tally, err := t.plan.Find(ctx, t.seen, t.tile)
 	if err != nil {
 		return 0, err
@@ -152,7 +156,31 @@ func (t tilePicture) search(ctx context.Context, dir string) (int, error) {
 	}
 	tally.Size += len(found) - len(seen)
 	tally.Seen = len(seen)
-	return len(seen), writeTile(dir, t.plan, t.tile, tileContent{seen, tally, t.missing})
+	return len(seen), writeTile(dir, t.plan, t.tile, tileContent{seen: seen, tally: tally, missing: t.missing})
+}
+
+// chart has the tile's maps made and writes its file; it returns how many
+// objects they show by themselves.
+func (t tilePicture) chart(ctx context.Context, dir string) (int, error) {
+	maps, err := t.plan.Maps.Find(ctx, t.seen, t.tile)
+	if err != nil {
+		return 0, err
+	}
+	maps = roundMaps(maps)
+	found, err := instance.Find(ctx, maps, t.plan.Maps.Options)
+	if err != nil {
+		return 0, err
+	}
+	h, strips, err := t.plan.encodeMaps(t.tile, maps)
+	if err != nil {
+		return 0, err
+	}
+	for _, k := range found {
+		if owner, ok := t.plan.claimant(k.Seed.Add(t.tile.Window.Min)); ok && owner.Index == t.tile.Index {
+			h.Count++
+		}
+	}
+	return h.Count, writeTile(dir, t.plan, t.tile, tileContent{missing: t.missing, maps: h, strips: strips})
 }
 
 // keep brings what was found in a tile's window to the frame of the scale,

@@ -1,10 +1,12 @@
 package wholeslide
 
 import (
+	"context"
 	"image"
 	"math"
 
 	"github.com/slidesam/sam/internal/spatial"
+	"github.com/slidesam/sam/internal/wsi"
 )
 
 // scaleMerger joins the objects of all scales into one stream and leaves out
@@ -24,14 +26,15 @@ type scaleMerger struct {
 
 // scaleLane is one scale of a scaleMerger.
 type scaleLane struct {
-	plan  *scalePlan
-	seams *seamMerger
-	next  int     // of the plan's tiles
-	top   float64 // no further object lies above this row of level 0
-	held  []*rival
-	byID  map[int]*rival // held, by their numbers in place
-	place *spatial.Index // of held, in level-0 pixels
-	count int
+	plan   *scalePlan
+	seams  *seamMerger
+	stitch *stitcher // in the place of seams, if the scale's finder gives maps
+	next   int       // of the plan's tiles
+	top    float64   // no further object lies above this row of level 0
+	held   []*rival
+	byID   map[int]*rival // held, by their numbers in place
+	place  *spatial.Index // of held, in level-0 pixels
+	count  int
 }
 
 // rival is an object of one scale that an object of another may still be
@@ -53,14 +56,20 @@ func (r *rival) around() image.Rectangle {
 	return image.Rect(int(math.Floor(r.x0)), int(math.Floor(r.y0)), int(math.Ceil(r.x1)), int(math.Ceil(r.y1)))
 }
 
-func newScaleMerger(p *Plan, emit func(k int, m found) error) *scaleMerger {
+// newScaleMerger returns a merger of the tiles in dir.
+func newScaleMerger(p *Plan, w *wsi.Slide, dir string, emit func(k int, m found) error) *scaleMerger {
 	s := &scaleMerger{emit: emit}
 	for _, q := range p.scales {
 		l := &scaleLane{plan: q, byID: map[int]*rival{}, place: spatial.NewIndex(rivalCell)}
-		l.seams = newSeamMerger(q, func(m found) error {
+		take := func(m found) error {
 			s.take(l, m)
 			return nil
-		})
+		}
+		if q.Maps.Find != nil {
+			l.stitch = &stitcher{plan: q, slide: w, dir: dir, emit: take}
+		} else {
+			l.seams = newSeamMerger(q, take)
+		}
 		s.lanes = append(s.lanes, l)
 	}
 	return s
@@ -68,7 +77,7 @@ func newScaleMerger(p *Plan, emit func(k int, m found) error) *scaleMerger {
 
 // advance merges the next row of tiles, which read gives, and reports whether
 // there are more.
-func (s *scaleMerger) advance(read func(p *scalePlan, tile int) (*tileContent, error)) (bool, error) {
+func (s *scaleMerger) advance(ctx context.Context, read func(p *scalePlan, tile int) (*tileContent, error)) (bool, error) {
 	l := s.lanes[0]
 	for _, c := range s.lanes {
 		if c.top < l.top {
@@ -77,6 +86,16 @@ func (s *scaleMerger) advance(read func(p *scalePlan, tile int) (*tileContent, e
 	}
 	if math.IsInf(l.top, 1) {
 		return false, nil
+	}
+	if l.stitch != nil {
+		more, err := l.stitch.advance(ctx, read)
+		if err != nil {
+			return false, err
+		}
+		if l.top = math.Inf(1); more {
+			l.top = float64(l.settled()) * l.plan.fy
+		}
+		return true, s.release()
 	}
 	tiles := l.plan.tiles
 	if l.next == len(tiles) {
@@ -95,8 +114,16 @@ func (s *scaleMerger) advance(read func(p *scalePlan, tile int) (*tileContent, e
 			return false, err
 		}
 	}
-	l.top = float64(l.seams.settled()) * l.plan.fy
+	l.top = float64(l.settled()) * l.plan.fy
 	return true, s.release()
+}
+
+// settled returns a row above which no further object of the lane lies.
+func (l *scaleLane) settled() int {
+	if l.stitch != nil {
+		return l.stitch.settled()
+	}
+	return l.seams.settled()
 }
 
 // take compares a new object with those of the other scales.
@@ -202,7 +229,7 @@ func (s *scaleMerger) settled(k int) int {
 	l := s.lanes[k]
 	top := l.plan.size.H
 	if !math.IsInf(l.top, 1) {
-		top = l.seams.settled()
+		top = l.settled()
 	}
 	for _, h := range l.held {
 		top = min(top, h.Mask.Bounds().Min.Y)

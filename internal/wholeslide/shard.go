@@ -73,9 +73,9 @@ func (p *Plan) describeShard(dir string) error {
 			if err != nil {
 				return err
 			}
-			s.Objects += len(c.seen)
+			s.Objects += c.objects()
 			s.Tally.Add(c.tally)
-			s.Tiles = append(s.Tiles, ShardTile{filepath.ToSlash(file), len(c.seen), sum(b)})
+			s.Tiles = append(s.Tiles, ShardTile{filepath.ToSlash(file), c.objects(), sum(b)})
 		}
 	}
 	return s.write(dir)

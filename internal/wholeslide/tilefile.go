@@ -31,6 +31,7 @@ type tileFile struct {
 	Objects []fileSighting `json:"objects"`
 	Tally   Tally          `json:"tally"`
 	Missing []string       `json:"missing,omitempty"`
+	Maps    *mapsHeader    `json:"maps,omitempty"` // of a scale whose finder gives maps, in the place of objects
 }
 
 // tileContent is what is known of a tile once it is done.
@@ -38,6 +39,16 @@ type tileContent struct {
 	seen    []sighting
 	tally   Tally
 	missing []string // tiles of the slide that the window shows nothing of
+	maps    *mapsHeader
+	strips  []byte // that maps is the header of
+}
+
+// objects is how many objects the tile shows by itself.
+func (c *tileContent) objects() int {
+	if c.maps != nil {
+		return c.maps.Count
+	}
+	return len(c.seen)
 }
 
 // fileSighting is a sighting whose mask is that of its own rectangle.
@@ -60,10 +71,10 @@ func tilePath(dir string, p *scalePlan, i int) string {
 	return filepath.Join(dir, "tiles", fmt.Sprint(p.index), fmt.Sprintf("%04d", i/1000), fmt.Sprintf("%08d.json", i))
 }
 
-// writeTile writes a tile's file: JSON, then a line with its SHA-256. It
-// appears whole or not at all.
+// writeTile writes a tile's file: JSON, then a line with its SHA-256, then the
+// strips of its maps if it has them. It appears whole or not at all.
 func writeTile(dir string, p *scalePlan, t Tile, c tileContent) error {
-	f := tileFile{Plan: p.run, Scale: p.index, Tile: t.Index, Objects: make([]fileSighting, len(c.seen)), Tally: c.tally, Missing: c.missing}
+	f := tileFile{Plan: p.run, Scale: p.index, Tile: t.Index, Objects: make([]fileSighting, len(c.seen)), Tally: c.tally, Missing: c.missing, Maps: c.maps}
 	for i, o := range c.seen {
 		b := o.Mask.Bounds()
 		small, err := o.Mask.Window(b)
@@ -85,7 +96,7 @@ func writeTile(dir string, p *scalePlan, t Tile, c tileContent) error {
 		return err
 	}
 	return atomicfile.WriteIn(filepath.Dir(path), filepath.Base(path), func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s\n%s\n", b, sumLine(b))
+		_, err := fmt.Fprintf(w, "%s\n%s\n%s", b, sumLine(b), c.strips)
 		return err
 	})
 }
@@ -110,7 +121,8 @@ func readTile(dir string, p *scalePlan, i int) (*tileContent, error) {
 
 // parseTile checks and reads the content of a tile's file.
 func parseTile(b []byte, p *scalePlan, i int) (*tileContent, error) {
-	body, sum, ok := bytes.Cut(b, []byte("\n"))
+	body, rest, ok := bytes.Cut(b, []byte("\n"))
+	sum, strips, _ := bytes.Cut(rest, []byte("\n"))
 	if !ok || string(bytes.TrimSpace(sum)) != sumLine(body) {
 		return nil, fmt.Errorf("%w: its checksum is wrong", errNoTile)
 	}
@@ -122,6 +134,17 @@ func parseTile(b []byte, p *scalePlan, i int) (*tileContent, error) {
 		return nil, fmt.Errorf("%w: it is tile %d of scale %d of run %s", errNoTile, f.Tile, f.Scale, f.Plan)
 	}
 	window := p.at(i).Window
+	if (f.Maps != nil) != (p.Maps.Find != nil) {
+		return nil, fmt.Errorf("%w: maps where objects should be, or objects where maps should be", errNoTile)
+	}
+	if f.Maps == nil && len(strips) > 0 {
+		return nil, fmt.Errorf("%w: %d bytes too many", errNoTile, len(strips))
+	}
+	if f.Maps != nil {
+		if err := f.Maps.check(window, strips); err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoTile, err)
+		}
+	}
 	out := make([]sighting, len(f.Objects))
 	for k, o := range f.Objects {
 		m, err := o.mask(p.size, window)
@@ -130,7 +153,7 @@ func parseTile(b []byte, p *scalePlan, i int) (*tileContent, error) {
 		}
 		out[k] = sighting{Object{Mask: m, IoUPred: o.IoU, Stability: o.Stability, Pt: Point{o.Point[0], o.Point[1]}, stain: histology.Stain{Haematoxylin: o.Stain[0], Eosin: o.Stain[1]}}, o.Cut}
 	}
-	return &tileContent{out, f.Tally, f.Missing}, nil
+	return &tileContent{out, f.Tally, f.Missing, f.Maps, strips}, nil
 }
 
 // mask returns the mask on a slide of the given size.

@@ -17,12 +17,19 @@ import (
 func FuzzTileFile(f *testing.F) {
 	f.Add([]byte(`{"plan":"x","tile":0,"objects":[{"box":[1,2,3,2],"runs":"141","iou":0.5,"stability":1,"point":[2,3],"cut":false}]}`))
 	f.Add([]byte(`{"plan":"x","tile":0,"objects":[{"box":[0,0,9,9],"runs":"a"}]}`))
+	f.Add([]byte(`{"plan":"x","tile":0,"objects":[],"maps":{"box":[0,0,40,30],"strips":[0],"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","count":3}}`))
+	f.Add([]byte(`{"plan":"x","tile":0,"maps":{"box":[0,0,9223372036854775807,1],"strips":[9223372036854775807,1]}}`))
 	p := &scalePlan{size: mask.Size{H: 30, W: 40}, tile: 40, cols: 1, rows: 1, area: image.Rect(0, 0, 40, 30), run: "x"}
+	maps := *p
+	maps.Maps = MapFinder{Find: readChart}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		whole := fmt.Appendf(nil, "%s\nsha256 %x\n", b, sha256.Sum256(b))
 		c, err := parseTile(whole, p, 0)
 		if err == nil && len(c.seen) > len(b) {
 			t.Fatalf("%d objects in %d bytes", len(c.seen), len(b))
+		}
+		if c, err := parseTile(whole, &maps, 0); err == nil && !c.maps.rect().In(image.Rect(0, 0, 40, 30)) {
+			t.Fatalf("maps of %v", c.maps.rect())
 		}
 	})
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/slidesam/sam/internal/geojson"
 	"github.com/slidesam/sam/internal/histology"
+	"github.com/slidesam/sam/internal/instance"
 	"github.com/slidesam/sam/internal/mask"
 )
 
@@ -54,10 +55,21 @@ type Object struct {
 // the window.
 type Finder func(ctx context.Context, img *image.RGBA, t Tile) ([]Object, Tally, error)
 
+// MapFinder, if its Find is set, takes the place of a scale's [Finder]: it
+// returns the maps of an instance decoder for a tile's window. They are stitched,
+// and objects are made of the map of the whole slide as if it had been one tile,
+// see [instance.Bands]: they do not overlap and have no seams. A scale's Finder
+// must tell the options apart, too.
+type MapFinder struct {
+	Find    func(ctx context.Context, img *image.RGBA, t Tile) (instance.Maps, error)
+	Options instance.Options
+}
+
 // Scale is one resolution to look for objects at.
 type Scale struct {
 	MPP  float64 // micrometres per pixel; 0: those of level 0
 	Find Finder
+	Maps MapFinder // in Find's place, which is not looked at then
 	// Finder is what the objects of a tile depend on besides its pixels, as
 	// JSON: it tells runs apart.
 	Finder           json.RawMessage
