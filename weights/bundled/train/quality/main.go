@@ -6,7 +6,8 @@
 //
 // DIR/nuclei holds images/NAME.jpg and masks/NAME.jpg, binary at 128. -window
 // 800 embeds overlapping parts of 800 x 800 instead of whole pictures; -mirror
-// measures sam.Model.Mirrored, -precision int8 the model in 8 bits. With -draw OUT it also writes the real pictures
+// measures sam.Model.Mirrored, -precision int8 the model in 8 bits; -kinds tumour -first 501 measures
+// synthetic tumour regions alone, on slides from 501 on. With -draw OUT it also writes the real pictures
 // with the masks' outlines to OUT/NAME-box.png and OUT/NAME-point.png.
 //
 //	go run ./weights/bundled/train/quality -unprompted -nuclei DIR/nuclei
@@ -14,8 +15,7 @@
 //
 // measures what needs no prompt instead, as the slide command does it: points
 // by stain, and the bundled instance decoder or another one of train_decoder.py
-// and its points; -first is the first synthetic slide, and -reduce 4 makes
-// all pictures as coarse.
+// and its points; -reduce 4 makes all pictures as coarse.
 package main
 
 import (
@@ -48,7 +48,8 @@ func main() {
 	noPrompt := flag.Bool("unprompted", false, "measure what finds nuclei without a prompt instead")
 	dec := flag.String("decoder", "", "with -unprompted, the instance decoder of -model; none: the bundled one")
 	only := flag.String("methods", "nuclei", "with -unprompted, what to measure, of nuclei, ais and apg")
-	first := flag.Int("first", 1, "with -unprompted, the first synthetic slide")
+	first := flag.Int("first", 1, "the first synthetic slide; training has those from 100000 on")
+	names := flag.String("kinds", "nuclei,glands,tumour", "kinds of synthetic objects to measure, of nuclei, glands and tumour")
 	reduce := flag.Int("reduce", 1, "with -unprompted, how many times coarser pictures are than bundled.MPP: 1 to 8")
 	flag.Parse()
 	if *reduce < 1 || *reduce > 8 || *reduce > 1 && !*noPrompt {
@@ -72,13 +73,21 @@ func main() {
 		}
 		return
 	}
-	if err := run(*path, precision, *nuclei, *show, *pictures, *per, *most, *side, *mirror); err != nil {
+	if err := run(*path, precision, *nuclei, *show, strings.Split(*names, ","), *pictures, *first, *per, *most, *side, *mirror); err != nil {
 		fmt.Fprintln(os.Stderr, "quality:", err)
 		os.Exit(1)
 	}
 }
 
-func run(path string, precision sam.Precision, nuclei, show string, pictures, per, most, side int, mirror bool) error {
+func run(path string, precision sam.Precision, nuclei, show string, names []string, pictures, first, per, most, side int, mirror bool) error {
+	var some []kind
+	for _, name := range names {
+		k, ok := kinds[name]
+		if !ok {
+			return fmt.Errorf("kind %q, want nuclei, glands or tumour", name)
+		}
+		some = append(some, k)
+	}
 	if path == "" {
 		path = "bundled"
 	}
@@ -124,8 +133,8 @@ func run(path string, precision sam.Precision, nuclei, show string, pictures, pe
 	if pictures == 0 {
 		return nil
 	}
-	for _, k := range []kind{nucleiKind, glandKind, tumourKind} {
-		s, err := objects(ctx, m, k, pictures, per)
+	for _, k := range some {
+		s, err := objects(ctx, m, k, pictures, first, per)
 		if err != nil {
 			return err
 		}
@@ -149,11 +158,11 @@ type kind struct {
 	label func(t *synth.Truth) []int32
 }
 
-var (
-	nucleiKind = kind{"nuclei", bundled.MPP, 30, func(t *synth.Truth) []int32 { return t.Nuclei }}
-	glandKind  = kind{"glands", 1.4, 1500, func(t *synth.Truth) []int32 { return t.Glands }}
-	tumourKind = kind{"tumour regions", 1.4, 1500, func(t *synth.Truth) []int32 { return components(t.Tumour, t.W, t.H) }}
-)
+var kinds = map[string]kind{
+	"nuclei": {"nuclei", bundled.MPP, 30, func(t *synth.Truth) []int32 { return t.Nuclei }},
+	"glands": {"glands", 1.4, 1500, func(t *synth.Truth) []int32 { return t.Glands }},
+	"tumour": {"tumour regions", 1.4, 1500, func(t *synth.Truth) []int32 { return components(t.Tumour, t.W, t.H) }},
+}
 
 // answer is Dice with the truth, or its mean: one box; one point, mask of best
 // predicted IoU, and the decoder's single mask.
@@ -181,12 +190,12 @@ func (s score) String() string {
 		s.kind, s.n, s.whole, s.iouError[0], s.local, s.iouError[1], s.best[0], s.best[1], s.ellipse)
 }
 
-// objects prompts for single objects on slides 1, 2, ... (training has seeds
-// from 100000 on), each picture at the kind's scale in the model's frame.
-func objects(ctx context.Context, m *sam.Model, k kind, pictures, per int) (score, error) {
+// objects prompts for single objects on slides first, first + 1, ..., each
+// picture at the kind's scale in the model's frame.
+func objects(ctx context.Context, m *sam.Model, k kind, pictures, first, per int) (score, error) {
 	s := score{kind: k.name}
 	done := 0
-	for seed := uint64(1); done < pictures && seed < 200; seed++ {
+	for seed := uint64(first); done < pictures && seed < uint64(first)+200; seed++ {
 		img, t := middle(seed, k.mpp)
 		if img == nil {
 			continue

@@ -87,12 +87,16 @@ func TestDice(t *testing.T) {
 func TestBundledSegments(t *testing.T) {
 	m, err := load("bundled")
 	require.NoError(t, err)
-	s, err := objects(context.Background(), m, nucleiKind, 1, 6)
+	s, err := objects(context.Background(), m, kinds["nuclei"], 1, 1, 6)
 	require.NoError(t, err)
 	assert.Equal(t, 6, s.n)
 	assert.Greater(t, s.whole.box, 0.8, "the card's mean is 0.93")
 	assert.GreaterOrEqual(t, s.local.box, s.whole.box, "a tight box holds all of its object")
 	t.Log(s)
+	other, err := objects(context.Background(), m, kinds["nuclei"], 1, 501, 6)
+	require.NoError(t, err)
+	assert.NotEqual(t, s.ellipse, other.ellipse, "another slide, other nuclei")
+	assert.ErrorContains(t, run("", sam.FP32, "", "", []string{"cells"}, 1, 1, 1, 0, 0, false), `kind "cells", want nuclei, glands or tumour`)
 }
 
 // Points by stain and the instance decoder through slides and their files, on
