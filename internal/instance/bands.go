@@ -82,12 +82,12 @@ func (s *Survey) Heights() Heights { return s.heights }
 // takes 20 bytes or so, and 25 more while its part is flooded. If these have more
 // pixels together than the limits allow, the largest part is flooded early, and
 // so is one of more rows: instances that end [Margin] rows or more above the last
-// row are handed on, the others wait with their pixels. What they have decided of the rest is as in the whole: an
-// instance does not depend on pixels that are another's. What lies further
-// down cannot move an outline but by way of a chain of plateaus of that length,
-// though nothing excludes that. If a part stays larger than half of what it
-// was, or higher than half of what is allowed, as when a sheet of foreground has
-// no seeds, it is cut along the row. Both are counted.
+// row are handed on, and the others wait with their pixels. What is handed on
+// leaves the others as they would have been, since no instance depends on pixels
+// that become another's. What lies further down could move an outline that far up
+// only along an unbroken chain of ties; nothing excludes that. If a part stays
+// larger than half of what it was, or higher than half of what is allowed, as when
+// a sheet of foreground has no seeds, it is cut along the row. Both are counted.
 type Bands struct {
 	filter  *filter
 	o       Options

@@ -382,13 +382,19 @@ func TestStitchedErrors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = p.Run(t.Context(), s, t.TempDir(), nil)
 	assert.ErrorContains(t, err, "tile 0 at (0,0)-(128,128) of the slide at 0.5 micrometres per pixel: no decoder")
-	o.Scales[0].Maps.Find = func(context.Context, *image.RGBA, Tile) (instance.Maps, error) {
-		return instance.Maps{H: 3, W: 3}, nil
+	for _, tt := range []struct {
+		maps instance.Maps
+		want string
+	}{
+		{instance.Maps{H: 128, W: 128}, "foreground: 0 values, want 16384"},
+		{instance.Maps{H: 3, W: 3}, "maps of 3 x 3 pixels for a window of 128 x 128"},
+	} {
+		o.Scales[0].Maps.Find = func(context.Context, *image.RGBA, Tile) (instance.Maps, error) { return tt.maps, nil }
+		p, err := New(t.Context(), s, o)
+		require.NoError(t, err)
+		_, err = p.Run(t.Context(), s, t.TempDir(), nil)
+		assert.ErrorContains(t, err, tt.want)
 	}
-	p, err = New(t.Context(), s, o)
-	require.NoError(t, err)
-	_, err = p.Run(t.Context(), s, t.TempDir(), nil)
-	assert.ErrorIs(t, err, instance.ErrMaps)
 }
 
 // FuzzStrip reads altered strips, and writes again what it could read.
