@@ -179,11 +179,17 @@ func (t tilePicture) chart(ctx context.Context, dir string) (int, error) {
 		return 0, err
 	}
 	for _, k := range found {
-		if owner, ok := t.plan.claimant(k.Seed.Add(t.tile.Window.Min)); ok && owner.Index == t.tile.Index {
+		at := t.tile.Window.Min
+		if owner, ok := t.plan.claimant(k.Seed.Add(at)); ok && owner.Index == t.tile.Index && k.Deep.Add(at).In(t.plan.area) && t.plan.fits(k.Mask.Area()) {
 			h.Count++
 		}
 	}
 	return h.Count, writeTile(dir, t.plan, t.tile, tileContent{missing: t.missing, maps: h, strips: strips})
+}
+
+// fits reports whether an object's area lies within the bounds.
+func (p *scalePlan) fits(area int) bool {
+	return area >= p.MinArea && (p.MaxArea == 0 || area <= p.MaxArea)
 }
 
 // keep brings what was found in a tile's window to the frame of the scale,
@@ -193,7 +199,7 @@ func (p *scalePlan) keep(t Tile, img *image.RGBA, found []Object) ([]sighting, e
 	w := t.Window
 	for _, o := range found {
 		a := o.Mask.Area()
-		if a == 0 || a < p.MinArea || p.MaxArea > 0 && a > p.MaxArea {
+		if a == 0 || !p.fits(a) {
 			continue
 		}
 		m, err := o.Mask.Place(p.size, w.Min)

@@ -101,7 +101,7 @@ func (s *stitcher) take(k instance.Object) error {
 		return fmt.Errorf("an object at %v, where no tile is", first)
 	}
 	s.tally.Masks++
-	if a := k.Mask.Area(); a < s.plan.MinArea || s.plan.MaxArea > 0 && a > s.plan.MaxArea {
+	if !s.plan.fits(k.Mask.Area()) {
 		s.tally.Size++
 		return nil
 	}

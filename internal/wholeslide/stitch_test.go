@@ -206,13 +206,15 @@ func TestStitchedKeeps(t *testing.T) {
 // the same stitched map as one tile, pixel by pixel.
 func TestStitchedEqualsOneTile(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	objects := 0
+	objects, counted := 0, 0
 	for range 15 {
 		p, s := anyPlan(t, r, func(w, h int) *wsi.Slide { return charted(r.Uint64(), w, h) })
 		q := p.scales[0]
 		dir := t.TempDir()
-		_, err := p.Run(t.Context(), s, dir, nil)
+		seen := 0
+		_, err := p.Run(t.Context(), s, dir, func(p Progress) { seen = p.Objects })
 		require.NoError(t, err)
+		counted += seen
 
 		all, err := instance.Find(t.Context(), stitchedWhole(t, q, s), q.Maps.Options)
 		require.NoError(t, err)
@@ -255,6 +257,7 @@ func TestStitchedEqualsOneTile(t *testing.T) {
 		objects += len(got)
 	}
 	assert.Greater(t, objects, 600)
+	assert.InEpsilon(t, objects, counted, 0.1, "objects that tiles count by themselves")
 }
 
 // files are the outputs of a run's folder.
