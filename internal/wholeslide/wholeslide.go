@@ -55,7 +55,7 @@ type Object struct {
 // the window.
 type Finder func(ctx context.Context, img *image.RGBA, t Tile) ([]Object, Tally, error)
 
-// MapFinder, if its Find is set, takes the place of a scale's [Finder]: it
+// MapFinder takes the place of a scale's [Finder] if its Find is set: that
 // returns the maps of an instance decoder for a tile's window. They are stitched,
 // and objects are made of the map of the whole slide as if it had been one tile,
 // see [instance.Bands]: they do not overlap and have no seams. A scale's Finder
