@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -40,12 +41,24 @@ func stream(open func(io.Reader) (io.Reader, error)) decoder {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", err, tiff.ErrCorrupt)
 		}
-		out := make([]byte, want)
-		if _, err := io.ReadFull(r, out); err != nil {
+		return filled(r, want)
+	}
+}
+
+// filled returns the first want bytes of r. It makes room as they come: a few
+// bytes may claim to be a chunk of many.
+func filled(r io.Reader, want int) ([]byte, error) {
+	out := make([]byte, 0, min(want, 1<<20))
+	for len(out) < want {
+		if len(out) == cap(out) {
+			out = slices.Grow(out, min(len(out), want-len(out)))
+		}
+		n, err := io.ReadFull(r, out[len(out):min(cap(out), want)])
+		if out = out[:len(out)+n]; err != nil {
 			return nil, fmt.Errorf("%w: %w", err, tiff.ErrCorrupt)
 		}
-		return out, nil
 	}
+	return out, nil
 }
 
 var zstdDecoders = sync.Pool{New: func() any {
