@@ -96,18 +96,19 @@ func rowSum(s op.SumBlocks, x *value, uses map[*value]int) *value {
 // weight to which they are added: of dw = dyᵀ·x, of which they take rows, Bᵀ·dw
 // is (dy·B)ᵀ·x and dw·Aᵀ is dyᵀ·(x·Aᵀ).
 func (l *lowered) lowRankAhead() {
+	cuts := map[*value]*value{} // the columns of dy, by the rows of dw
 	l.each(func(v *value) {
 		if len(v.in) != 2 {
 			return
 		}
 		switch v.op.(type) {
 		case op.LinearGradW:
-			if dy, x, ok := weightRows(v.in[1]); ok {
+			if dy, x, ok := weightRows(v.in[1], cuts); ok {
 				low := &value{op: op.LinearGradX{}, in: []*value{dy, v.in[0]}, shape: tensor.Shape{dy.shape[0], v.in[0].shape[1]}}
 				v.in = []*value{low, x}
 			}
 		case op.Linear:
-			if dy, x, ok := weightRows(v.in[0]); ok {
+			if dy, x, ok := weightRows(v.in[0], cuts); ok {
 				a := v.in[1]
 				low := &value{op: op.Linear{}, in: []*value{x, a}, shape: tensor.Shape{x.shape[0], a.shape[0]}}
 				v.op, v.in = op.LinearGradW{Dims: v.shape}, []*value{dy, low}
@@ -117,8 +118,8 @@ func (l *lowered) lowRankAhead() {
 }
 
 // weightRows reports whether v is some rows of a weight's gradient dyᵀ·x, and
-// returns the columns of dy that these are of.
-func weightRows(v *value) (dy, x *value, ok bool) {
+// returns the columns of dy that these are of, the same value for the same v.
+func weightRows(v *value, cuts map[*value]*value) (dy, x *value, ok bool) {
 	p, ok := v.op.(op.Part)
 	if !ok {
 		return nil, nil, false
@@ -128,11 +129,15 @@ func weightRows(v *value) (dy, x *value, ok bool) {
 		return nil, nil, false
 	}
 	dy, x = w.in[0], w.in[1]
-	if k := x.shape[1]; p.Dims[1] != k || p.At%k != 0 {
+	k := x.shape[1]
+	if p.Dims[1] != k || p.At%k != 0 {
 		return nil, nil, false
 	}
-	c := columnsOf{At: p.At / x.shape[1], N: p.Dims[0]}
-	return &value{op: c, in: []*value{dy}, shape: tensor.Shape{dy.shape[0], c.N}}, x, true
+	if cuts[v] == nil {
+		c := columnsOf{At: p.At / k, N: p.Dims[0]}
+		cuts[v] = &value{op: c, in: []*value{dy}, shape: tensor.Shape{dy.shape[0], c.N}}
+	}
+	return cuts[v], x, true
 }
 
 // columnsOf are the columns [At, At+N) of its input.

@@ -1,7 +1,7 @@
 package kernel
 
-// AttentionGrad is the gradient of [Attention] for Batch prompts. No
-// more scores than those of a block of queries and keys exist at a time.
+// AttentionGrad is the gradient of [Attention] for Batch prompts. No more scores
+// than those of a block of queries and keys exist at a time.
 //
 // Rows are [n, Heads*HeadDim]. Q has Batch*NQ rows, or NQ that all prompts
 // share; K and V have Batch*NK or NK. Out and DOut are the attention's result

@@ -215,38 +215,33 @@ func (t *gemmTask) panels(sums []float32, ld int, ap, edge, wide []float32, r0, 
 func (t *gemmTask) rowPanels(sums []float32, ld int, a, edge, bp []float32, row, r, k0, kc, j0, j1 int, direct bool) {
 	im, b := t.im, t.b
 	direct = direct && k0+kc == b.K
-	j := j0
-	if n := (min(j1, b.N/im.nr*im.nr) - j0) / im.nr; n > 1 && r == im.mr {
-		c, ldc := sums, ld
-		d, ldd := c, ld
-		if k0 == 0 {
-			if d, ldd = nil, 0; t.e.Bias != nil {
-				d = t.e.Bias[j0:]
-			}
+	full := b.N / im.nr * im.nr
+	for j := j0; j < j1; {
+		w, n := im.panelWidth(b.N-j), 1
+		if r == im.mr {
+			n = max(1, (min(j1, full)-j)/im.nr) // whole panels at once
 		}
-		if direct {
-			c, ldc = t.dst[row*t.ldd+j0:], t.ldd
-		}
-		im.strip(n, kc, a, r, bp, c, ldc, d, ldd)
-		j += n * im.nr
-	}
-	for ; j < j1; j += im.nr {
-		w := im.panelWidth(b.N - j)
+		whole := j+n*w <= b.N
 		c, ldc := sums[j-j0:], ld
 		d, ldd := c, ld
 		if k0 == 0 {
 			d, ldd = nil, 0
 			if t.e.Bias != nil {
 				d = edge
-				if j+w <= b.N {
+				if whole {
 					d = t.e.Bias[j:]
 				}
 			}
 		}
-		if direct && j+w <= b.N {
+		if direct && whole {
 			c, ldc = t.dst[row*t.ldd+j:], t.ldd
 		}
-		im.tileOf(r, w)(kc, a, r, bp[(j-j0)*kc:], c, ldc, d, ldd)
+		if panels := bp[(j-j0)*kc:]; n > 1 {
+			im.strip(n, kc, a, r, panels, c, ldc, d, ldd)
+		} else {
+			im.tileOf(r, w)(kc, a, r, panels, c, ldc, d, ldd)
+		}
+		j += n * w
 	}
 }
 
