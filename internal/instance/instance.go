@@ -83,7 +83,7 @@ func Segment(ctx context.Context, m Maps, o Options) ([]uint32, error) {
 // without tile_shape (micro-sam 3acdcd72); torch_em/util/segmentation.py,
 // watershed_from_center_and_boundary_distances (torch-em 6f71247c).
 func Find(ctx context.Context, m Maps, o Options) ([]Object, error) {
-	if err := m.check(); err != nil {
+	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("instance: %w", err)
 	}
 	survey, err := NewSurvey(m.H, m.W, o)
@@ -117,7 +117,9 @@ func Find(ctx context.Context, m Maps, o Options) ([]Object, error) {
 	return out, nil
 }
 
-func (m *Maps) check() error {
+// Check returns an error that wraps ErrMaps unless the maps have a size and hold
+// finite values, as many as that.
+func (m *Maps) Check() error {
 	if m.H <= 0 || m.W <= 0 || m.W > math.MaxInt32/m.H {
 		return fmt.Errorf("%w: %d x %d pixels", ErrMaps, m.W, m.H)
 	}

@@ -21,7 +21,7 @@ import (
 // Source: instance_segmentation.py, _derive_point_prompts, _get_centers
 // (micro-sam 3acdcd72).
 func Points(ctx context.Context, m Maps, o Options) ([]image.Point, error) {
-	if err := m.check(); err != nil {
+	if err := m.Check(); err != nil {
 		return nil, err
 	}
 	value := make([]uint32, m.H*m.W)

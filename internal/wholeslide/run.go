@@ -169,6 +169,9 @@ func (t tilePicture) chart(ctx context.Context, dir string) (int, error) {
 	if w := t.tile.Window; maps.H != w.Dy() || maps.W != w.Dx() {
 		return 0, fmt.Errorf("maps of %d x %d pixels for a window of %d x %d", maps.W, maps.H, w.Dx(), w.Dy())
 	}
+	if err := maps.Check(); err != nil { // rounding would hide what is no number
+		return 0, err
+	}
 	maps = roundMaps(maps)
 	found, err := instance.Find(ctx, maps, t.plan.Maps.Options)
 	if err != nil {

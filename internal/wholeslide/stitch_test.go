@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -390,6 +391,7 @@ func TestStitchedErrors(t *testing.T) {
 		want string
 	}{
 		{instance.Maps{H: 128, W: 128}, "foreground: 0 values, want 16384"},
+		{instance.Maps{H: 128, W: 128, Foreground: make([]float32, 128*128), Centre: make([]float32, 128*128), Boundary: slices.Repeat([]float32{float32(math.NaN())}, 128*128)}, "boundary"},
 		{instance.Maps{H: 3, W: 3}, "maps of 3 x 3 pixels for a window of 128 x 128"},
 	} {
 		o.Scales[0].Maps.Find = func(context.Context, *image.RGBA, Tile) (instance.Maps, error) { return tt.maps, nil }
