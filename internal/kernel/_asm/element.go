@@ -238,14 +238,19 @@ func (s *isa) gelu() {
 		VMULPS(t, t, x[0])
 		VMULPS(s.broadcast("geluE", -log2e/2), x[0], x[0])
 		s.exp2Of(k, x)
-		last := len(geluC) - 1
-		VBROADCASTSS(constant("geluC"+string(rune('1'+last)), geluC[last]), p)
-		for i := last - 1; i >= 0; i-- {
-			VFMADD213PS(s.broadcast("geluC"+string(rune('1'+i)), geluC[i]), u, p)
-		}
-		VMULPS(u, p, p)
+		s.geluPoly(u, p)
 		VMULPS(x[0], t, t)
 		VFNMADD231PS(t, p, top)
 		return top
 	})
+}
+
+// geluPoly sets p to the polynomial in u.
+func (s *isa) geluPoly(u, p reg.VecVirtual) {
+	last := len(geluC) - 1
+	VBROADCASTSS(constant("geluC"+string(rune('1'+last)), geluC[last]), p)
+	for i := last - 1; i >= 0; i-- {
+		VFMADD213PS(s.broadcast("geluC"+string(rune('1'+i)), geluC[i]), u, p)
+	}
+	VMULPS(u, p, p)
 }

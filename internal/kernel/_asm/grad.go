@@ -45,12 +45,7 @@ func (s *isa) geluGrad() {
 		VMULPS(t, t, t)
 		VMULPS(s.broadcast("geluE", -log2e/2), t, t)
 		s.exp2Of(k, []reg.VecVirtual{t})
-		last := len(geluC) - 1
-		VBROADCASTSS(constant("geluC"+string(rune('1'+last)), geluC[last]), p)
-		for i := last - 1; i >= 0; i-- {
-			VFMADD213PS(s.broadcast("geluC"+string(rune('1'+i)), geluC[i]), u, p)
-		}
-		VMULPS(u, p, p)
+		s.geluPoly(u, p)
 		// p = Phi(x)
 		half := s.broadcast("half", 0.5)
 		VFNMADD213PS(half, t, p)
