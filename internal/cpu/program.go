@@ -10,6 +10,7 @@ import (
 
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/op"
 )
 
 // Program is a compiled graph with its working memory. One goroutine at a
@@ -81,11 +82,12 @@ func (p *Program) layOut() {
 	plan := make([]graph.Step, len(p.order))
 	var keep []int
 	for i, v := range p.order {
-		s := graph.Step{InPlace: v.inPlace(), View: v.op == nil}
+		_, part := v.op.(op.Part)
+		s := graph.Step{InPlace: v.inPlace(), View: v.op == nil || part}
 		for _, x := range v.in {
 			s.In = append(s.In, p.at[x])
 		}
-		if v.op != nil {
+		if !s.View {
 			s.Size = v.shape.TotalSize()
 		}
 		if v.keep {
@@ -235,6 +237,8 @@ func (p *Program) run(s *step) (err error) {
 	switch o := s.op.(type) {
 	case nil:
 		err = p.runOther(s)
+	case op.Part: // no copy
+		p.views[s.out].Data = s.args[0].Data[o.At:][:o.Dims.TotalSize()]
 	case graph.Forwarder:
 		err = o.Forward(p.views[s.out], s.args)
 	default:

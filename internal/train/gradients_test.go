@@ -125,6 +125,17 @@ func compareGradients(t *testing.T, f *golden.File, ref reference, kindName stri
 	prog, err := cpu.Compile(b, graph.CompileOptions{}, outs...)
 	require.NoError(t, err)
 	c := nets.Decoder.Config()
+	crossings := 0
+	for _, s := range prog.Steps() {
+		if s == "token_to_image_grad" || s == "image_to_token_grad" {
+			crossings++
+		}
+	}
+	if few := 1+c.MaskTokens+len(rows)/3 < c.CrossDim/c.Heads; few {
+		assert.Equal(t, 1+2*c.Depth, crossings, "attentions between map and tokens that project the tokens")
+	} else {
+		assert.Zero(t, crossings)
+	}
 	copy(prog.Input(train.InEmbedding), golden.Values("embedding", c.Grid*c.Grid*c.Channels, ref.Seed))
 	copy(prog.Input(promptenc.Points), rows)
 	seedL := golden.Values("logits", n.Logits.Shape().TotalSize(), ref.Seed)
