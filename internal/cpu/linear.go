@@ -65,6 +65,23 @@ func (l linear) Forward(out graph.View, in []graph.View) error {
 	return nil
 }
 
+// layer is the product with the packed weight w, as kernel.MLP takes it.
+func (l linear) layer(w, bias []float32) kernel.Layer {
+	at := kernel.Layer{E: kernel.Epilogue{Act: l.Act, Bias: bias}}
+	switch l.Format {
+	case graph.Int8:
+		p := kernel.Packed8Of(w, l.N, l.K)
+		at.W8 = &p
+	case graph.Half:
+		p := kernel.PackedHalfOf(w, l.N, l.K)
+		at.W = &p
+	default:
+		p := kernel.PackedOf(w, l.N, l.K)
+		at.W = &p
+	}
+	return at
+}
+
 // product multiplies x [rows, K] with the packed weight w.
 func (l linear) product(dst, x []float32, rows int, w []float32, e kernel.Epilogue) {
 	switch l.Format {

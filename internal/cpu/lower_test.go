@@ -54,6 +54,45 @@ func TestEpilogues(t *testing.T) {
 	}
 }
 
+// TestLayers: two products of many rows are one step with the bits of two,
+// unless somebody else reads what is between them.
+func TestLayers(t *testing.T) {
+	const m = 1030
+	for _, tt := range []struct {
+		name  string
+		rows  int
+		keep  bool
+		steps []string
+	}{
+		{"fused", m, false, []string{"mlp"}},
+		{"kept", m, true, []string{"linear", "linear"}},
+		{"few rows", 100, false, []string{"linear", "linear"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(10, 1))
+			b := graph.NewBuilder()
+			x := b.Input("x", tt.rows, 6)
+			h := b.Apply(op.GELU{}, b.Apply(op.Linear{}, x, weight(b, rng, "w1", 9, 6), weight(b, rng, "b1", 9)))
+			outputs := []*G.Node{b.Apply(op.Add{}, b.Apply(op.Linear{}, h, weight(b, rng, "w2", 6, 9)), x)}
+			if tt.keep {
+				outputs = append(outputs, h)
+			}
+			var out [2][]float32
+			for i, plain := range []bool{true, false} {
+				prog, err := cpu.Compile(b, graph.CompileOptions{Plain: plain}, outputs...)
+				require.NoError(t, err)
+				copy(prog.Input("x"), random(rand.New(rand.NewPCG(9, 1)), 6*tt.rows))
+				require.NoError(t, prog.Run(context.Background()))
+				out[i] = prog.Output(0)
+				if !plain {
+					assert.Equal(t, tt.steps, prog.Steps())
+				}
+			}
+			assert.Equal(t, out[0], out[1])
+		})
+	}
+}
+
 // TestFormats: linear layers read those weights in 8 bits that are asked for,
 // with what follows in their epilogues, and no other op does.
 func TestFormats(t *testing.T) {

@@ -59,6 +59,7 @@ func lower(b *graph.Builder, o graph.CompileOptions, outputs []*G.Node) (*lowere
 	if !o.Plain {
 		l.fuseEpilogues()
 		l.fuseSums()
+		l.fuseLayers()
 	}
 	l.settle()
 	return l, nil

@@ -67,10 +67,10 @@ type gemmTask struct {
 	lda  int
 	conv *convShape // not nil: a is a picture, its rows are 3 x 3 neighbourhoods
 
-	shape      convShape
-	big, small int // tasks of blockRows and of tailRows rows
-	colTasks   int
-	colStep    int
+	shape    convShape
+	rows     rowSplit
+	colTasks int
+	colStep  int
 }
 
 var gemmTasks freeList[gemmTask]
@@ -101,30 +101,24 @@ func (t *gemmTask) start() {
 		t.free()
 		return
 	}
-	tail := min(t.m, 2*procs*blockRows)
-	t.big = (t.m - tail) / blockRows
-	t.small = (t.m - t.big*blockRows + tailRows - 1) / tailRows
+	t.rows = splitRows(t.m)
 	// Few rows: split the columns too.
 	t.colTasks, t.colStep = 1, t.b.N
-	if rows := t.big + t.small; rows > 0 && rows < 4*procs {
+	rows := t.rows.pieces()
+	if rows > 0 && rows < 4*procs {
 		want := min((4*procs+rows-1)/rows, (t.b.N+t.im.nr-1)/t.im.nr)
 		t.colStep = (t.b.N/want + t.im.nr - 1) / t.im.nr * t.im.nr
 		t.colTasks = (t.b.N + t.colStep - 1) / t.colStep
 	}
-	run((t.big+t.small)*t.colTasks, t)
+	run(rows*t.colTasks, t)
 	t.free()
 }
 
 func (t *gemmTask) run(i int) {
 	c0 := i % t.colTasks * t.colStep
 	c1 := min(c0+t.colStep, t.b.N)
-	i /= t.colTasks
-	if i < t.big {
-		t.block(i*blockRows, (i+1)*blockRows, c0, c1)
-		return
-	}
-	r0 := t.big*blockRows + (i-t.big)*tailRows
-	t.block(r0, min(r0+tailRows, t.m), c0, c1)
+	r0, r1 := t.rows.piece(i / t.colTasks)
+	t.block(r0, r1, c0, c1)
 }
 
 // block computes rows [r0, r1) and columns [c0, c1), c0 a multiple of nr.

@@ -1,7 +1,5 @@
 package kernel
 
-import "runtime"
-
 // Gemm8 is [Gemm] in 8 bits: it rounds each row of a to integers from -127 to
 // 127 and a scale, the row's largest magnitude divided by 127, multiplies them
 // with those of b and adds up without an error. The epilogue is in float32.
@@ -17,18 +15,8 @@ func Gemm8(dst []float32, ldd int, a []float32, lda, m int, b *Packed8, e Epilog
 		needMatrix("gemm in 8 bits: add", len(e.Add), m, b.N, e.LdAdd)
 	}
 	t := gemm8Tasks.get()
-	*t = gemm8Task{im: b.im, dst: dst, ldd: ldd, a: a, lda: lda, m: m, b: *b, e: e}
-	procs := runtime.GOMAXPROCS(0)
-	tail := m
-	if procs > 1 {
-		tail = min(m, 2*procs*blockRows)
-	}
-	t.big = (m - tail) / blockRows
-	t.small = tailRows
-	if procs == 1 {
-		t.small = blockRows
-	}
-	run(t.big+(m-t.big*blockRows+t.small-1)/t.small, t)
+	*t = gemm8Task{im: b.im, dst: dst, ldd: ldd, a: a, lda: lda, m: m, b: *b, e: e, rows: splitRows(m)}
+	run(t.rows.pieces(), t)
 	*t = gemm8Task{}
 	gemm8Tasks.put(t)
 }
@@ -45,19 +33,13 @@ type gemm8Task struct {
 	b   Packed8
 	e   Epilogue
 
-	big   int // tasks of blockRows rows
-	small int // rows of the others
+	rows rowSplit
 }
 
 var gemm8Tasks freeList[gemm8Task]
 
 func (t *gemm8Task) run(i int) {
-	if i < t.big {
-		t.block(i*blockRows, (i+1)*blockRows)
-		return
-	}
-	r0 := t.big*blockRows + (i-t.big)*t.small
-	t.block(r0, min(r0+t.small, t.m))
+	t.block(t.rows.piece(i))
 }
 
 // block computes rows [r0, r1).

@@ -233,6 +233,7 @@ func TestNoAllocations(t *testing.T) {
 	x, y, z := random(r, 200*96), make([]float32, 200*96), random(r, 3000)
 	lin := Pack(random(r, 96*96), 96, 96)
 	lin8 := Pack8(random(r, 96*96), 96, 96)
+	layer, layer8 := Layer{W: lin, E: Epilogue{Bias: z}}, Layer{W8: lin8}
 	conv := Pack(random(r, 5*27), 5, 27)
 	add := func(int) {}
 	two, _, _, _ := twoWay(active, 2, 300, 8, 2, 7, 7, false, false, false)
@@ -245,6 +246,7 @@ func TestNoAllocations(t *testing.T) {
 			"gemm":         func() { Gemm(y, 96, x, 96, 200, lin, Epilogue{Bias: z, Act: ActGELU, Add: x, LdAdd: 96}) },
 			"gemm serial":  func() { GemmSerial(y, 96, x, 96, 7, lin, Epilogue{Bias: z}) },
 			"gemm in 8":    func() { Gemm8(y, 96, x, 96, 200, lin8, Epilogue{Bias: z, Act: ActGELU, Add: x, LdAdd: 96}) },
+			"mlp":          func() { MLP(y, 96, x, 96, 200, layer, layer8) },
 			"layer norm":   func() { LayerNorm(y, x, z, z, 200, 96, 1e-6) },
 			"gelu":         func() { GELU(y, x) },
 			"relu":         func() { ReLU(y, x) },
