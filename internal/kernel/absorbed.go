@@ -265,31 +265,10 @@ func (t *absorbedTask) found(p int) {
 	s := arenas.get()
 	s.reset(3 * im.nr)
 	m, f, l := s.take(im.nr)[:w], s.take(im.nr)[:w], s.take(im.nr)[:w]
-	share := func(g int) []float32 { return t.parts[g*t.foundPart():] }
-	copy(m, share(0)[i:])
-	for g := 1; g < t.groups(); g++ {
-		im.maxRows(share(g)[i:], m, 1, w)
-	}
-	clear(l)
-	total := share(0)[2*t.wide+i*c:][:c*w]
-	for g := range t.groups() {
-		part := share(g)
-		for j := range w {
-			f[j] = part[i+j] - m[j]
-		}
-		im.exp2(f, f)
-		lg, sum := part[t.wide+i:][:w], part[2*t.wide+i*c:][:c*w]
-		im.mulRows(lg, f, 1, w)
-		im.add(l, l, lg)
-		im.mulRows(sum, f, c, w)
-		if g > 0 {
-			im.add(total, total, sum)
-		}
-	}
-	for j, v := range l {
-		l[j] = 1 / v
-	}
-	im.mulRows(total, l, c, w)
+	total := im.join(t.groups(), func(g int) (m, l, sum []float32) {
+		part := t.parts[g*t.foundPart():]
+		return part[i:][:w], part[t.wide+i:][:w], part[2*t.wide+i*c:][:w*c]
+	}, m, f, l, c)
 	im.transpose(t.y[i*c:], c, total, w, c, min(w, t.rows()-i))
 	all, _ := t.blocks()
 	for b := range all {

@@ -297,31 +297,39 @@ func (t *twoWayTask) merge(p, i int) {
 	a := arenas.get()
 	a.reset(3 * im.nr)
 	m, f, l := a.take(w), a.take(w), a.take(w)
-	first, _, _ := part(0)
+	total := im.join(t.blocks, part, m, f, l, c)
+	im.transpose(t.found[(p*ht+i)*c:], c, total, w, c, min(w, ht-i))
+	arenas.put(a)
+}
+
+// join puts n shares of panels of means under softmaxes together, over the
+// first one's: of each the largest scores, the sums of the weights, and the
+// weighted sums [c, w]. It leaves the largest scores in m and the weights'
+// divisors in l, each [w] as f is.
+func (im *impl) join(n int, share func(i int) (m, l, sum []float32), m, f, l []float32, c int) (total []float32) {
+	first, _, total := share(0)
 	copy(m, first)
-	for b := 1; b < t.blocks; b++ {
-		mb, _, _ := part(b)
-		im.maxRows(mb, m, 1, w)
+	for i := 1; i < n; i++ {
+		mi, _, _ := share(i)
+		im.maxRows(mi, m, 1, len(m))
 	}
 	clear(l)
-	_, _, total := part(0)
-	for b := range t.blocks {
-		mb, lb, sum := part(b)
-		for j, v := range mb {
+	for i := range n {
+		mi, li, sum := share(i)
+		for j, v := range mi {
 			f[j] = v - m[j]
 		}
 		im.exp2(f, f)
-		im.mulRows(lb, f, 1, w)
-		im.add(l, l, lb)
-		im.mulRows(sum, f, c, w)
-		if b > 0 {
+		im.mulRows(li, f, 1, len(f))
+		im.add(l, l, li)
+		im.mulRows(sum, f, c, len(f))
+		if i > 0 {
 			im.add(total, total, sum)
 		}
 	}
 	for j, v := range l {
-		f[j] = 1 / v
+		l[j] = 1 / v
 	}
-	im.mulRows(total, f, c, w)
-	im.transpose(t.found[(p*ht+i)*c:], c, total, w, c, min(w, ht-i))
-	arenas.put(a)
+	im.mulRows(total, l, c, len(l))
+	return total
 }
