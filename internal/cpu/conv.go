@@ -152,6 +152,11 @@ func chooseConv(v *value, c op.Conv) {
 	x, w := v.in[0], v.in[1]
 	out, channels, size := w.shape[0], w.shape[1], w.shape[2]
 	if size == 3 && c.Stride == 1 && c.Pad == 1 && c.Batch == 1 {
+		if c.Winograd {
+			v.op = winograd{H: c.H, W: c.W, Out: out, Parts: []channelRange{{0, channels}}, Bias: len(v.in) > 2}
+			v.in[1] = winogradForm(w, out, channels)
+			return
+		}
 		v.op = conv3x3{H: c.H, W: c.W, In: channels, Out: out, Bias: len(v.in) > 2}
 		v.in = append([]*value{x, packedLast(w, out, channels, size)}, v.in[2:]...)
 		return

@@ -117,6 +117,10 @@ func (l *lowered) fuseEpilogues() {
 				p.Act = kernel.ActReLU
 				v.op, v.in = p, x.in
 			}
+			if c, ok := x.op.(winograd); ok && !c.ReLU {
+				c.ReLU = true
+				v.op, v.in = c, x.in
+			}
 		case op.Add:
 			if p, ok := x.op.(linear); ok && !p.Add {
 				p.Add = true

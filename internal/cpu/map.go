@@ -13,15 +13,8 @@ func runMap(o graph.Op, out graph.View, in []graph.View) (ok bool) {
 	switch o := o.(type) {
 	case op.Bilinear2x:
 		kernel.Bilinear2x(out.Data, in[0].Data, o.H, o.W, in[0].Shape[1])
-	case op.ChannelNorm:
-		runChannelNorm(o, out, in)
-	case op.BatchNorm:
-		c := in[0].Shape[1]
-		mean, variance := make([]float64, c), make([]float64, c)
-		for i := range c {
-			mean[i], variance[i] = float64(in[3].Data[i]), float64(in[4].Data[i])
-		}
-		normalise(out, in, mean, variance, o.Eps)
+	case op.ChannelNorm, op.BatchNorm:
+		runNorm(o, out, in)
 	case op.Skip:
 		runSkip(o, out, in)
 	case op.Depthwise:
@@ -38,27 +31,42 @@ func runMap(o graph.Op, out graph.View, in []graph.View) (ok bool) {
 	return true
 }
 
-func runChannelNorm(n op.ChannelNorm, out graph.View, in []graph.View) {
+// runNorm runs a norm of a map.
+func runNorm(n graph.Op, out graph.View, in []graph.View) {
 	rows, c := in[0].Shape[0], in[0].Shape[1]
-	mean, variance := make([]float64, c), make([]float64, c)
-	kernel.ChannelStats(mean, variance, in[0].Data, rows, c)
-	normalise(out, in, mean, variance, n.Eps)
+	scale, shift := normOf(n, []kernel.ConvPart{{X: in[0].Data, Ld: c, C: c}}, rows, in[1:])
+	kernel.ScaleShift(out.Data, in[0].Data, scale, shift, rows, c)
 }
 
-// normalise brings the channels of in[0] to mean 0 and variance 1, and scales
-// and shifts them by in[1] and in[2] if there are any.
-func normalise(out graph.View, in []graph.View, mean, variance []float64, eps float32) {
-	rows, c := in[0].Shape[0], in[0].Shape[1]
-	scale, shift := make([]float32, c), make([]float32, c)
-	for i := range c {
+// normOf returns what the norm n scales and shifts channels by: those of the
+// parts, each of so many rows. params are the norm's inputs behind the map.
+func normOf(n graph.Op, parts []kernel.ConvPart, rows int, params []graph.View) (scale, shift []float32) {
+	var mean, variance []float64
+	var eps float32
+	switch n := n.(type) {
+	case op.ChannelNorm:
+		eps = n.Eps
+		for _, p := range parts {
+			m, v := make([]float64, p.C), make([]float64, p.C)
+			kernel.PartStats(m, v, p, rows)
+			mean, variance = append(mean, m...), append(variance, v...)
+		}
+	case op.BatchNorm:
+		eps = n.Eps
+		for i, m := range params[2].Data {
+			mean, variance = append(mean, float64(m)), append(variance, float64(params[3].Data[i]))
+		}
+	}
+	scale, shift = make([]float32, len(mean)), make([]float32, len(mean))
+	for i := range scale {
 		a, b := 1/math.Sqrt(variance[i]+float64(eps)), 0.0
-		if len(in) > 1 {
-			a *= float64(in[1].Data[i])
-			b = float64(in[2].Data[i])
+		if len(params) > 0 {
+			a *= float64(params[0].Data[i])
+			b = float64(params[1].Data[i])
 		}
 		scale[i], shift[i] = float32(a), float32(b-float64(mean[i]*a))
 	}
-	kernel.ScaleShift(out.Data, in[0].Data, scale, shift, rows, c)
+	return scale, shift
 }
 
 func runSkip(s op.Skip, out graph.View, in []graph.View) {

@@ -57,6 +57,7 @@ func lower(b *graph.Builder, o graph.CompileOptions, outputs []*G.Node) (*lowere
 	}
 	l.each(choose)
 	if !o.Plain {
+		l.fuseMaps()
 		l.fuseEpilogues()
 		l.fuseSums()
 		l.fuseLayers()

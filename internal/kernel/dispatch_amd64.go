@@ -15,7 +15,9 @@ var avx2 = impl{
 	},
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1AVX2, transpose2AVX2, transpose3AVX2, transpose4AVX2},
-	strip:     stripAVX2,
+	strip:      stripAVX2,
+	rowStrip:   rowStripAVX2,
+	winogradIn: winogradInAVX2, winogradOut: winogradOutAVX2,
 	prefetch:  prefetchAVX2,
 	biasMax:   biasMaxAVX2,
 	maxRows:   maxRowsAVX2,
@@ -50,7 +52,9 @@ var avx512 = impl{
 	},
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1AVX512, transpose2AVX512, transpose3AVX512, transpose4AVX512},
-	strip:     stripAVX512,
+	strip:      stripAVX512,
+	rowStrip:   rowStripAVX512,
+	winogradIn: winogradInAVX512, winogradOut: winogradOutAVX512,
 	prefetch:  prefetchAVX512,
 	biasMax:   biasMaxAVX512,
 	maxRows:   maxRowsAVX512,

@@ -14,7 +14,8 @@ var neon = impl{
 	},
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1Generic, transpose2Generic, transpose3Generic, transpose4NEON},
-	strip:     stripOf(tile12x8NEON, 8),
+	strip:      stripOf(tile12x8NEON, 8),
+	winogradIn: winogradInGeneric, winogradOut: winogradOutGeneric,
 	prefetch:  prefetchGeneric,
 	biasMax:   biasMaxNEON,
 	maxRows:   maxRowsNEON,

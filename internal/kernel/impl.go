@@ -28,6 +28,15 @@ type impl struct {
 	//	c[i*ldc+q*nr+j] = d[i*ldd+q*nr+j] + sum over p < k of a[p*lda+i] * b[(q*k+p)*nr+j]
 	strip func(n, k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int)
 
+	// rowStrip is strip for rows that are not packed, a[i*lda+p] in the place of
+	// a[p*lda+i]; nil if there is none.
+	rowStrip func(n, k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int)
+
+	// The transforms of Winograd's convolutions, for n channels, whole blocks of
+	// lanes: see winogradInGeneric and winogradOutGeneric.
+	winogradIn  func(dst []float32, tap int, src []float32, row, px int, scale, shift, tmp []float32, n int)
+	winogradOut func(dst []float32, row, px int, src []float32, tap int, bias []float32, floor float32, tmp []float32, n int)
+
 	// transposeRows[r-1] sets dst[j*ldd+i] = src[i*lds+j] for i < r, j < n.
 	transposeRows [4]func(dst []float32, ldd int, src []float32, lds, n int)
 

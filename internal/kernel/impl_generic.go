@@ -14,7 +14,8 @@ var generic = impl{
 	},
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1Generic, transpose2Generic, transpose3Generic, transpose4Generic},
-	strip:     stripOf(tile4x4Generic, 4),
+	strip:      stripOf(tile4x4Generic, 4),
+	winogradIn: winogradInGeneric, winogradOut: winogradOutGeneric,
 	prefetch:  prefetchGeneric,
 	biasMax:   biasMaxGeneric,
 	maxRows:   maxRowsGeneric,

@@ -38,13 +38,19 @@ const channelRows = 512
 // ChannelStats sets mean and variance to those of each column of x [rows, c];
 // the variance is the biased one. Sums are in float64.
 func ChannelStats(mean, variance []float64, x []float32, rows, c int) {
-	need("channel stats: x", len(x), rows*c)
+	PartStats(mean, variance, ConvPart{X: x, Ld: c, C: c}, rows)
+}
+
+// PartStats is ChannelStats for the channels of a part, of so many rows.
+func PartStats(mean, variance []float64, x ConvPart, rows int) {
+	c := x.C
+	needMatrix("channel stats: x", len(x.X), rows, c, x.Ld)
 	parts := (rows + channelRows - 1) / channelRows
 	sums := make([]float64, 2*c*parts)
 	Parallel(parts, func(i int) {
 		sum, square := sums[2*c*i:][:c], sums[2*c*i+c:][:c]
 		for r := i * channelRows; r < min((i+1)*channelRows, rows); r++ {
-			for k, v := range x[r*c:][:c] {
+			for k, v := range x.X[r*x.Ld:][:c] {
 				f := float64(v)
 				sum[k] += f
 				square[k] += float64(f * f)

@@ -14,14 +14,24 @@ import (
 // Inputs: x [Batch*H*W, In]; the weight [Out, In, size, size]; bias [Out],
 // which may be absent. Output: [Batch*OutH*OutW, Out], of the size that
 // [Conv.Grid] returns.
-type Conv struct{ Batch, H, W, Stride, Pad int }
+//
+// With Winograd a backend may compute 3 x 3 kernels of stride 1 by Winograd's
+// algorithm, which multiplies less and rounds otherwise.
+type Conv struct {
+	Batch, H, W, Stride, Pad int
+	Winograd                 bool
+}
 
 // Name implements [graph.Op].
 func (Conv) Name() string { return "conv" }
 
 // Params implements [graph.Op].
 func (c Conv) Params() string {
-	return fmt.Sprintf("batch=%d %dx%d stride=%d pad=%d", c.Batch, c.H, c.W, c.Stride, c.Pad)
+	s := fmt.Sprintf("batch=%d %dx%d stride=%d pad=%d", c.Batch, c.H, c.W, c.Stride, c.Pad)
+	if c.Winograd {
+		s += " winograd"
+	}
+	return s
 }
 
 // Grid is the size of the map that a kernel of size x size pixels leaves: where

@@ -200,7 +200,7 @@ func (m *maps) sample(s *sampler, x *G.Node, side int) *G.Node {
 }
 
 func (m *maps) conv(l layer.Linear, x *G.Node, side int) *G.Node {
-	return l.Conv(m.b, op.Conv{Batch: 1, H: side, W: side, Stride: 1, Pad: 1}, x)
+	return l.Conv(m.b, op.Conv{Batch: 1, H: side, W: side, Stride: 1, Pad: 1, Winograd: true}, x)
 }
 
 // deconv doubles the sides of x, [side*side, C].

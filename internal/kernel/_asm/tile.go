@@ -53,10 +53,8 @@ func (s *isa) strip() {
 	ret()
 }
 
-// tileSums writes the loop over the inner dimension. It leaves b behind the
-// panel.
-func (s *isa) tileSums(r, v int, k, a, lda, b reg.Register) [][]reg.VecVirtual {
-	w := v * s.vec
+// sums are the sums of r rows and v registers each, at zero.
+func (s *isa) sums(r, v int) [][]reg.VecVirtual {
 	sums := make([][]reg.VecVirtual, r)
 	for i := range sums {
 		for range v {
@@ -65,26 +63,39 @@ func (s *isa) tileSums(r, v int, k, a, lda, b reg.Register) [][]reg.VecVirtual {
 			sums[i] = append(sums[i], x)
 		}
 	}
+	return sums
+}
+
+// rank1 adds an inner element to the sums: the products of row n of the panel b
+// with a value of each row, where row says that it lies.
+func (s *isa) rank1(sums [][]reg.VecVirtual, b reg.Register, n int, row func(i int) Mem) {
+	v := len(sums[0])
+	bv := make([]reg.VecVirtual, v)
+	for j := range bv {
+		bv[j] = s.reg()
+		VMOVUPS(at(b, (n*v+j)*s.bytes()), bv[j])
+	}
+	for i := range sums {
+		if s.wide && v == 1 {
+			VFMADD231PS_BCST(row(i), bv[0], sums[i][0])
+			continue
+		}
+		x := s.reg()
+		VBROADCASTSS(row(i), x)
+		for j := range v {
+			VFMADD231PS(bv[j], x, sums[i][j])
+		}
+	}
+}
+
+// tileSums writes the loop over the inner dimension. It leaves b behind the
+// panel.
+func (s *isa) tileSums(r, v int, k, a, lda, b reg.Register) [][]reg.VecVirtual {
+	w := v * s.vec
+	sums := s.sums(r, v)
 	// step adds one inner element; it is row p of a, panel row n.
 	step := func(n int, row Mem) {
-		bv := make([]reg.VecVirtual, v)
-		for j := range bv {
-			bv[j] = s.reg()
-			VMOVUPS(at(b, n*w*4+j*s.bytes()), bv[j])
-		}
-		for i := range r {
-			m := row
-			m.Disp += 4 * i
-			if s.wide && v == 1 {
-				VFMADD231PS_BCST(m, bv[0], sums[i][0])
-				continue
-			}
-			x := s.reg()
-			VBROADCASTSS(m, x)
-			for j := range v {
-				VFMADD231PS(bv[j], x, sums[i][j])
-			}
-		}
+		s.rank1(sums, b, n, func(i int) Mem { return row.Offset(4 * i) })
 	}
 	if r == s.rows {
 		pairs := GP64()
