@@ -30,6 +30,68 @@ def centre_rel_pos(q_size, k_size, rel_pos):
 ie.get_rel_pos = centre_rel_pos  # the same numbers at full size; crops see the middle rows
 
 
+class Attention(torch.autograd.Function):
+    """Attention with relative positions whose scores exist for ROWS queries at a time, forward and again backward: they stay in a cache."""
+
+    ROWS = 256
+
+    @staticmethod
+    def scores(q, k, up, across):
+        s = (q @ k.T).view(len(q), up.shape[1], across.shape[1])
+        s += up[:, :, None]
+        s += across[:, None]
+        return s.flatten(1)
+
+    @staticmethod
+    def forward(ctx, q, k, v, up, across):
+        """q (scaled), k, v [B, h*w, C]; what queries add to the scores of the h rows, up, and w columns of keys, across, [B, h*w, h or w]."""
+        out, total = torch.empty_like(v), q.new_empty(q.shape[:2])
+        for b in range(len(q)):
+            for i in range(0, q.shape[1], Attention.ROWS):
+                r = slice(i, i + Attention.ROWS)
+                s = Attention.scores(q[b, r], k[b], up[b, r], across[b, r])
+                total[b, r] = s.logsumexp(1)
+                out[b, r] = (s - total[b, r, None]).exp_() @ v[b]
+        ctx.save_for_backward(q, k, v, up, across, out, total)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        q, k, v, up, across, out, total = ctx.saved_tensors
+        dq, dk, dv, dup, dacross = (torch.zeros_like(x) for x in (q, k, v, up, across))
+        same = (grad * out).sum(2)
+        for b in range(len(q)):
+            for i in range(0, q.shape[1], Attention.ROWS):
+                r = slice(i, i + Attention.ROWS)
+                p = Attention.scores(q[b, r], k[b], up[b, r], across[b, r]).sub_(total[b, r, None]).exp_()
+                dv[b].addmm_(p.T, grad[b, r])
+                ds = (grad[b, r] @ v[b].T).sub_(same[b, r, None]).mul_(p)
+                dq[b, r] = ds @ k[b]
+                dk[b].addmm_(ds.T, q[b, r])
+                ds = ds.unflatten(1, (up.shape[2], across.shape[2]))
+                dup[b, r], dacross[b, r] = ds.sum(2), ds.sum(1)
+        return dq, dk, dv, dup, dacross
+
+
+def attention(self, x):
+    """Upstream's ie.Attention.forward of one picture's tokens or windows [B, h, w, C], with Attention where a CPU has many tokens."""
+    b, h, w, _ = x.shape
+    q, k, v = self.qkv(x).reshape(b, h * w, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
+    grid = q.unflatten(1, (h, w))
+    up = torch.einsum("bhwc,hkc->bhwk", grid, ie.get_rel_pos(h, h, self.rel_pos_h)).flatten(1, 2)
+    across = torch.einsum("bhwc,wkc->bhwk", grid, ie.get_rel_pos(w, w, self.rel_pos_w)).flatten(1, 2)
+    q = q * self.scale
+    if x.device.type == "cpu" and h * w > WINDOW * WINDOW and q.dtype == torch.float32:
+        out = Attention.apply(q, k.contiguous(), v.contiguous(), up, across)
+    else:
+        s = (q @ k.transpose(1, 2)).unflatten(2, (h, w)) + up[:, :, :, None] + across[:, :, None]
+        out = s.flatten(2).softmax(2) @ v
+    return self.proj(out.unflatten(0, (b, -1)).transpose(1, 2).reshape(b, h, w, -1))
+
+
+ie.Attention.forward = attention
+
+
 def build():
     enc = ImageEncoderViT(
         img_size=SIZE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=4,

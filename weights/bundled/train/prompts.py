@@ -87,8 +87,8 @@ def draw(rng, shards, folder, count, plain):
         cv2.imwrite(base + ".png", img[:, :, ::-1])
 
 
-def displaced(rng, m, s):
-    """A mask and its slice moved, grown or shrunk by up to some pixels, as outlines of real nuclei are: see data.redraw."""
+def displaced(rng, m, s, side):
+    """A mask of a picture of side x side pixels and its slice moved, grown or shrunk by up to some pixels, as outlines of real nuclei are: see data.redraw."""
     sd = 2.4 if rng.random() < 0.35 else 1.4
     dy, dx = np.rint(rng.normal(0, sd / math.sqrt(2), 2) * 1.2).astype(int)
     m = np.pad(m, 3)
@@ -99,7 +99,7 @@ def displaced(rng, m, s):
         m = nd.binary_erosion(m)
     y0, x0 = s[0].start - 3 + dy, s[1].start - 3 + dx
     a, b = max(0, -y0), max(0, -x0)
-    m = m[a:model.SIZE - y0, b:model.SIZE - x0]
+    m = m[a:side - y0, b:side - x0]
     ys, xs = np.flatnonzero(m.any(1)), np.flatnonzero(m.any(0))
     if not len(ys):
         return None
@@ -112,31 +112,38 @@ def objects(rng, base, count):
     if os.path.basename(os.path.dirname(base)) == "blank":
         return data.ellipses(rng, model.SIZE, count, *((10, 70) if rng.random() < 0.5 else (60, 900))), True
     if os.path.exists(base + "-nuclei.npy"):
-        nuc = np.load(base + "-nuclei.npy")
-        none = np.zeros_like(nuc, np.uint8)
-        some = data.objects(rng, nuc, none, none, 0.25, count)
-        if rng.random() < 0.8:
-            some = [d for m, s in some if (d := displaced(rng, m, s)) is not None and d[0].sum() >= 10]
-        return some, False
-    labels = np.load(base + "-labels.npy")
-    out = []
-    for lab in labels.reshape(-1, *labels.shape[-2:]):
+        return cells(rng, np.load(base + "-nuclei.npy"), count), False
+    return regions(rng, np.load(base + "-labels.npy"), count), False
+
+
+def cells(rng, nuc, count):
+    """Up to count nuclei of labels nuc, most with outlines displaced."""
+    none = np.zeros_like(nuc, np.uint8)
+    some = data.objects(rng, nuc, none, none, 0.25, count)
+    if rng.random() < 0.8:
+        some = [d for m, s in some if (d := displaced(rng, m, s, len(nuc))) is not None and d[0].sum() >= 10]
+    return some
+
+
+def regions(rng, labels, count):
+    """Up to count objects of labels [n, n] or [L, n, n]."""
+    n, out = labels.shape[-1], []
+    for lab in labels.reshape(-1, n, n):
         for i, s in enumerate(nd.find_objects(lab.astype(np.int32))):
             if s is None:
                 continue
             m = lab[s] == i + 1
-            cut = s[0].start == 0 or s[1].start == 0 or s[0].stop == model.SIZE or s[1].stop == model.SIZE
+            cut = s[0].start == 0 or s[1].start == 0 or s[0].stop == n or s[1].stop == n
             if m.sum() >= (400 if cut else 80):
                 out.append((m, s))
     # Large ones are few: each counts by the fourth root of its area.
     weight = [m.sum() ** 0.25 * (2.0 if m.mean() < 0.62 else 1.0) for m, _ in out]
     order = np.argsort([-rng.random() ** (1 / w) for w in np.array(weight) / max(weight, default=1)])
-    return [out[i] for i in order[:count]], False
+    return [out[i] for i in order[:count]]
 
 
-def batch(rng, some, sure):
-    """The tensors of train.rounds for objects of one picture."""
-    n = model.SIZE
+def batch(rng, some, sure, n=model.SIZE):
+    """The tensors of train.rounds for objects of one picture of n x n pixels."""
     g = dict(points=[], boxes=[], tight=[], target=[])
     for m, s in some:
         y0, y1, x0, x1 = s[0].start, s[0].stop, s[1].start, s[1].stop
