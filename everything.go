@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"sync"
 
+	"github.com/slidesam/sam/internal/kernel"
 	"github.com/slidesam/sam/internal/picture"
 	"github.com/slidesam/sam/internal/resample"
 )
@@ -187,21 +189,22 @@ func (c *modelCrop) decode(ctx context.Context, ps []Prompt, w wanted, use func(
 	if err != nil {
 		return err
 	}
-	for _, g := range groups(enc, w.single, c.m.batch) {
+	var mu sync.Mutex
+	all := groups(enc, w.single, c.m.batch)
+	return kernel.Lanes(len(all), c.m.lanes, func(i int) error {
+		g := all[i]
 		masks := g.key.masks(c.m.cfg.Decoder.MaskTokens)
 		iou := make([]float32, len(masks))
-		err := c.m.decode(ctx, c.e, g.key, g.prompts, w.floor, func(i int, a answer) error {
+		return c.m.decode(ctx, c.e, g.key, g.prompts, w.floor, func(i int, a answer) error {
 			for k, t := range masks {
 				iou[k] = a.iou[t]
 			}
 			a.iou = iou
+			mu.Lock()
+			defer mu.Unlock()
 			return use(g.index[i], a)
 		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // cropSource is a rectangle of a picture.

@@ -33,6 +33,7 @@ type Model struct {
 	rounded     bool // the weights are only had in precision
 	backend     graph.Backend
 	batch       int // prompts decoded in one run
+	lanes       int // runs at a time of one call
 	encoder     Encoder
 	colours     *colourTable // of the encoder's input
 	prompt      *promptenc.Encoder
@@ -186,11 +187,11 @@ func (m *Model) makePools() {
 	// 20 MB at the published shapes, 50 MB for prompts of many tokens.
 	n := runtime.GOMAXPROCS(0)
 	encoders, decoders := 1+n/16, min(n, 8)
-	m.batch = 4
+	m.batch, m.lanes = 4, min(decoders, 4)
 	if m.device.Name != CPU {
 		// A device works on one picture while the next is on its way. Large
 		// batches fill it; a decoder holds some 14 MB for each prompt.
-		encoders, decoders, m.batch = 2, 2, 32
+		encoders, decoders, m.batch, m.lanes = 2, 2, 32, 1
 	}
 	m.encoders = graph.NewPool(encoders, encoders, func(struct{}) (graph.Program, error) { return m.compile(m.encoderGraph()) })
 	m.images = graph.NewPool(1, 1, func(struct{}) (graph.Program, error) { return m.compile(m.imageGraph()) })

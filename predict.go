@@ -99,25 +99,22 @@ func (m *Model) predict(ctx context.Context, e *Embedding, ps []Prompt, enc []en
 		return nil, err
 	}
 	out := make([]*Prediction, len(ps))
-	for _, g := range groups(enc, o.SingleMask, m.batch) {
+	all := groups(enc, o.SingleMask, m.batch)
+	err = kernel.Lanes(len(all), m.lanes, func(i int) error {
+		g := all[i]
 		err := m.decode(ctx, e, g.key, g.prompts, 0, func(i int, a answer) error {
 			p := m.prediction(g.key, a.logits, a.iou)
 			out[g.index[i]] = p
 			return p.cut(ctx, a, post, o.MaskThreshold)
 		})
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range g.index {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			if err := out[i].finish(post, ps[i], o); err != nil {
-				return nil, err
+		for k := 0; k < len(g.index) && err == nil; k++ {
+			if err = ctx.Err(); err == nil {
+				err = out[g.index[k]].finish(post, ps[g.index[k]], o)
 			}
 		}
-	}
-	return out, nil
+		return err
+	})
+	return out, err
 }
 
 func (m *Model) upscaler(e *Embedding) (*resample.Upscaler, error) {

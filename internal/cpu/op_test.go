@@ -141,6 +141,24 @@ func TestAttention(t *testing.T) {
 	assert.NotEqual(t, got[:nq*d], got[nq*d:])
 }
 
+// TestAttentionShared: prompts that look at one map together have the bits of
+// each by itself.
+func TestAttentionShared(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 1))
+	for _, nq := range []int{1, 5, 7, 16, 90} {
+		const prompts, heads, hd, nk = 7, 3, 5, 300
+		c := heads * hd
+		k, v := array{random(rng, nk*c), tensor.Shape{nk, c}}, array{random(rng, nk*c), tensor.Shape{nk, c}}
+		q := array{random(rng, prompts*nq*c), tensor.Shape{prompts * nq, c}}
+		got := run(t, op.Attention{Batch: prompts, Heads: heads, HeadDim: hd, NQ: nq, NK: nk}, q, k, v)
+		for p := range prompts {
+			one := array{q.data[p*nq*c : (p+1)*nq*c], tensor.Shape{nq, c}}
+			want := run(t, op.Attention{Batch: 1, Heads: heads, HeadDim: hd, NQ: nq, NK: nk}, one, k, v)
+			assert.Equal(t, want, got[p*nq*c:(p+1)*nq*c], "%d queries, prompt %d", nq, p)
+		}
+	}
+}
+
 // TestConv compares convolutions of all kinds with their definition.
 func TestConv(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))

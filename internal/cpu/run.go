@@ -84,8 +84,9 @@ func attend(a op.Attention, out graph.View, in []graph.View) {
 		kernel.Attention(out.Data[p*n:(p+1)*n], part(in[0], p, a.NQ), part(in[1], p, a.NK), part(in[2], p, a.NK),
 			a.Heads, a.HeadDim, a.NQ, a.NK)
 	}
-	if a.Batch == 1 {
-		one(0)
+	if in[1].Shape[0] == a.NK && in[2].Shape[0] == a.NK && in[0].Shape[0] == a.Batch*a.NQ {
+		// All prompts look at one map, or there is one prompt: its keys are packed once.
+		kernel.Attention(out.Data, in[0].Data, in[1].Data, in[2].Data, a.Heads, a.HeadDim, a.Batch*a.NQ, a.NK)
 		return
 	}
 	kernel.Parallel(a.Batch, one)
