@@ -13,13 +13,21 @@ func Depthwise3x3(dst, x, weight, bias []float32, h, w, c, stride int) {
 	need("depthwise: x", len(x), h*w*c)
 	need("depthwise: weight", len(weight), 9*c)
 	need("depthwise: bias", len(bias), c)
+	im := active
+	whole := c / im.lanes * im.lanes
 	Parallel(oh, func(oy int) {
 		for ox := range ow {
 			d := dst[(oy*ow+ox)*c:][:c]
 			y, xx := oy*stride, ox*stride
 			if y > 0 && y+1 < h && xx > 0 && xx+1 < w {
 				at := ((y-1)*w + xx - 1) * c
-				depthwise(d, bias, x[at:][:3*c], x[at+w*c:][:3*c], x[at+2*w*c:][:3*c], weight)
+				if whole > 0 {
+					im.depthwise(d, bias, x[at:], x[at+w*c:], x[at+2*w*c:], weight, c, whole)
+				}
+				if whole < c {
+					at += whole
+					depthwiseGeneric(d[whole:], bias[whole:], x[at:], x[at+w*c:], x[at+2*w*c:], weight[whole:], c, c-whole)
+				}
 				continue
 			}
 			copy(d, bias)
@@ -37,17 +45,17 @@ func Depthwise3x3(dst, x, weight, bias []float32, h, w, c, stride int) {
 	})
 }
 
-// depthwise adds up the nine taps of a pixel whose neighbours all exist: a, b
-// and e are the three pixels [3, c] of each row.
-func depthwise(d, bias, a, b, e, w []float32) {
-	c := len(d)
-	bias = bias[:c]
-	a0, a1, a2 := a[:c], a[c:][:c], a[2*c:][:c]
-	b0, b1, b2 := b[:c], b[c:][:c], b[2*c:][:c]
-	e0, e1, e2 := e[:c], e[c:][:c], e[2*c:][:c]
-	w0, w1, w2 := w[:c], w[c:][:c], w[2*c:][:c]
-	w3, w4, w5 := w[3*c:][:c], w[4*c:][:c], w[5*c:][:c]
-	w6, w7, w8 := w[6*c:][:c], w[7*c:][:c], w[8*c:][:c]
+// depthwiseGeneric adds up the nine taps of n channels of a pixel whose
+// neighbours all exist: a, b and e are the three pixels of each row, c apart, as
+// the taps of w are.
+func depthwiseGeneric(d, bias, a, b, e, w []float32, c, n int) {
+	d, bias = d[:n], bias[:n]
+	a0, a1, a2 := a[:n], a[c:][:n], a[2*c:][:n]
+	b0, b1, b2 := b[:n], b[c:][:n], b[2*c:][:n]
+	e0, e1, e2 := e[:n], e[c:][:n], e[2*c:][:n]
+	w0, w1, w2 := w[:n], w[c:][:n], w[2*c:][:n]
+	w3, w4, w5 := w[3*c:][:n], w[4*c:][:n], w[5*c:][:n]
+	w6, w7, w8 := w[6*c:][:n], w[7*c:][:n], w[8*c:][:n]
 	for i := range d {
 		v := bias[i] + float32(a0[i]*w0[i])
 		v += float32(a1[i] * w1[i])

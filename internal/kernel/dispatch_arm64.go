@@ -16,6 +16,7 @@ var neon = impl{
 		transpose1Generic, transpose2Generic, transpose3Generic, transpose4NEON},
 	strip:      stripOf(tile12x8NEON, 8),
 	winogradIn: winogradInGeneric, winogradOut: winogradOutGeneric,
+	depthwise: depthwiseGeneric, scaleShift: scaleShiftGeneric, channelSums: channelSumsGeneric,
 	prefetch:  prefetchGeneric,
 	biasMax:   biasMaxNEON,
 	maxRows:   maxRowsNEON,

@@ -37,6 +37,12 @@ type impl struct {
 	winogradIn  func(dst []float32, tap int, src []float32, row, px int, scale, shift, tmp []float32, n int)
 	winogradOut func(dst []float32, row, px int, src []float32, tap int, bias []float32, floor float32, tmp []float32, n int)
 
+	// Ops of maps for n channels of c, whole blocks of lanes: see depthwiseGeneric,
+	// scaleShiftGeneric and channelSumsGeneric.
+	depthwise   func(dst, bias, a, b, e, w []float32, c, n int)
+	scaleShift  func(dst, x, scale, shift []float32, rows, c, n int)
+	channelSums func(sum, square []float64, x []float32, ld, rows, n int)
+
 	// transposeRows[r-1] sets dst[j*ldd+i] = src[i*lds+j] for i < r, j < n.
 	transposeRows [4]func(dst []float32, ldd int, src []float32, lds, n int)
 

@@ -16,6 +16,7 @@ var generic = impl{
 		transpose1Generic, transpose2Generic, transpose3Generic, transpose4Generic},
 	strip:      stripOf(tile4x4Generic, 4),
 	winogradIn: winogradInGeneric, winogradOut: winogradOutGeneric,
+	depthwise: depthwiseGeneric, scaleShift: scaleShiftGeneric, channelSums: channelSumsGeneric,
 	prefetch:  prefetchGeneric,
 	biasMax:   biasMaxGeneric,
 	maxRows:   maxRowsGeneric,

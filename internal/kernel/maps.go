@@ -47,14 +47,17 @@ func PartStats(mean, variance []float64, x ConvPart, rows int) {
 	needMatrix("channel stats: x", len(x.X), rows, c, x.Ld)
 	parts := (rows + channelRows - 1) / channelRows
 	sums := make([]float64, 2*c*parts)
+	im := active
+	whole := c / im.lanes * im.lanes
 	Parallel(parts, func(i int) {
 		sum, square := sums[2*c*i:][:c], sums[2*c*i+c:][:c]
-		for r := i * channelRows; r < min((i+1)*channelRows, rows); r++ {
-			for k, v := range x.X[r*x.Ld:][:c] {
-				f := float64(v)
-				sum[k] += f
-				square[k] += float64(f * f)
-			}
+		first := i * channelRows
+		n, at := min(channelRows, rows-first), x.X[first*x.Ld:]
+		if whole > 0 {
+			im.channelSums(sum, square, at, x.Ld, n, whole)
+		}
+		if whole < c {
+			channelSumsGeneric(sum[whole:], square[whole:], at[whole:], x.Ld, n, c-whole)
 		}
 	})
 	for k := range c {
@@ -75,15 +78,41 @@ func ScaleShift(dst, x, scale, shift []float32, rows, c int) {
 	need("scale: x", len(x), rows*c)
 	need("scale: scale", len(scale), c)
 	need("scale: shift", len(shift), c)
+	im := active
+	whole := c / im.lanes * im.lanes
 	step := max(1, chunk/c)
 	Parallel((rows+step-1)/step, func(i int) {
-		for r := i * step; r < min((i+1)*step, rows); r++ {
-			d, s, a, b := dst[r*c:][:c], x[r*c:][:c], scale[:c], shift[:c]
-			for k, v := range s {
-				d[k] = float32(v*a[k]) + b[k]
-			}
+		at, n := i*step*c, min(step, rows-i*step)
+		if whole > 0 {
+			im.scaleShift(dst[at:], x[at:], scale, shift, n, c, whole)
+		}
+		if at += whole; whole < c {
+			scaleShiftGeneric(dst[at:], x[at:], scale[whole:], shift[whole:], n, c, c-whole)
 		}
 	})
+}
+
+// scaleShiftGeneric scales and shifts n elements of each row, c apart.
+func scaleShiftGeneric(dst, x, scale, shift []float32, rows, c, n int) {
+	for r := range rows {
+		d, s, a, b := dst[r*c:][:n], x[r*c:][:n], scale[:n], shift[:n]
+		for k, v := range s {
+			d[k] = float32(v*a[k]) + b[k]
+		}
+	}
+}
+
+// channelSumsGeneric adds n columns of x, and their squares, to sums; rows lie ld
+// apart.
+func channelSumsGeneric(sum, square []float64, x []float32, ld, rows, n int) {
+	sum, square = sum[:n], square[:n]
+	for r := range rows {
+		for k, v := range x[r*ld:][:n] {
+			f := float64(v)
+			sum[k] += f
+			square[k] += float64(f * f)
+		}
+	}
 }
 
 // Sigmoid sets dst[i] = 1/(1+exp(-x[i])). dst has x's length and may be x, but

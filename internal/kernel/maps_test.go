@@ -37,7 +37,7 @@ func TestBilinear2x(t *testing.T) {
 }
 
 func TestChannelStats(t *testing.T) {
-	const rows, c = 3*channelRows + 7, 5
+	const rows, c = 3*channelRows + 7, 37
 	x := random(newRand(rows, c), rows*c)
 	mean, variance := make([]float64, c), make([]float64, c)
 	ChannelStats(mean, variance, x, rows, c)
@@ -54,7 +54,11 @@ func TestChannelStats(t *testing.T) {
 		assert.InDelta(t, square/rows, variance[k], 1e-12)
 	}
 	y := make([]float32, len(x))
-	ScaleShift(y, x, []float32{1, 2, 3, 4, 5}, []float32{0, 1, 0, 1, 0}, rows, c)
+	scale, shift := make([]float32, c), make([]float32, c)
+	for i := range scale {
+		scale[i], shift[i] = float32(i+1), float32(i%2)
+	}
+	ScaleShift(y, x, scale, shift, rows, c)
 	for i, v := range y {
 		assert.Equal(t, float32(x[i]*float32(i%c+1))+float32(i%c%2), v)
 	}

@@ -5,7 +5,8 @@
 //
 // The parts are tile (products with a full panel), strip (with several), narrow
 // (with a narrow panel), eight (products in 8 bits, and from 16; -isa avx2 or vnni),
-// grad (what only gradients need), winograd (convolutions), vec (everything else) and wavelet (package
+// grad (what only gradients need), winograd (convolutions), maps (other ops of
+// maps), vec (everything else) and wavelet (package
 // jpeg2000; -isa avx2).
 package main
 
@@ -34,7 +35,7 @@ var isas = map[string]*isa{
 }
 
 func main() {
-	part := flag.String("part", "", "tile, strip, narrow, eight, vec, grad, winograd or wavelet")
+	part := flag.String("part", "", "tile, strip, narrow, eight, vec, grad, winograd, maps or wavelet")
 	name := flag.String("isa", "", "avx2, avx512 or vnni")
 	flag.Parse()
 	s := isas[*name]
@@ -62,10 +63,12 @@ func main() {
 		s.gradients()
 	case "winograd":
 		s.winograd()
+	case "maps":
+		s.maps()
 	case "wavelet":
 		s.wavelet()
 	default:
-		log.Fatalf("part %q: want tile, strip, narrow, eight, vec, grad, winograd or wavelet", *part)
+		log.Fatalf("part %q: want tile, strip, narrow, eight, vec, grad, winograd, maps or wavelet", *part)
 	}
 	Generate()
 }
