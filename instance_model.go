@@ -17,7 +17,7 @@ import (
 // patho-sam behind it, or with patho-sam's semantic decoder, which tells the
 // class of each pixel. It is immutable and safe for any number of goroutines.
 //
-// The decoder needs some 1.1 GB of working memory at the published shape,
+// The decoder needs some 0.8 GB of working memory at the published shape,
 // which is kept for the next picture; goroutines take turns.
 type InstanceModel struct {
 	model    *Model   // its decoder is nil if the file has an encoder alone

@@ -91,6 +91,11 @@ func TestWinograd(t *testing.T) {
 		winogradCase{h: 13, w: 17, out: 20, parts: []int{256, 130}, bias: true},
 	)
 	eachImpl(t, func(t *testing.T, im *impl) {
+		for _, channels := range []int{2, 1024} {
+			if n := winogradBlock(channels); n%im.mr != 0 {
+				t.Fatalf("%d tiles are no whole panels of %d rows", n, im.mr)
+			}
+		}
 		for _, k := range cases {
 			c, weight, want := k.make()
 			cin := len(weight) / 9 / k.out
