@@ -84,15 +84,9 @@ func (l linear) layer(w, bias []float32) kernel.Layer {
 
 // product multiplies x [rows, K] with the packed weight w.
 func (l linear) product(dst, x []float32, rows int, w []float32, e kernel.Epilogue) {
-	switch l.Format {
-	case graph.Int8:
-		p := kernel.Packed8Of(w, l.N, l.K)
-		kernel.Gemm8(dst, l.N, x, l.K, rows, &p, e)
-	case graph.Half:
-		p := kernel.PackedHalfOf(w, l.N, l.K)
-		kernel.Gemm(dst, l.N, x, l.K, rows, &p, e)
-	default:
-		p := kernel.PackedOf(w, l.N, l.K)
-		kernel.Gemm(dst, l.N, x, l.K, rows, &p, e)
+	if at := l.layer(w, nil); at.W8 != nil {
+		kernel.Gemm8(dst, l.N, x, l.K, rows, at.W8, e)
+	} else {
+		kernel.Gemm(dst, l.N, x, l.K, rows, at.W, e)
 	}
 }
