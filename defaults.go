@@ -23,7 +23,7 @@ var publishedDefaults = Defaults{PredIoUThresh: 0.88, StabilityScoreThresh: 0.95
 // bundledDefaults were chosen on pictures with truth: the bundled model is less
 // sure of its masks than the published ones, and learned nuclei at 0.2 to 0.5
 // micrometres per pixel.
-var bundledDefaults = Defaults{MPP: 0.25, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4}
+var bundledDefaults = Defaults{MPP: 0.25, PredIoUThresh: 0.56, StabilityScoreThresh: 0.4}
 
 // bundledFingerprint is that of the bundled model: its weights in another file,
 // converted for instance, are the same model.
@@ -50,15 +50,15 @@ func (d Defaults) fill(o EverythingOptions) EverythingOptions {
 // that is enlarged by a fifth or more, each time that the slide is twice as
 // coarse as the model likes: blur lowers the scores more than it harms the
 // masks. That counts once at least, and enlargedMost times at most, where it was
-// measured.
-const enlargedLessIoU, enlargedLessStability, enlargedMost = 0.1, 0.05, 2
+// measured; from a little above the least predicted IoU of others.
+const enlargedFirstIoU, enlargedLessIoU, enlargedLessStability, enlargedMost = 0.04, 0.1, 0.05, 2
 
 // at returns the defaults for work at mpp on a slide of own micrometres per
 // pixel, 0 if unknown.
 func (d Defaults) at(mpp, own float64) Defaults {
 	if d.MPP > 0 && mpp > 0 && own >= wholeslide.Enlarged*mpp {
 		twice := min(max(math.Round(20*math.Log2(own/d.MPP))/20, 1), enlargedMost) // alike on all machines
-		d.PredIoUThresh -= enlargedLessIoU * twice
+		d.PredIoUThresh = math.Round(1000*(d.PredIoUThresh+enlargedFirstIoU-enlargedLessIoU*twice)) / 1000
 		d.StabilityScoreThresh -= enlargedLessStability * twice
 	}
 	return d

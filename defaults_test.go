@@ -20,7 +20,7 @@ import (
 func TestDefaults(t *testing.T) {
 	b, err := sam.Bundled()
 	require.NoError(t, err)
-	assert.Equal(t, sam.Defaults{MPP: 0.25, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4}, b.Defaults())
+	assert.Equal(t, sam.Defaults{MPP: 0.25, PredIoUThresh: 0.56, StabilityScoreThresh: 0.4}, b.Defaults())
 	assert.Equal(t, b.Defaults(), b.Mirrored().Defaults())
 
 	// A file of the same weights is the same model.
@@ -57,12 +57,12 @@ func TestDefaultsSaved(t *testing.T) {
 	entry := entries["slidesam.defaults"]
 	m, err := load(saved, strings.Replace(entry, `"MPP":0.25`, `"MPP":0.5`, 1))
 	require.NoError(t, err)
-	assert.Equal(t, sam.Defaults{MPP: 0.5, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4}, m.Defaults())
+	assert.Equal(t, sam.Defaults{MPP: 0.5, PredIoUThresh: 0.56, StabilityScoreThresh: 0.4}, m.Defaults())
 
 	for _, tt := range []struct{ name, entry, want string }{
 		{"no JSON", "{", "metadata slidesam.defaults: "},
 		{"a resolution of nothing", strings.Replace(entry, `"MPP":0.25`, `"MPP":-1`, 1), "mean nothing"},
-		{"a threshold no mask reaches", strings.Replace(entry, `"PredIoUThresh":0.6`, `"PredIoUThresh":6`, 1), "mean nothing"},
+		{"a threshold no mask reaches", strings.Replace(entry, `"PredIoUThresh":0.56`, `"PredIoUThresh":6`, 1), "mean nothing"},
 		{"another architecture", strings.Replace(entry, `"Architecture":"`, `"Architecture":"x`, 1), "are for another architecture"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -80,14 +80,14 @@ func TestEnlargedThresholds(t *testing.T) {
 	m, err := sam.Bundled()
 	require.NoError(t, err)
 	pic, _ := synth.New(102, synth.Options{Solid: true}).Region(9000, 9000, 128, 128, 1)
-	for own, less := range map[float64][2]float64{0.35: {0.1, 0.05}, 0.5: {0.1, 0.05}, 1: {0.2, 0.1}, 1.6: {0.2, 0.1}} {
+	for own, least := range map[float64][2]float64{0.35: {0.5, 0.05}, 0.5: {0.5, 0.05}, 1: {0.4, 0.1}, 1.6: {0.4, 0.1}} {
 		s := sam.SlideFromImage(pic, own)
 		o := sam.SegmentOptions{AllTiles: true, Find: sam.FindNuclei, FindName: "nuclei", Sharpen: true}
 		dir := t.TempDir()
 		open, err := m.SegmentSlide(t.Context(), s, dir, o)
 		require.NoError(t, err)
-		o.Everything.PredIoUThresh = m.Defaults().PredIoUThresh - less[0]
-		o.Everything.StabilityScoreThresh = m.Defaults().StabilityScoreThresh - less[1]
+		o.Everything.PredIoUThresh = least[0]
+		o.Everything.StabilityScoreThresh = m.Defaults().StabilityScoreThresh - least[1]
 		given, err := m.SegmentSlide(t.Context(), s, dir, o)
 		require.NoError(t, err, "the same run")
 		assert.Equal(t, open.Tally, given.Tally, "%g", own)
@@ -106,7 +106,7 @@ func TestEnlarged(t *testing.T) {
 	open, err := m.SegmentSlide(ctx, s, t.TempDir(), o)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	o.Everything.PredIoUThresh = m.Defaults().PredIoUThresh - 0.1
+	o.Everything.PredIoUThresh = 0.5
 	o.Everything.StabilityScoreThresh = m.Defaults().StabilityScoreThresh - 0.05
 	given, err := m.SegmentSlide(ctx, s, dir, o)
 	require.NoError(t, err)

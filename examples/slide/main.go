@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, out string, stdout io.Writer) error
 		Class: "Nucleus", Disjoint: true,
 		// A point at each nucleus, by its stain, and one mask for each point.
 		Find: sam.FindNuclei, FindName: "nuclei",
-		Everything: sam.EverythingOptions{SingleMask: true, Local: true, BoxNMSThresh: 0.5, PredIoUThresh: 0.6, StabilityScoreThresh: 0.4},
+		Everything: sam.EverythingOptions{SingleMask: true, Local: true, BoxNMSThresh: 0.5, PredIoUThresh: 0.56, StabilityScoreThresh: 0.4},
 		Progress: func(p sam.SegmentProgress) {
 			fmt.Fprintf(stdout, "\rtile %d of %d, %d objects", p.Done, p.Total, p.Objects)
 		},

@@ -98,7 +98,7 @@ func (j *job) flags() *flag.FlagSet {
 	fs.IntVar(&j.layers, "layers", 0, "crop layers of the grid")
 	fs.StringVar(&j.textMinArea, "min-area", "0", "least `area` of an object in pixels, or in square micrometres as 8um2; smaller holes and islands are\nremoved too; 0: for nuclei, and for ais and apg with the bundled model, 8 square micrometres, else none")
 	fs.StringVar(&j.textMaxArea, "max-area", "0", "most `area` of an object in pixels, or in square micrometres as 200um2; 0: no bound")
-	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.6, and on a slide that is\nenlarged less: 0.5 on one of 0.5 micrometres per pixel, 0.4 from 1 on; below 0: none;\nwith -prompts ais the least mean probability of an object's pixels, 0: none")
+	fs.Float64Var(&j.iou, "iou", 0, "least predicted IoU; 0: 0.88, with the bundled model 0.56, and on a slide that is\nenlarged less: 0.5 on one of 0.5 micrometres per pixel, 0.4 from 1 on; below 0: none;\nwith -prompts ais the least mean probability of an object's pixels, 0: none")
 	fs.Float64Var(&j.stability, "stability", 0, "least stability; 0: 0.95, with the bundled model 0.4, on a slide that is enlarged\n0.35 and 0.3; below 0: none")
 	fs.BoolVar(&j.local, "local", true, "keep of each mask only the pieces that its point is on")
 	j.RegisterMirror(fs)
