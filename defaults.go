@@ -27,7 +27,7 @@ var bundledDefaults = Defaults{MPP: 0.25, PredIoUThresh: 0.56, StabilityScoreThr
 
 // bundledFingerprint is that of the bundled model: its weights in another file,
 // converted for instance, are the same model.
-const bundledFingerprint = "306f67d11e2f38fd3c2b6c0fa3fc2a1e"
+const bundledFingerprint = "637c4391d334dc49be65301ae7c6c5af"
 
 // Defaults returns what zero values of options mean for the model: the
 // original's for checkpoints, its own for the bundled model, whatever file its
