@@ -23,8 +23,8 @@ func (l *lowered) absorbGradients() {
 	}
 	for _, g := range slices.Clone(l.order) {
 		if o, ok := g.op.(op.AttentionGrad); ok && o.Batch == 1 && len(g.in) == 5 {
-			if y := g.in[4]; a.attends(y, g) {
-				_ = a.tokenToImage(g, o.Attention) || a.imageToToken(g, o.Attention)
+			if a.attends(g.in[4], g) && !a.tokenToImage(g, o.Attention) {
+				a.imageToToken(g, o.Attention)
 			}
 		}
 	}
@@ -200,22 +200,22 @@ func (a *absorber) tokenToImage(g *value, at op.Attention) bool {
 
 // imageToToken replaces an attention of a map to the tokens, its projection,
 // the sum with the map, and its gradient g, if it is one.
-func (a *absorber) imageToToken(g *value, at op.Attention) bool {
+func (a *absorber) imageToToken(g *value, at op.Attention) {
 	dy, q, k, v, y := g.in[0], g.in[1], g.in[2], g.in[3], g.in[4]
 	query, ok := layerOf(q)
 	if !ok || !a.only(q, y, g) || !cheaper(at, at.NK) {
-		return false
+		return
 	}
 	x, positions, ok := located(query.x)
 	if !ok || x.shape[0] != at.NQ {
-		return false
+		return
 	}
 	next, out, ok := a.updated(y, x)
 	if !ok {
-		return false
+		return
 	}
 	if _, ok := dy.op.(op.LinearGradX); !ok || dy.in[1] != out.w || !a.only(dy, g) {
-		return false
+		return
 	}
 	dnext := dy.in[0]
 	var dout []*value // of the projection's weight
@@ -227,16 +227,16 @@ func (a *absorber) imageToToken(g *value, at op.Attention) bool {
 		case grad && r.in[0] == dnext && r.in[1] == y:
 			dout = append(dout, r)
 		default:
-			return false
+			return
 		}
 	}
 	p, ok := a.parts(g)
 	if !ok || p[0] == nil {
-		return false
+		return
 	}
 	dq, ok := a.slopesOf(p[0], query)
 	if !ok || dq.x == nil {
-		return false
+		return
 	}
 	n, c := x.shape[0], x.shape[1]
 	t := crossing{kernel.Absorbed{Cells: n, Channels: c, Heads: at.Heads, HeadDim: at.HeadDim, Tokens: at.NK}}
@@ -268,7 +268,6 @@ func (a *absorber) imageToToken(g *value, at op.Attention) bool {
 	for _, w := range dout {
 		w.become(turn{}, &value{op: absorbGrad{t}, in: []*value{v, dvalues}, shape: turned.shape})
 	}
-	return true
 }
 
 // updated returns the sum of the map x and a projection of what its attention

@@ -15,8 +15,9 @@ func (a crossing) absorb(x, w *value, c int) *value {
 	return &value{op: absorbRows{crossing: a}, in: []*value{x, w}, shape: tensor.Shape{a.Heads * a.Tokens, c}}
 }
 
-// absorbRows is [kernel.Absorbed.Absorb] of x and a weight. With Bias a third
-// input is added to the first head's rows.
+// absorbRows is [kernel.Absorbed.Absorb] of x and a weight that changes, where
+// [absorb] has a packed one. With Bias a third input is added to the first
+// head's rows.
 type absorbRows struct {
 	crossing
 	Bias bool
@@ -38,8 +39,8 @@ func (a absorbRows) Forward(out graph.View, in []graph.View) error {
 	return nil
 }
 
-// projectHeads is [kernel.Absorbed.PerHead] of x, a weight and, with Bias or Add, one
-// of these.
+// projectHeads is [kernel.Absorbed.PerHead] of x, a weight that changes, where
+// [perHead] has a packed one, and, with Bias or Add, one of these.
 type projectHeads struct {
 	crossing
 	Bias, Add bool

@@ -63,14 +63,17 @@ type absorbedTask struct {
 	wide int // columns of an absorbed matrix that is turned over, with their padding
 	// of what is given
 	x, positions, dy, weights []float32
-	// prepared
-	lanes, tiles, back, start []float32
+	// prepared of the tokens' side
+	lanes []float32 // rows of an absorbed matrix as panels, for scores with tokens as lanes
+	tiles []float32 // the same as tiles, for scores with rows of the map as lanes
+	back  []float32 // panels of channels, for products that give rows of the map
+	start []float32 // what scores or their slopes begin with
 	// results
-	y     []float32 // [Cells, Channels]
-	parts []float32 // partial sums of each group
-	ones  []float32
-	group int // blocks of a group
-	piece func(t *absorbedTask, g int)
+	y     []float32                    // [Cells, Channels]
+	parts []float32                    // partial sums of each group
+	ones  []float32                    // for sums as products
+	group int                          // blocks of a group
+	piece func(t *absorbedTask, g int) // what run does
 }
 
 func (t *absorbedTask) run(g int) { t.piece(t, g) }
