@@ -40,8 +40,7 @@ type PictureInfo struct {
 // are in the frame of the picture that is returned. [OpenSlide] shows pictures
 // as they are stored.
 //
-// Pixels are those of Pillow to the bit, except for JPEG files that are
-// progressive or CMYK, which come within 2 levels.
+// Pixels are those of Pillow to the bit.
 //
 // The error wraps [ErrPictureFile] if the content is at fault. Pipes and
 // devices are refused.

@@ -134,7 +134,7 @@ func (in *instance) decodeJPEG(b []byte, w, h *int, needW, needH int) ([]byte, e
 			color = jpegtile.RGB
 		}
 	}
-	pix, _, _, err := (*jpegtile.Tables)(nil).DecodeAny(b, color)
+	pix, _, _, err := (*jpegtile.Tables)(nil).Decode(b, color)
 	switch {
 	case errors.Is(err, jpegtile.ErrUnsupported):
 		return nil, fmt.Errorf("%w: %w", err, tiff.ErrUnsupported)

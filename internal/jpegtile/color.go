@@ -1,22 +1,11 @@
 package jpegtile
 
 // rgba joins the planes: chroma interpolated and converted as libjpeg does.
-func (d *decoder) rgba(c Color) ([]byte, error) {
+func (d *decoder) rgba(c Color) []byte {
 	w, h := d.w, d.h
 	out := make([]byte, 4*w*h)
-	if len(d.comps) == 1 {
-		p := d.comps[0]
-		for y := range h {
-			src, dst := p.pix[y*p.stride:][:w], out[4*w*y:][:4*w]
-			for x, v := range src {
-				q := dst[4*x : 4*x+4 : 4*x+4]
-				q[0], q[1], q[2], q[3] = v, v, v, 255
-			}
-		}
-		return out, nil
-	}
-	var rows [3][]byte
-	var ups [3]upsampler
+	rows := make([][]byte, len(d.comps))
+	ups := make([]upsampler, len(d.comps))
 	for i := range rows {
 		p := &d.comps[i]
 		ups[i] = upsampler{hx: d.hmax / p.h, vx: d.vmax / p.v, w: p.w, h: p.hgt, stride: p.stride, src: p.pix}
@@ -25,23 +14,58 @@ func (d *decoder) rgba(c Color) ([]byte, error) {
 			ups[i].sums = make([]int32, p.w)
 		}
 	}
+	s := make([][]byte, len(rows))
 	for y := range h {
-		var s [3][]byte
 		for i := range s {
 			s[i] = ups[i].row(rows[i], y)
 		}
 		dst := out[4*w*y:][:4*w]
-		if c == YCbCr {
+		switch {
+		case len(s) == 1:
+			rgbRow(dst, s[0], s[0], s[0], w)
+		case len(s) == 4:
+			inkRow(dst, s, w, d.said.adobe != nil && *d.said.adobe != 0)
+		case c == YCbCr:
 			yccRow(dst, s[0], s[1], s[2], w)
-			continue
-		}
-		r, g, b := s[0][:w], s[1][:w], s[2][:w]
-		for x := range w {
-			q := dst[4*x : 4*x+4 : 4*x+4]
-			q[0], q[1], q[2], q[3] = r[x], g[x], b[x], 255
+		default:
+			rgbRow(dst, s[0], s[1], s[2], w)
 		}
 	}
-	return out, nil
+	return out
+}
+
+// rgbRow joins w pixels.
+func rgbRow(dst, r, g, b []byte, w int) {
+	r, g, b = r[:w], g[:w], b[:w]
+	dst = dst[:4*w]
+	for x := range w {
+		q := dst[4*x : 4*x+4 : 4*x+4]
+		q[0], q[1], q[2], q[3] = r[x], g[x], b[x], 255
+	}
+}
+
+// inkRow converts w pixels of cyan, magenta, yellow and black, which is how
+// four components are meant, to RGB as Pillow does: all are stored inverted,
+// as Adobe has it, and each ink is taken off what black leaves (Convert.c,
+// cmyk2rgb). With ycck the first three are YCbCr of what the inks leave.
+func inkRow(dst []byte, s [][]byte, w int, ycck bool) {
+	black := s[3][:w]
+	if ycck {
+		yccRow(dst, s[0], s[1], s[2], w)
+	} else {
+		rgbRow(dst, s[0], s[1], s[2], w)
+		for i := range dst[:4*w] {
+			dst[i] = 255 - dst[i]
+		}
+	}
+	for x, left := range black {
+		q := dst[4*x : 4*x+4 : 4*x+4]
+		for c := range 3 {
+			ink := int(left)*int(q[c]) + 128 // over 255, rounded
+			q[c] = byte(max(0, int(left)-(ink>>8+ink)>>8))
+		}
+		q[3] = 255
+	}
 }
 
 // The products of libjpeg's conversion, 16 bits of fraction (jdcolor.c):

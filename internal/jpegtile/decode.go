@@ -21,6 +21,8 @@ type component struct {
 	stride, blocks int // row length and block rows, whole MCUs
 	pix            []byte
 	seen           bool
+	coef           []int16    // of a progressive file: 64 a block, zigzag order
+	table          *[64]int32 // of quantisation, as the first scan had it
 }
 
 type decoder struct {
@@ -31,6 +33,7 @@ type decoder struct {
 	comps      []component
 	restart    int
 	said       marks
+	scans      int
 }
 
 // Decode decodes a picture to RGBA [h, w, 4]. Tables inside b replace those
@@ -43,7 +46,11 @@ func (t *Tables) Decode(b []byte, c Color) (pix []byte, w, h int, err error) {
 	if t != nil {
 		d.quant, d.huff = t.quant, t.huff
 	}
-	if err := d.run(b); err != nil {
+	err = d.run(b)
+	if err == nil && d.comps[0].coef != nil {
+		err = d.transform()
+	}
+	if err != nil {
 		return nil, 0, 0, fmt.Errorf("jpegtile: %w", err)
 	}
 	if c == Auto {
@@ -51,11 +58,7 @@ func (t *Tables) Decode(b []byte, c Color) (pix []byte, w, h int, err error) {
 			c = YCbCr
 		}
 	}
-	pix, err = d.rgba(c)
-	if err != nil {
-		return nil, 0, 0, fmt.Errorf("jpegtile: %w", err)
-	}
-	return pix, d.w, d.h, nil
+	return d.rgba(c), d.w, d.h, nil
 }
 
 // run reads all segments and scans up to the end marker.
@@ -63,9 +66,9 @@ func (d *decoder) run(b []byte) error {
 	for p := 2; ; {
 		m, seg, next, err := segment(b, p)
 		if err != nil {
-			if d.complete() {
+			if d.complete() && d.comps[0].coef == nil {
 				return nil // data behind the last scan is not ours
-			}
+			} // of a progressive file nobody knows which scan is the last
 			return err
 		}
 		d.said.read(m, seg)
@@ -111,15 +114,15 @@ func (d *decoder) readSOF(m byte, seg []byte, size int) error {
 	if d.comps != nil || len(seg) < 6 {
 		return fmt.Errorf("frame header: %w", ErrCorrupt)
 	}
-	if m > 0xc1 {
-		return fmt.Errorf("coding process %d: %w", m-mSOF0, ErrUnsupported)
+	if m > mSOF2 {
+		return fmt.Errorf("%s (save the picture as baseline JPEG, PNG or TIFF): %w", codings[m], ErrUnsupported)
 	}
 	if seg[0] != 8 {
-		return fmt.Errorf("samples of %d bits: %w", seg[0], ErrUnsupported)
+		return fmt.Errorf("samples of %d bits (save the picture as PNG or TIFF): %w", seg[0], ErrUnsupported)
 	}
 	d.h, d.w = int(binary.BigEndian.Uint16(seg[1:])), int(binary.BigEndian.Uint16(seg[3:]))
 	n := int(seg[5])
-	if n != 1 && n != 3 {
+	if n != 1 && n != 3 && n != 4 {
 		return fmt.Errorf("%d components: %w", n, ErrUnsupported)
 	}
 	if d.w == 0 || d.h == 0 || len(seg) != 6+3*n {
@@ -140,8 +143,11 @@ func (d *decoder) readSOF(m byte, seg []byte, size int) error {
 		comps[i] = c
 	}
 	d.mcuX, d.mcuY = (d.w-1)/(8*d.hmax)+1, (d.h-1)/(8*d.vmax)+1
-	// A block takes two codes, each at least one bit.
-	blocks := 0
+	// A block takes two codes, each at least one bit; in a progressive file one.
+	blocks, perByte := 0, 4
+	if m == mSOF2 {
+		perByte = 8
+	}
 	for i := range comps {
 		c := &comps[i]
 		if d.hmax%c.h != 0 || d.vmax%c.v != 0 {
@@ -151,7 +157,7 @@ func (d *decoder) readSOF(m byte, seg []byte, size int) error {
 		c.stride, c.blocks = d.mcuX*c.h*8, d.mcuY*c.v
 		blocks += c.stride / 8 * c.blocks
 	}
-	if blocks/4 > size {
+	if blocks/perByte > size {
 		return fmt.Errorf("%d bytes cannot hold %d x %d: %w", size, d.w, d.h, ErrCorrupt)
 	}
 	if d.w*d.h > maxPixels {
@@ -159,10 +165,21 @@ func (d *decoder) readSOF(m byte, seg []byte, size int) error {
 	}
 	for i := range comps {
 		c := &comps[i]
-		c.pix = make([]byte, c.stride*c.blocks*8)
+		if m == mSOF2 {
+			c.coef = make([]int16, c.stride*c.blocks*8)
+		} else {
+			c.pix = make([]byte, c.stride*c.blocks*8)
+		}
 	}
 	d.comps = comps
 	return nil
+}
+
+// codings names the processes that are not read, by their frame's marker.
+var codings = map[byte]string{
+	0xc3: "lossless JPEG", 0xc5: "hierarchical JPEG", 0xc6: "hierarchical JPEG", 0xc7: "hierarchical lossless JPEG",
+	0xc9: "arithmetic coding", 0xca: "arithmetic coding", 0xcb: "arithmetic lossless coding",
+	0xcd: "arithmetic hierarchical coding", 0xce: "arithmetic hierarchical coding", 0xcf: "arithmetic hierarchical coding",
 }
 
 // scanPart is one component of a scan.
@@ -186,29 +203,39 @@ func (d *decoder) scan(b []byte, p int, seg []byte) (int, error) {
 		id, tabs := seg[1+2*i], seg[2+2*i]
 		s := &parts[i]
 		for k := range d.comps {
-			if d.comps[k].id == id && !d.comps[k].seen {
-				s.c = &d.comps[k]
+			if c := &d.comps[k]; c.id == id && (c.coef != nil || !c.seen) {
+				s.c = c
 				break
 			}
 		}
 		if s.c == nil || tabs>>4 > 3 || tabs&15 > 3 {
 			return 0, fmt.Errorf("scan of component %d: %w", id, ErrCorrupt)
 		}
-		s.c.seen = true
-		s.dc, s.ac, s.q = d.huff[0][tabs>>4], d.huff[1][tabs&15], d.quant[s.c.q]
-		if s.dc == nil || s.ac == nil || s.q == nil {
+		if !s.c.seen {
+			s.c.seen, s.c.table = true, d.quant[s.c.q]
+		}
+		s.dc, s.ac, s.q = d.huff[0][tabs>>4], d.huff[1][tabs&15], s.c.table
+		if s.c.coef == nil && (s.dc == nil || s.ac == nil || s.q == nil) {
 			return 0, fmt.Errorf("component %d: its tables are missing: %w", id, ErrCorrupt)
 		}
 		s.nx, s.ny = s.c.h, s.c.v
-	}
-	if t := seg[1+2*n:]; t[0] != 0 || t[1] != 63 || t[2] != 0 {
-		return 0, fmt.Errorf("scan of coefficients %d to %d: %w", t[0], t[1], ErrCorrupt)
 	}
 	mx, my := d.mcuX, d.mcuY
 	if n == 1 { // not interleaved: one block an MCU, only those of the picture
 		s := &parts[0]
 		s.nx, s.ny = 1, 1
 		mx, my = (s.c.w-1)/8+1, (s.c.hgt-1)/8+1
+	}
+	t := seg[1+2*n:]
+	if d.comps[0].coef != nil {
+		ps, err := newPass(t, n)
+		if err != nil {
+			return 0, err
+		}
+		return d.progressive(b, p, parts, ps, mx, my)
+	}
+	if t[0] != 0 || t[1] != 63 || t[2] != 0 {
+		return 0, fmt.Errorf("scan of coefficients %d to %d: %w", t[0], t[1], ErrCorrupt)
 	}
 	r := bits{b: b, p: p}
 	left, rst := d.restart, byte(0)

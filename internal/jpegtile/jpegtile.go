@@ -1,6 +1,6 @@
-// Package jpegtile decodes the baseline JPEG tiles of whole slides to RGBA,
-// bit for bit as libjpeg does with its default settings (accurate integer
-// inverse DCT, triangle-filtered chroma).
+// Package jpegtile decodes the JPEG tiles of whole slides, and JPEG pictures,
+// to RGBA, bit for bit as libjpeg does with its default settings (accurate
+// integer inverse DCT, triangle-filtered chroma).
 //
 // Tiles of one slide share their tables; Tables holds them ready for use, so
 // that a tile costs only its own data:
@@ -8,10 +8,11 @@
 //	t, err := jpegtile.ParseTables(dir.JPEGTables)
 //	pix, w, h, err := t.Decode(tile, jpegtile.YCbCr)
 //
-// It reads Huffman-coded sequential files (SOF0, SOF1) of 8 bits with one or
-// three components, any number of scans and restart markers. Everything else
-// gives ErrUnsupported; data that ends early or breaks gives ErrCorrupt
-// rather than a grey tile.
+// It reads Huffman-coded sequential and progressive files (SOF0 to SOF2) of 8
+// bits with one, three or four components, which are CMYK or YCCK as Pillow
+// reads them, any number of scans and restart markers. Everything else gives
+// ErrUnsupported; data that ends early or breaks gives ErrCorrupt rather than a
+// grey tile. A progressive file that leaves coefficients out is not smoothed.
 //
 // Source: ITU-T T.81; arithmetic as in libjpeg's jidctint.c, jdsample.c and
 // jdcolor.c.
@@ -27,7 +28,7 @@ import (
 var ErrCorrupt = errors.New("corrupt JPEG")
 
 // ErrUnsupported is wrapped by errors about JPEG files this package does not
-// decode: progressive, arithmetic-coded, lossless, of 12 bits, CMYK.
+// decode: arithmetic-coded, lossless, of 12 bits.
 var ErrUnsupported = errors.New("JPEG coding not supported")
 
 // Color says how three components are meant.
@@ -51,7 +52,6 @@ const maxPixels = 1 << 28
 type Tables struct {
 	quant [4]*[64]int32 // zigzag order
 	huff  [2][4]*huffman
-	body  []byte // the segments, for decoders that want a whole stream
 }
 
 // Markers.
@@ -89,44 +89,9 @@ func ParseTables(b []byte) (*Tables, error) {
 		if err != nil {
 			return nil, fmt.Errorf("jpegtile: tables: %w", err)
 		}
-		if m == mDQT || m == mDHT {
-			t.body = append(t.body, b[p:next]...)
-		}
 		p = next
 	}
 	return t, nil
-}
-
-// Stream returns the tile b as a whole JPEG file: the shared tables put in
-// and the colours stated by an Adobe marker, which replaces the tile's own.
-func (t *Tables) Stream(b []byte, c Color) ([]byte, error) {
-	if len(b) < 4 || b[0] != 0xff || b[1] != mSOI {
-		return nil, fmt.Errorf("jpegtile: no start marker: %w", ErrCorrupt)
-	}
-	out := make([]byte, 0, len(b)+len(t.body)+18)
-	out = append(out, 0xff, mSOI)
-	if c != Auto {
-		out = append(out, 0xff, mAPP14, 0, 14)
-		out = append(out, "Adobe\x00\x64\x00\x00\x00\x00"...)
-		out = append(out, byte(c-RGB))
-	}
-	out = append(out, t.body...)
-	for p := 2; ; {
-		m, _, next, err := segment(b, p)
-		if err != nil {
-			return nil, fmt.Errorf("jpegtile: %w", err)
-		}
-		if m == mSOS {
-			return append(out, b[p:]...), nil
-		}
-		if m == mEOI {
-			return nil, fmt.Errorf("jpegtile: no scan: %w", ErrCorrupt)
-		}
-		if c == Auto || m < 0xe0 || m > 0xef {
-			out = append(out, b[p:next]...)
-		}
-		p = next
-	}
 }
 
 // Info is what the headers of a picture say.

@@ -110,7 +110,7 @@ func (l *Level) decode(r record) (*tiff.Segment, error) {
 		}
 		var pix []byte
 		if err == nil {
-			pix, _, _, err = (*jpegtile.Tables)(nil).DecodeAny(b, jpegtile.Auto)
+			pix, _, _, err = (*jpegtile.Tables)(nil).Decode(b, jpegtile.Auto)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", err, tiff.ErrCorrupt)

@@ -243,7 +243,7 @@ func (p *Picture) tile(col, row int) ([]byte, error) {
 }
 
 func (p *Picture) decode(b []byte, w, h int) ([]byte, error) {
-	pix, gw, gh, err := p.tables.DecodeAny(b, p.color)
+	pix, gw, gh, err := p.tables.Decode(b, p.color)
 	switch {
 	case errors.Is(err, jpegtile.ErrUnsupported):
 		return nil, fmt.Errorf("%w: %w", err, tiff.ErrUnsupported)

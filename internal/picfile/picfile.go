@@ -3,9 +3,7 @@
 //
 //   - PNG, BMP and GIF as the standard library and x/image read them, which is
 //     exact; alpha is kept.
-//   - JPEG as libjpeg decodes it: baseline files to the bit; progressive ones
-//     by image/jpeg, whose inverse cosine transform is within 1 of libjpeg's,
-//     with libjpeg's smoothing of chroma; CMYK with Pillow's conversion.
+//   - JPEG as libjpeg decodes it, to the bit; CMYK with Pillow's conversion.
 //   - TIFF and BigTIFF as package wsi reads slides, and Group 3 and 4, 1-bit
 //     and 16-bit files by x/image, foreground as the photometric tag says.
 //   - The orientation of EXIF (JPEG, PNG) or of TIFF is applied, and reported.
@@ -186,7 +184,7 @@ func (l limit) jpeg(f *os.File) (image.Image, int, error) {
 	if len(b) > maxJPEG {
 		return nil, 1, fmt.Errorf("more than %d bytes", maxJPEG)
 	}
-	w, h, comps, err := jpegtile.Header(b)
+	w, h, _, err := jpegtile.Header(b)
 	if err != nil {
 		return nil, 1, err
 	}
@@ -194,11 +192,7 @@ func (l limit) jpeg(f *os.File) (image.Image, int, error) {
 		return nil, 1, err
 	}
 	turn := jpegOrientation(b)
-	if comps == 4 {
-		img, err := cmyk(b)
-		return img, turn, err
-	}
-	pix, w, h, err := (*jpegtile.Tables)(nil).DecodeAny(b, jpegtile.Auto)
+	pix, w, h, err := (*jpegtile.Tables)(nil).Decode(b, jpegtile.Auto)
 	if err != nil {
 		return nil, 1, err
 	}

@@ -22,6 +22,9 @@ func (im *Image) decodeJPEG(b []byte, s span, comps int) ([]byte, error) {
 	if head.Comps != comps {
 		return nil, fmt.Errorf("JPEG of %d components for %d samples per pixel: %w", head.Comps, comps, ErrCorrupt)
 	}
+	if comps == 4 { // four components of a JPEG file would be inks
+		return nil, fmt.Errorf("JPEG data of 4 samples per pixel: %w", ErrUnsupported)
+	}
 	// The last strip may be coded at full height.
 	if err := s.check("JPEG", head.W, head.H, max(im.SegH, s.h)); err != nil {
 		return nil, err
@@ -33,7 +36,7 @@ func (im *Image) decodeJPEG(b []byte, s span, comps int) ([]byte, error) {
 			color = jpegtile.YCbCr
 		}
 	}
-	pix, _, _, err := im.tables.DecodeAny(b, color)
+	pix, _, _, err := im.tables.Decode(b, color)
 	switch {
 	case errors.Is(err, jpegtile.ErrUnsupported):
 		return nil, fmt.Errorf("%w: %w", err, ErrUnsupported)

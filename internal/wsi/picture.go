@@ -81,7 +81,7 @@ func decodeJPEG(r io.Reader) (image.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read JPEG: %w", err)
 	}
-	pix, w, h, err := (*jpegtile.Tables)(nil).DecodeAny(b, jpegtile.Auto)
+	pix, w, h, err := (*jpegtile.Tables)(nil).Decode(b, jpegtile.Auto)
 	if err != nil {
 		return nil, err
 	}
