@@ -83,10 +83,8 @@ func packedAs(w *value, n, k int) *value {
 		})
 	case graph.Half:
 		return formOf(w, "packed in halves", kernel.LenHalf(n, k), func(v []float32) graph.Form {
-			for i, x := range v {
-				if x < -kernel.MaxHalf || x > kernel.MaxHalf {
-					return graph.Form{Err: fmt.Errorf("element %d is %v: halves end at %v", i, x, kernel.MaxHalf)}
-				}
+			if i := kernel.AboveHalf(v); i >= 0 {
+				return graph.Form{Err: fmt.Errorf("element %d is %v: halves end at %v", i, v[i], kernel.MaxHalf)}
 			}
 			p := kernel.PackHalf(v, n, k)
 			return rounded(p.Data(), n*k, p.UnpackHalf)

@@ -25,6 +25,7 @@ var avx2 = impl{
 	expSum:    expSumAVX2,
 	mulRows:   mulRowsAVX2,
 	widen:     widenAVX2,
+	narrow:    narrowAVX2,
 	add:       addAVX2,
 	mul:       mulAVX2,
 	scale:     scaleAVX2,
@@ -63,6 +64,7 @@ var avx512 = impl{
 	expSum:    expSumAVX512,
 	mulRows:   mulRowsAVX512,
 	widen:     widenAVX2,
+	narrow:    narrowAVX2,
 	add:       addAVX512,
 	mul:       mulAVX512,
 	scale:     scaleAVX512,
@@ -116,4 +118,11 @@ func widenAVX2(dst []float32, src []uint16) {
 	n := len(dst) &^ 15
 	widenBlocksAVX2(dst[:n], src)
 	widenGeneric(dst[n:], src[n:])
+}
+
+// narrowAVX2 does whole blocks in assembly and the rest in Go.
+func narrowAVX2(dst []uint16, src []float32) {
+	n := len(src) &^ 15
+	narrowBlocksAVX2(dst, src[:n])
+	narrowGeneric(dst[n:], src[n:])
 }

@@ -23,6 +23,7 @@ var neon = impl{
 	expSum:    expSumNEON,
 	mulRows:   mulRowsNEON,
 	widen:     widenGeneric,
+	narrow:    narrowGeneric,
 	add:       addNEON,
 	mul:       mulNEON,
 	scale:     scaleNEON,

@@ -28,3 +28,8 @@ func dequantiseBlocksAVX2(dst []float32, sums []int32, scales []float32, bias []
 //
 //go:noescape
 func widenBlocksAVX2(dst []float32, src []uint16)
+
+// narrowBlocksAVX2 works like narrowGeneric; the length of src is a multiple of 16.
+//
+//go:noescape
+func narrowBlocksAVX2(dst []uint16, src []float32)

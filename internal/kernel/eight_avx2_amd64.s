@@ -325,3 +325,26 @@ block:
 done:
 	VZEROUPPER
 	RET
+
+// func narrowBlocksAVX2(dst []uint16, src []float32)
+// Requires: AVX, F16C
+TEXT ·narrowBlocksAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ src_len+32(FP), DX
+	SHRQ $0x04, DX
+	JZ   done
+
+block:
+	VMOVUPS   (CX), Y0
+	VCVTPS2PH $0x00, Y0, (AX)
+	VMOVUPS   32(CX), Y0
+	VCVTPS2PH $0x00, Y0, 16(AX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x20, AX
+	DECQ      DX
+	JNZ       block
+
+done:
+	VZEROUPPER
+	RET

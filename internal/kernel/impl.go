@@ -70,6 +70,8 @@ type impl struct {
 	// widen sets dst to the values of halves, which are finite: IEEE 754
 	// binary16.
 	widen func(dst []float32, src []uint16)
+	// narrow rounds src, magnitudes up to MaxHalf, to halves, ties to even.
+	narrow func(dst []uint16, src []float32)
 
 	add       func(dst, a, b []float32)
 	mul       func(dst, a, b []float32)

@@ -23,6 +23,7 @@ var generic = impl{
 	expSum:    expSumGeneric,
 	mulRows:   mulRowsGeneric,
 	widen:     widenGeneric,
+	narrow:    narrowGeneric,
 	add:       addGeneric,
 	mul:       mulGeneric,
 	scale:     scaleGeneric,

@@ -1,10 +1,6 @@
 package kernel
 
-import (
-	"fmt"
-
-	"github.com/slidesam/sam/internal/half"
-)
+import "fmt"
 
 // Packed is a weight matrix in the order in which the products read it. It is
 // read only, and may be used by any number of goroutines.
@@ -84,10 +80,7 @@ func (p *Packed) fill(w []float32, ld int, kn bool) {
 				im.transpose(dst, w1, w[j*ld+k0:], ld, cols, kc)
 			}
 			if p.half {
-				to := p.halves(k0*p.width+j*kc, len(dst))
-				for i, v := range dst {
-					to[i] = half.Bits(v)
-				}
+				im.narrow(p.halves(k0*p.width+j*kc, len(dst)), dst)
 			}
 		}
 	}

@@ -3,7 +3,10 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
+
+	"github.com/slidesam/sam/internal/half"
 )
 
 // MaxHalf is the largest magnitude that [PackHalf] can round.
@@ -19,15 +22,23 @@ func packHalf(im *impl, w []float32, n, k int) *Packed {
 		panic(fmt.Sprintf("kernel: pack in halves: %d columns, inner dimension %d", n, k))
 	}
 	need("pack in halves: w", len(w), n*k)
-	for i, v := range w[:n*k] {
-		if !(math.Abs(float64(v)) <= MaxHalf) {
-			panic(fmt.Sprintf("kernel: pack in halves: element %d is %v, want at most %v", i, v, MaxHalf))
-		}
+	if i := AboveHalf(w[:n*k]); i >= 0 {
+		panic(fmt.Sprintf("kernel: pack in halves: element %d is %v, want at most %v", i, w[i], MaxHalf))
 	}
 	p := &Packed{N: n, K: k, im: im, width: im.padded(n), kc: blockK(k), half: true}
 	p.data = Alloc((p.width*k + 1) / 2)
 	p.fill(w, k, false)
 	return p
+}
+
+// AboveHalf returns the index of the first value that PackHalf cannot round, or
+// -1 if there is none.
+func AboveHalf(w []float32) int {
+	limit := math.Float32bits(MaxHalf)
+	if active8.absMax(w) <= limit {
+		return -1
+	}
+	return slices.IndexFunc(w, func(v float32) bool { return math.Float32bits(v)&magnitude > limit })
 }
 
 // LenHalf is the number of values that an [n, k] weight in halves takes the
@@ -67,6 +78,12 @@ func (p *Packed) panelsOf(tmp []float32, k0, kc, j0, j1 int) []float32 {
 	}
 	p.im.widen(tmp[:n], p.halves(at, n))
 	return tmp[:n]
+}
+
+func narrowGeneric(dst []uint16, src []float32) {
+	for i, v := range src {
+		dst[i] = half.Bits(v)
+	}
 }
 
 // widenGeneric shifts exponent and fraction to where float32 has them; the

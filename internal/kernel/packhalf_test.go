@@ -39,6 +39,45 @@ func TestWiden(t *testing.T) {
 	})
 }
 
+// TestNarrow rounds all finite halves, what lies half-way between two of them and
+// what lies right beside that, at all lengths through three blocks.
+func TestNarrow(t *testing.T) {
+	eachImpl(t, func(t *testing.T, im *impl) {
+		var all []float32
+		for h := range uint16(0x7bff) {
+			v, next := half.Value(h), half.Value(h+1)
+			mid := (v + next) / 2 // exact
+			for _, x := range []float32{v, math.Nextafter32(mid, v), mid, math.Nextafter32(mid, next)} {
+				all = append(all, x, -x)
+			}
+		}
+		all = append(all, MaxHalf, -MaxHalf, 1e-40, -1e-40)
+		got := make([]uint16, len(all))
+		im.narrow(got, all)
+		for i, v := range all {
+			if want := half.Bits(v); got[i] != want {
+				t.Fatalf("%v: %#x, want %#x", v, got[i], want)
+			}
+		}
+		for n := range 60 {
+			for off := range 8 {
+				dst := make([]uint16, n+off+20)
+				src := guarded(all[1000*off+off:][:n], off)
+				im.narrow(dst[off:off+n], src)
+				for i, h := range dst {
+					var want uint16 // nothing is written around
+					if i >= off && i < off+n {
+						want = half.Bits(src[i-off])
+					}
+					if h != want {
+						t.Fatalf("%d elements, offset %d: element %d: %#x, want %#x", n, off, i-off, h, want)
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestGemmHalf wants the bits of the product with the rounded weights.
 func TestGemmHalf(t *testing.T) {
 	shapes := [][3]int{{13, 48, 385}, {25, 16, 1537}, {97, 300, 70}, {200, 65, 400}, {7, 256, 2048}, {300, 4, 256}, {2, 600, 1600}}
@@ -84,7 +123,12 @@ func TestPackHalfRange(t *testing.T) {
 					t.Errorf("%v: no panic", v)
 				}
 			}()
-			PackHalf([]float32{v}, 1, 1)
+			w := make([]float32, 40)
+			w[37] = v
+			if got := AboveHalf(w); got != 37 {
+				t.Errorf("%v: at %d, want 37", v, got)
+			}
+			PackHalf(w, 4, 10)
 		}()
 	}
 }

@@ -18,6 +18,7 @@ func (s *isa) eight() {
 		s.quantise()
 		s.dequantise()
 		s.widen()
+		s.narrow()
 	}
 }
 
@@ -227,6 +228,29 @@ func (s *isa) widen() {
 	}
 	ADDQ(U8(32), src)
 	ADDQ(U8(64), dst)
+	DECQ(n)
+	JNZ(LabelRef("block"))
+	Label("done")
+	ret()
+}
+
+// narrow writes the conversion to binary16.
+func (s *isa) narrow() {
+	name := "narrowBlocks" + s.name
+	TEXT(name, NOSPLIT, "func(dst []uint16, src []float32)")
+	Doc(name + " works like narrowGeneric; the length of src is a multiple of 16.")
+	Pragma("noescape")
+	dst, src, n := slice("dst"), slice("src"), Load(Param("src").Len(), GP64())
+	SHRQ(U8(4), n)
+	JZ(LabelRef("done"))
+	Label("block")
+	for j := range 2 {
+		v := YMM()
+		VMOVUPS(at(src, 32*j), v)
+		VCVTPS2PH(U8(0), v, at(dst, 16*j)) // to nearest, ties to even
+	}
+	ADDQ(U8(64), src)
+	ADDQ(U8(32), dst)
 	DECQ(n)
 	JNZ(LabelRef("block"))
 	Label("done")
