@@ -28,17 +28,18 @@ func jpegOrientation(b []byte) int {
 	return 1
 }
 
-// pngOrientation returns the orientation of a PNG file's eXIf chunk before its
-// pixels, 1 if it has none.
+// pngOrientation returns the orientation of a PNG file's eXIf chunk, which may lie
+// before or behind its pixels; 1 if it has none.
 func pngOrientation(f *os.File) int {
 	var head [8]byte
-	for at := int64(8); ; {
+	at := int64(8)
+	for range maxChunks {
 		if _, err := f.ReadAt(head[:], at); err != nil {
 			return 1
 		}
 		n := int64(binary.BigEndian.Uint32(head[:]))
 		switch string(head[4:]) {
-		case "IDAT", "IEND":
+		case "IEND":
 			return 1
 		case "eXIf":
 			b, err := io.ReadAll(io.NewSectionReader(f, at+8, min(n, 1<<16)))
@@ -49,7 +50,13 @@ func pngOrientation(f *os.File) int {
 		}
 		at += 12 + n
 	}
+	return 1
 }
+
+// maxChunks is how many chunks of a PNG file are looked through: a picture of the
+// largest size has as many of pixels where each is 8 KiB, the least that libpng
+// writes.
+const maxChunks = 1 << 17
 
 // exifOrientation returns the orientation in the first directory of EXIF data,
 // which is a small TIFF file; 1 if it has none or is damaged.
@@ -75,8 +82,17 @@ func exifOrientation(b []byte) int {
 		if len(entries) < 12 {
 			return 1
 		}
-		if o.Uint16(entries) == 0x0112 && o.Uint16(entries[2:]) == 3 {
-			if v := int(o.Uint16(entries[8:])); v >= 1 && v <= 8 {
+		if o.Uint16(entries) == 0x0112 {
+			v := 1
+			switch o.Uint16(entries[2:]) {
+			case 3:
+				v = int(o.Uint16(entries[8:]))
+			case 4, 9: // some writers' long
+				v = int(min(o.Uint32(entries[8:]), 9))
+			case 1:
+				v = int(entries[8])
+			}
+			if v >= 1 && v <= 8 {
 				return v
 			}
 			return 1

@@ -17,6 +17,8 @@ import (
 
 	"github.com/slidesam/sam/internal/picfile"
 	"github.com/slidesam/sam/internal/picture"
+	"github.com/slidesam/sam/internal/tiff"
+	"github.com/slidesam/sam/internal/tiff/tifftest"
 )
 
 func pixels(t *testing.T, img image.Image) (picture.Picture, []byte) {
@@ -184,6 +186,76 @@ func TestWindow(t *testing.T) {
 	for _, s := range []string{"", "1", "5,2", "0,70000", "1%,2", "1%,200%", "a,b", "NaN,1"} {
 		_, err := picfile.ParseWindow(s)
 		assert.Error(t, err, s)
+	}
+}
+
+// deepTIFF is a TIFF file of RGB in planes of 16 bits, whose samples end at top.
+func deepTIFF(t *testing.T, photo, top uint64) string {
+	const w, h = 40, 30
+	p := tifftest.Page{Fields: map[tiff.Tag]tifftest.Field{
+		tiff.ImageWidth: tifftest.Short(w), tiff.ImageLength: tifftest.Short(h), tiff.PlanarConfig: tifftest.Short(2),
+		tiff.SamplesPerPixel: tifftest.Short(3), tiff.BitsPerSample: tifftest.Short(16, 16, 16), tiff.Photometric: tifftest.Short(photo),
+	}}
+	planes := 3
+	if photo != 2 {
+		p.Fields[tiff.SamplesPerPixel], p.Fields[tiff.BitsPerSample], planes = tifftest.Short(1), tifftest.Short(16), 1
+	}
+	for range planes {
+		var b []byte
+		for i := range uint64(w * h) {
+			b = binary.LittleEndian.AppendUint16(b, uint16(i*top/(w*h-1)))
+		}
+		p.Segs = append(p.Segs, b)
+	}
+	path := filepath.Join(t.TempDir(), "deep.tif")
+	require.NoError(t, os.WriteFile(path, tifftest.Builder{Order: binary.LittleEndian}.File(p), 0o600))
+	return path
+}
+
+// Twelve bits are told in layouts that x/image does not read, too: issue 24.
+func TestWindowPlanes(t *testing.T) {
+	path := deepTIFF(t, 2, 4095)
+	_, _, err := picfile.Open(path, picfile.Options{})
+	require.ErrorIs(t, err, picfile.ErrFormat)
+	assert.ErrorContains(t, err, "-window 0,4095")
+	w, err := picfile.ParseWindow("0,4095")
+	require.NoError(t, err)
+	img, _, err := picfile.Open(path, picfile.Options{Window: w})
+	require.NoError(t, err)
+	r, _, _, _ := img.At(39, 29).RGBA()
+	assert.Equal(t, uint32(0xffff), r)
+
+	img, _, err = picfile.Open(deepTIFF(t, 2, 65535), picfile.Options{})
+	require.NoError(t, err)
+	_, got := pixels(t, img)
+	assert.Equal(t, byte(600*65535/1199>>8), got[3*600], "the high byte, as of other compressions")
+
+	_, _, err = picfile.Open(deepTIFF(t, 0, 4095), picfile.Options{})
+	assert.ErrorContains(t, err, "0 is white", "twelve bits of which 0 is white would be white")
+}
+
+// An orientation is read from EXIF behind a PNG file's pixels, and as a long.
+func TestOddOrientations(t *testing.T) {
+	dir := t.TempDir()
+	b, err := os.ReadFile("testdata/exif_6.png")
+	require.NoError(t, err)
+	at := bytes.Index(b, []byte("eXIf")) - 4
+	require.Positive(t, at)
+	n := 12 + int(binary.BigEndian.Uint32(b[at:]))
+	end := len(b) - 12
+	moved := append(append(append(bytes.Clone(b[:at]), b[at+n:end]...), b[at:at+n]...), b[end:]...)
+	jpg, err := os.ReadFile("testdata/exif_6.jpg")
+	require.NoError(t, err)
+	tag := bytes.Index(jpg, []byte("\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06"))
+	require.Positive(t, tag)
+	copy(jpg[tag:], "\x01\x12\x00\x04\x00\x00\x00\x01\x00\x00\x00\x06")
+	for name, data := range map[string][]byte{"behind.png": moved, "long.jpg": jpg} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		img, info, err := picfile.Open(path, picfile.Options{})
+		require.NoError(t, err)
+		assert.Equal(t, 6, info.Orientation, name)
+		assert.Equal(t, image.Rect(0, 0, 34, 45), img.Bounds(), name)
 	}
 }
 

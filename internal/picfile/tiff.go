@@ -26,13 +26,18 @@ type tiffHead struct {
 	w, h        int
 	orientation int
 	pages       int
+	compression uint64
 	fax         bool // runs of white and black
+	twoWay      bool // Group 3 of two dimensions
 	minIsWhite  bool
 	deep        bool // 16 bits
 	clear       bool // with alpha
 }
 
-const orientationTag tiff.Tag = 274
+const (
+	orientationTag tiff.Tag = 274
+	t4Tag          tiff.Tag = 292 // options of Group 3
+)
 
 func readTIFFHead(path string) (h tiffHead, err error) {
 	f, err := tiff.Open(path)
@@ -42,11 +47,11 @@ func readTIFFHead(path string) (h tiffHead, err error) {
 	defer f.Close()
 	d := f.Dirs()[0]
 	h.pages = len(f.Dirs())
-	var v [5]uint64
+	var v [6]uint64
 	for i, t := range []struct {
 		tag tiff.Tag
 		def uint64
-	}{{tiff.ImageWidth, 0}, {tiff.ImageLength, 0}, {tiff.Compression, 1}, {tiff.Photometric, 1}, {orientationTag, 1}} {
+	}{{tiff.ImageWidth, 0}, {tiff.ImageLength, 0}, {tiff.Compression, 1}, {tiff.Photometric, 1}, {orientationTag, 1}, {t4Tag, 0}} {
 		if v[i], err = d.Uint(t.tag, t.def); err != nil {
 			return h, err
 		}
@@ -60,7 +65,7 @@ func readTIFFHead(path string) (h tiffHead, err error) {
 		return h, err
 	}
 	h.w, h.h = int(min(v[0], 1<<31)), int(min(v[1], 1<<31))
-	h.fax = v[2] >= 2 && v[2] <= 4
+	h.compression, h.fax, h.twoWay = v[2], v[2] >= 2 && v[2] <= 4, v[5]&1 != 0
 	h.minIsWhite = v[3] == 0
 	h.orientation = int(min(v[4], 9))
 	h.deep = len(bits) > 0 && bits[0] == 16
@@ -68,8 +73,9 @@ func readTIFFHead(path string) (h tiffHead, err error) {
 	return h, nil
 }
 
-// tiff reads the picture that OpenSlide shows at its finest level. Kinds that
-// slides are not made of, and samples that must be kept, x/image reads.
+// tiff reads the picture that OpenSlide shows at its finest level. Of a file of one
+// picture samples that must be kept are read as they are, and kinds that slides
+// are not made of by x/image.
 func (l limit) tiff(path string, f *os.File, o Options) (tiffPicture, error) {
 	head, err := readTIFFHead(path)
 	if errors.Is(err, tiff.ErrNotTIFF) {
@@ -79,7 +85,7 @@ func (l limit) tiff(path string, f *os.File, o Options) (tiffPicture, error) {
 		return tiffPicture{}, err
 	}
 	s, err := wsi.Open(path, wsi.Options{})
-	if err != nil && (head.pages > 1 || !errors.Is(err, tiff.ErrUnsupported)) {
+	if err != nil && (head.pages > 1 || !errors.Is(err, tiff.ErrUnsupported) && !errors.Is(err, wsi.ErrDark)) {
 		return tiffPicture{}, err // channels in pages, for example
 	}
 	out := tiffPicture{orientation: head.orientation}
@@ -102,7 +108,10 @@ func (l limit) tiff(path string, f *os.File, o Options) (tiffPicture, error) {
 		return out, e
 	}
 	if first && (err != nil || o.Raw || head.deep || head.clear) {
-		img, e := exactTIFF(f, head)
+		img, e := exactTIFF(path, f, head)
+		if e == nil && head.minIsWhite && errors.Is(err, wsi.ErrDark) && !o.Raw {
+			return out, errors.New("samples of 16 bits that reach no further than 12 bits do, of which 0 is white: it would be white; save it with 0 as black, or in 8 bits")
+		}
 		if e == nil {
 			out.img = img
 			return out, nil
@@ -123,7 +132,16 @@ func (l limit) tiff(path string, f *os.File, o Options) (tiffPicture, error) {
 }
 
 // exactTIFF reads the first page with its samples as they are.
-func exactTIFF(f *os.File, head tiffHead) (image.Image, error) {
+func exactTIFF(path string, f *os.File, head tiffHead) (image.Image, error) {
+	switch {
+	case head.compression == 2, head.compression == 3 && head.twoWay:
+		return nil, errors.New("CCITT runs, Huffman-coded or of two dimensions: save it with Group 4, LZW or no compression")
+	case !head.fax:
+		img, err := plainTIFF(path)
+		if err == nil || !errors.Is(err, tiff.ErrUnsupported) {
+			return img, err
+		}
+	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
@@ -139,4 +157,18 @@ func exactTIFF(f *os.File, head tiffHead) (image.Image, error) {
 		}
 	}
 	return img, nil
+}
+
+// plainTIFF reads what slides are made of.
+func plainTIFF(path string) (image.Image, error) {
+	f, err := tiff.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	im, err := f.Dirs()[0].Image()
+	if err != nil {
+		return nil, err
+	}
+	return im.Exact()
 }

@@ -108,7 +108,7 @@ func rows(img image.Image) (row func(y int, dst []byte), ok bool) {
 			for ; len(dst) >= 3 && len(src) >= 4; dst, src = dst[3:], src[4:] {
 				dst[0], dst[1], dst[2] = src[0], src[1], src[2]
 				if src[3] != 0xff {
-					setNRGBA(dst, color.NRGBAModel.Convert(color.RGBA{src[0], src[1], src[2], src[3]}).(color.NRGBA))
+					divide(dst, src[0], src[1], src[2], src[3])
 				}
 			}
 		})
@@ -121,10 +121,7 @@ func rows(img image.Image) (row func(y int, dst []byte), ok bool) {
 	case *image.RGBA64:
 		return packed(m.Pix, m.Stride, m.Rect, 8, func(dst, src []byte) {
 			for ; len(dst) >= 3 && len(src) >= 8; dst, src = dst[3:], src[8:] {
-				setRGBA64(dst, color.RGBA64{
-					R: uint16(src[0])<<8 | uint16(src[1]), G: uint16(src[2])<<8 | uint16(src[3]),
-					B: uint16(src[4])<<8 | uint16(src[5]), A: uint16(src[6])<<8 | uint16(src[7]),
-				})
+				divide(dst, src[0], src[2], src[4], src[6])
 			}
 		})
 	case *image.Gray:
@@ -220,6 +217,21 @@ func setColor(dst []byte, c color.Color) {
 }
 
 func setNRGBA(dst []byte, c color.NRGBA) { dst[0], dst[1], dst[2] = c.R, c.G, c.B }
+
+// divide writes a premultiplied colour divided by its alpha as Pillow does
+// (Unpack.c, unpackRGBa), for 16 bits by their high bytes.
+func divide(dst []byte, r, g, b, a byte) {
+	switch a {
+	case 0:
+		dst[0], dst[1], dst[2] = 0, 0, 0
+	case 0xff:
+		dst[0], dst[1], dst[2] = r, g, b
+	default:
+		for c, v := range [3]byte{r, g, b} {
+			dst[c] = byte(min(255*int(v)/int(a), 255))
+		}
+	}
+}
 
 // setRGBA64 writes the high bytes of a premultiplied colour.
 func setRGBA64(dst []byte, c color.RGBA64) {

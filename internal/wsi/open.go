@@ -68,7 +68,11 @@ func open(path string, head []byte, o Options) (*Slide, error) {
 			err = fmt.Errorf("neither TIFF, PNG nor JPEG: %w", ErrFormat)
 		}
 	}
+	if err == nil {
+		err = s.checkDepth()
+	}
 	if err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.overrideMPP(o)

@@ -55,16 +55,24 @@ func FromImage(pic image.Image, mppX, mppY float64) *Slide {
 }
 
 // pictureRaster is a picture in memory as one tile.
-type pictureRaster struct{ pix *image.RGBA }
+type pictureRaster struct {
+	pix  *image.RGBA
+	deep bool // it was of 16 bits
+}
 
 func newPictureRaster(pic image.Image) pictureRaster {
 	b := pic.Bounds()
 	if p, ok := pic.(*image.RGBA); ok && b.Min == (image.Point{}) && p.Stride == 4*b.Dx() {
-		return pictureRaster{p}
+		return pictureRaster{pix: p}
 	}
 	p := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
 	draw.Draw(p, p.Rect, pic, b.Min, draw.Src)
-	return pictureRaster{p}
+	deep := false
+	switch pic.(type) {
+	case *image.Gray16, *image.NRGBA64, *image.RGBA64:
+		deep = true
+	}
+	return pictureRaster{p, deep}
 }
 
 func (r pictureRaster) grid() (cols, rows, tileW, tileH int) {

@@ -30,6 +30,10 @@ import (
 // package reads.
 var ErrFormat = errors.New("not a slide format that is read")
 
+// ErrDark is wrapped by the error for a slide of 16 bits whose samples use only the
+// lowest 12 or fewer: of the 8 that are shown all would be black.
+var ErrDark = errors.New("samples of 16 bits that reach no further than 12 bits do: the slide would be black; bring them to 8 bits first, or open a small one as a picture, with a window (slidesam segment -window)")
+
 // Level is one resolution of the pyramid.
 type Level struct {
 	W, H         int     // size in pixels
