@@ -79,11 +79,6 @@ func interpolateAVX2(dst []float32, src []float32, i0 []int32, i1 []int32, w0 []
 //go:noescape
 func reluAVX2(dst []float32, x []float32)
 
-// geluAVX2 works like geluGeneric.
-//
-//go:noescape
-func geluAVX2(dst []float32, x []float32)
-
 // exp2AVX2 works like exp2Generic.
 //
 //go:noescape

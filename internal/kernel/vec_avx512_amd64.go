@@ -79,11 +79,6 @@ func interpolateAVX512(dst []float32, src []float32, i0 []int32, i1 []int32, w0 
 //go:noescape
 func reluAVX512(dst []float32, x []float32)
 
-// geluAVX512 works like geluGeneric.
-//
-//go:noescape
-func geluAVX512(dst []float32, x []float32)
-
 // exp2AVX512 works like exp2Generic.
 //
 //go:noescape

@@ -206,7 +206,7 @@ func (s *isa) relu() {
 func (s *isa) exp2() {
 	s.function("exp2", "(dst []float32, x []float32)")
 	dst, x := slice("dst"), slice("x")
-	k := s.exp2Consts()
+	k := s.exp2Consts(len(exp2C))
 	hi := s.broadcast("exp2Hi", exp2Hi)
 	s.elements(dst, []reg.Register{x}, length("dst"), func(x []reg.VecVirtual) reg.VecVirtual {
 		VMINPS(x[0], hi, x[0])
@@ -215,42 +215,88 @@ func (s *isa) exp2() {
 	})
 }
 
-// gelu needs more constants than AVX2 has registers; those of its own
-// polynomial are read from memory there.
+// geluConsts are the operands that GELU needs.
+type geluConsts struct {
+	exp2      exp2Consts
+	one       reg.VecVirtual
+	max, p, e Op
+	c         []Op
+}
+
+func (s *isa) geluConsts() geluConsts {
+	k := geluConsts{exp2: s.exp2Consts(1)}
+	k.one = k.exp2.c[0].(reg.VecVirtual)
+	k.max, k.p, k.e = s.lasting("geluMax", geluMax), s.lasting("geluP", geluP), s.lasting("geluE", -log2e/2)
+	for i, c := range geluC {
+		k.c = append(k.c, s.lasting("geluC"+string(rune('1'+i)), c))
+	}
+	return k
+}
+
+// gelu takes two registers at a time with AVX2: each step of one needs the step
+// before, and the processor cannot look far enough ahead for another's. AVX-512
+// has no registers left for that.
 func (s *isa) gelu() {
 	s.function("gelu", "(dst []float32, x []float32)")
-	dst, x := slice("dst"), slice("x")
-	k := s.exp2Consts()
-	s.elements(dst, []reg.Register{x}, length("dst"), func(x []reg.VecVirtual) reg.VecVirtual {
-		t, u, p, top := s.reg(), s.reg(), s.reg(), s.reg()
-		// top = max(x, 0): NaN stays.
-		s.zero(top)
-		VMAXPS(x[0], top, top)
-		// t = min(|x|, geluMax)
-		s.zero(t)
-		VSUBPS(x[0], t, t)
-		VMAXPS(x[0], t, t)
-		VMINPS(s.broadcast("geluMax", geluMax), t, t)
-		// u = 1 / (1 + P t)
-		VMOVAPS(t, u)
-		VFMADD213PS(k.c[0], s.broadcast("geluP", geluP), u)
-		VDIVPS(u, k.c[0], u)
-		VMULPS(t, t, x[0])
-		VMULPS(s.broadcast("geluE", -log2e/2), x[0], x[0])
-		s.exp2Of(k, x)
-		s.geluPoly(u, p)
-		VMULPS(x[0], t, t)
-		VFNMADD231PS(t, p, top)
-		return top
+	dst, x, n := slice("dst"), slice("x"), length("dst")
+	k := s.geluConsts()
+	if !s.wide {
+		pairs := GP64()
+		MOVQ(n, pairs)
+		SHRQ(U8(s.shift()+1), pairs)
+		JZ(LabelRef("rest"))
+		Label("pair")
+		y := s.load(x, 2)
+		s.geluOf(k, y, []Op{at(x, 0), at(x, s.bytes())})
+		s.store(y, dst)
+		ADDQ(U8(2*s.bytes()), x)
+		ADDQ(U8(2*s.bytes()), dst)
+		DECQ(pairs)
+		JNZ(LabelRef("pair"))
+		Label("rest")
+		ANDQ(U8(2*s.vec-1), n)
+	}
+	s.elements(dst, []reg.Register{x}, n, func(x []reg.VecVirtual) reg.VecVirtual {
+		again := s.reg()
+		VMOVAPS(x[0], again)
+		s.geluOf(k, x, []Op{again})
+		return x[0]
 	})
 }
 
-// geluPoly sets p to the polynomial in u.
-func (s *isa) geluPoly(u, p reg.VecVirtual) {
-	last := len(geluC) - 1
-	VBROADCASTSS(constant("geluC"+string(rune('1'+last)), geluC[last]), p)
-	for i := last - 1; i >= 0; i-- {
-		VFMADD213PS(s.broadcast("geluC"+string(rune('1'+i)), geluC[i]), u, p)
+// geluOf replaces each x by its GELU. again are the same values once more.
+func (s *isa) geluOf(k geluConsts, x []reg.VecVirtual, again []Op) {
+	t, p := make([]reg.VecVirtual, len(x)), make([]polynomial, len(x))
+	zero := s.reg()
+	s.zero(zero)
+	for j := range x {
+		t[j], p[j] = s.reg(), polynomial{c: k.c, x: s.reg(), sum: s.reg()}
+		// t = min(|x|, geluMax)
+		VSUBPS(x[j], zero, t[j])
+		VMAXPS(x[j], t[j], t[j])
+		VMINPS(k.max, t[j], t[j])
+		s.geluRatio(k, t[j], p[j].x)
 	}
-	VMULPS(u, p, p)
+	for j := range x {
+		VMULPS(t[j], t[j], x[j])
+		VMULPS(k.e, x[j], x[j])
+	}
+	n, e := s.exp2Parts(k.exp2, x)
+	horner(append(e, p...))
+	s.exp2Join(x, n, e)
+	zero = s.reg()
+	s.zero(zero)
+	for j := range x {
+		VMULPS(p[j].x, p[j].sum, p[j].sum)
+		VMULPS(x[j], t[j], t[j])
+		VMAXPS(again[j], zero, x[j]) // NaN stays
+		VFNMADD231PS(t[j], p[j].sum, x[j])
+	}
+}
+
+// geluRatio sets u to 1 / (1 + P t).
+func (s *isa) geluRatio(k geluConsts, t, u reg.VecVirtual) {
+	VMOVAPS(t, u)
+	VFMADD132PS(k.p, k.one, u)
+	VDIVPS(u, k.one, u)
 }

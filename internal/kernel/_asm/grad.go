@@ -28,7 +28,7 @@ func (s *isa) mul() {
 func (s *isa) geluGrad() {
 	s.function("geluGrad", "(dst []float32, dy []float32, x []float32)")
 	dst, dy, x := slice("dst"), slice("dy"), slice("x")
-	k := s.exp2Consts()
+	k := s.geluConsts()
 	s.elements(dst, []reg.Register{dy, x}, length("dst"), func(x []reg.VecVirtual) reg.VecVirtual {
 		// v = x between -geluMax and geluMax: NaN stays.
 		v := x[1]
@@ -38,14 +38,12 @@ func (s *isa) geluGrad() {
 		s.zero(t)
 		VSUBPS(v, t, t)
 		VMAXPS(v, t, t)
-		// u = 1 / (1 + P t)
-		VMOVAPS(t, u)
-		VFMADD213PS(k.c[0], s.broadcast("geluP", geluP), u)
-		VDIVPS(u, k.c[0], u)
+		s.geluRatio(k, t, u)
 		VMULPS(t, t, t)
-		VMULPS(s.broadcast("geluE", -log2e/2), t, t)
-		s.exp2Of(k, []reg.VecVirtual{t})
-		s.geluPoly(u, p)
+		VMULPS(k.e, t, t)
+		s.exp2Of(k.exp2, []reg.VecVirtual{t})
+		horner([]polynomial{{k.c, u, p}})
+		VMULPS(u, p, p)
 		// p = Phi(x)
 		half := s.broadcast("half", 0.5)
 		VFNMADD213PS(half, t, p)

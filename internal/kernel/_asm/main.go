@@ -4,16 +4,17 @@
 //	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
 //
 // The parts are tile (products with a full panel), strip (with several), narrow
-// (with a narrow panel), eight (products in 8 bits, and from 16; -isa avx2 or vnni),
-// grad (what only gradients need), winograd (convolutions), maps (other ops of
-// maps), vec (everything else) and wavelet (package
-// jpeg2000; -isa avx2).
+// (with a narrow panel), eight (products in 8 bits, and from 16; -isa avx2 or
+// vnni), gelu (the activation), grad (what only gradients need), winograd
+// (convolutions), maps (other ops of maps), vec (everything else) and wavelet
+// (package jpeg2000; -isa avx2).
 package main
 
 import (
 	"flag"
 	"log"
 
+	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -35,7 +36,7 @@ var isas = map[string]*isa{
 }
 
 func main() {
-	part := flag.String("part", "", "tile, strip, narrow, eight, vec, grad, winograd, maps or wavelet")
+	part := flag.String("part", "", "tile, strip, narrow, eight, vec, gelu, grad, winograd, maps or wavelet")
 	name := flag.String("isa", "", "avx2, avx512 or vnni")
 	flag.Parse()
 	s := isas[*name]
@@ -59,6 +60,8 @@ func main() {
 		s.eight()
 	case "vec":
 		s.vectors()
+	case "gelu":
+		s.gelu()
 	case "grad":
 		s.gradients()
 	case "winograd":
@@ -68,7 +71,7 @@ func main() {
 	case "wavelet":
 		s.wavelet()
 	default:
-		log.Fatalf("part %q: want tile, strip, narrow, eight, vec, grad, winograd, maps or wavelet", *part)
+		log.Fatalf("part %q: want tile, strip, narrow, eight, vec, gelu, grad, winograd, maps or wavelet", *part)
 	}
 	Generate()
 }
@@ -118,6 +121,24 @@ func (s *isa) broadcast(name string, x float32) reg.VecVirtual {
 	v := s.reg()
 	VBROADCASTSS(constant(name, x), v)
 	return v
+}
+
+// lasting returns x in all lanes, as an operand that keeps through a function:
+// a register, or with AVX2, which has few, memory.
+func (s *isa) lasting(name string, x float32) Op {
+	if s.wide {
+		return s.broadcast(name, x)
+	}
+	name += "All"
+	m, ok := constants[name]
+	if !ok {
+		m = GLOBL(name, attr.RODATA|attr.NOPTR)
+		for i := range s.vec {
+			DATA(4*i, F32(x))
+		}
+		constants[name] = m
+	}
+	return m
 }
 
 // ret ends a function: upper halves of YMM registers must be clean before

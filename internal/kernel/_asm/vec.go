@@ -43,7 +43,6 @@ func (s *isa) vectors() {
 	s.above()
 	s.interpolate()
 	s.relu()
-	s.gelu()
 	s.exp2()
 	s.layerNorm()
 	s.normCols()
@@ -240,19 +239,26 @@ func (s *isa) maxRows() {
 	})
 }
 
-// exp2Consts are the registers that 2^x needs.
+// exp2Consts are the operands that 2^x needs.
 type exp2Consts struct {
 	lo, bias reg.VecVirtual
-	c        []reg.VecVirtual
+	c        []Op
 }
 
-func (s *isa) exp2Consts() exp2Consts {
+// exp2Consts returns them in registers; with AVX2 only the first n coefficients
+// are, and the others are read from memory each time.
+func (s *isa) exp2Consts(n int) exp2Consts {
 	k := exp2Consts{lo: s.broadcast("exp2Lo", exp2Lo)}
 	if !s.wide {
 		k.bias = s.broadcast("exp2Bias", exp2Bias)
 	}
 	for i, c := range exp2C {
-		k.c = append(k.c, s.broadcast("exp2C"+string(rune('0'+i)), c))
+		name := "exp2C" + string(rune('0'+i))
+		if i < n {
+			k.c = append(k.c, s.broadcast(name, c))
+		} else {
+			k.c = append(k.c, s.lasting(name, c))
+		}
 	}
 	return k
 }
@@ -260,9 +266,17 @@ func (s *isa) exp2Consts() exp2Consts {
 // exp2Of replaces each x, at most exp2Hi, by 2^x. NaN stays NaN: VMAXPS
 // returns its first operand here if one is NaN.
 func (s *isa) exp2Of(k exp2Consts, x []reg.VecVirtual) {
-	n, p := make([]reg.VecVirtual, len(x)), make([]reg.VecVirtual, len(x))
+	n, p := s.exp2Parts(k, x)
+	horner(p)
+	s.exp2Join(x, n, p)
+}
+
+// exp2Parts takes each x apart, into the nearest integer n and what is left of
+// it, of which p is the polynomial.
+func (s *isa) exp2Parts(k exp2Consts, x []reg.VecVirtual) (n []reg.VecVirtual, p []polynomial) {
+	n, p = make([]reg.VecVirtual, len(x)), make([]polynomial, len(x))
 	for j := range x {
-		n[j], p[j] = s.reg(), s.reg()
+		n[j], p[j] = s.reg(), polynomial{c: k.c, x: x[j], sum: s.reg()}
 		VMAXPS(x[j], k.lo, x[j])
 	}
 	for j := range x {
@@ -272,26 +286,44 @@ func (s *isa) exp2Of(k exp2Consts, x []reg.VecVirtual) {
 			continue
 		}
 		VADDPS(k.bias, x[j], n[j])
-		VSUBPS(k.bias, n[j], p[j])
-		VSUBPS(p[j], x[j], x[j])
+		VSUBPS(k.bias, n[j], p[j].sum)
+		VSUBPS(p[j].sum, x[j], x[j])
 	}
-	last := len(k.c) - 1
-	for j := range x {
-		VMOVAPS(k.c[last], p[j])
-	}
-	for i := last - 1; i >= 0; i-- {
-		for j := range x {
-			VFMADD213PS(k.c[i], x[j], p[j])
-		}
-	}
+	return n, p
+}
+
+// exp2Join sets each x to p times 2^n.
+func (s *isa) exp2Join(x, n []reg.VecVirtual, p []polynomial) {
 	for j := range x {
 		if s.wide {
-			VSCALEFPS(n[j], p[j], x[j])
+			VSCALEFPS(n[j], p[j].sum, x[j])
 			continue
 		}
 		// The integer is in the low bits of the biased sum.
 		VPSLLD(U8(23), n[j], n[j])
-		VPADDD(n[j], p[j], x[j])
+		VPADDD(n[j], p[j].sum, x[j])
+	}
+}
+
+// A polynomial in x, whose sum is what it comes to.
+type polynomial struct {
+	c      []Op // of x^0, x^1, ...
+	x, sum reg.VecVirtual
+}
+
+// horner computes polynomials, a step of each in turn.
+func horner(ps []polynomial) {
+	for _, p := range ps {
+		VMOVUPS(p.c[len(p.c)-1], p.sum)
+	}
+	for i, left := 2, true; left; i++ {
+		left = false
+		for _, p := range ps {
+			if i <= len(p.c) {
+				VFMADD213PS(p.c[len(p.c)-i], p.x, p.sum)
+				left = true
+			}
+		}
 	}
 }
 
@@ -299,14 +331,15 @@ func (s *isa) expSum() {
 	s.function("expSum", "(sc []float32, m []float32, l []float32, n int, w int)")
 	sc, m, l := slice("sc"), slice("m"), slice("l")
 	n, w := integer("n"), integer("w")
-	k := s.exp2Consts()
+	k := s.exp2Consts(5)
 	if s.wide {
 		s.widths(w, func(v int, x string) {
 			s.expSumRows(k, sc, m, l, n, v, v, x)
 		})
 		return
 	}
-	// Sixteen registers: one column of registers at a time.
+	// Sixteen registers: one column of registers at a time, two rows of it so
+	// that one's sums need not wait for the other's.
 	left := GP64()
 	MOVQ(w, left)
 	SHLQ(U8(2), w)
@@ -317,16 +350,37 @@ func (s *isa) expSum() {
 	mv, sum := s.reg(), s.reg()
 	VMOVUPS(at(m, 0), mv)
 	s.zero(sum)
-	Label("row")
-	x := s.reg()
-	VMOVUPS(at(p, 0), x)
-	VSUBPS(mv, x, x)
-	s.exp2Of(k, []reg.VecVirtual{x})
-	VMOVUPS(x, at(p, 0))
-	VADDPS(x, sum, sum)
-	ADDQ(w, p)
-	DECQ(rows)
-	JNZ(LabelRef("row"))
+	step := func(n int) {
+		x := make([]reg.VecVirtual, n)
+		row := func(j int) Mem {
+			if j == 0 {
+				return at(p, 0)
+			}
+			return Mem{Base: p, Index: w, Scale: 1}
+		}
+		for j := range x {
+			x[j] = s.reg()
+			VMOVUPS(row(j), x[j])
+			VSUBPS(mv, x[j], x[j])
+		}
+		s.exp2Of(k, x)
+		for j := range x {
+			VMOVUPS(x[j], row(j))
+			VADDPS(x[j], sum, sum)
+		}
+	}
+	SUBQ(U8(2), rows)
+	JL(LabelRef("one"))
+	Label("two")
+	step(2)
+	LEAQ(Mem{Base: p, Index: w, Scale: 2}, p)
+	SUBQ(U8(2), rows)
+	JGE(LabelRef("two"))
+	Label("one")
+	ADDQ(U8(2), rows)
+	JZ(LabelRef("next"))
+	step(1)
+	Label("next")
 	VADDPS(at(l, 0), sum, sum)
 	VMOVUPS(sum, at(l, 0))
 	ADDQ(U8(s.bytes()), sc)
