@@ -15,7 +15,9 @@ var avx2 = impl{
 	},
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1AVX2, transpose2AVX2, transpose3AVX2, transpose4AVX2},
+	transpose8: transpose8AVX2,
 	strip:      stripAVX2,
+	stack:      stackAVX2,
 	rowStrip:   rowStripAVX2,
 	winogradIn: winogradInAVX2, winogradOut: winogradOutAVX2,
 	depthwise: depthwiseAVX2, scaleShift: scaleShiftAVX2, channelSums: channelSumsAVX2,
@@ -54,7 +56,9 @@ var avx512 = impl{
 	},
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1AVX512, transpose2AVX512, transpose3AVX512, transpose4AVX512},
+	transpose8: transpose8AVX2,
 	strip:      stripAVX512,
+	stack:      stackAVX512,
 	rowStrip:   rowStripAVX512,
 	winogradIn: winogradInAVX512, winogradOut: winogradOutAVX512,
 	depthwise: depthwiseAVX512, scaleShift: scaleShiftAVX512, channelSums: channelSumsAVX512,

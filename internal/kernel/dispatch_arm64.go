@@ -15,6 +15,7 @@ var neon = impl{
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1Generic, transpose2Generic, transpose3Generic, transpose4NEON},
 	strip:      stripOf(tile12x8NEON, 8),
+	stack:      stackOf(tile12x8NEON, 12),
 	winogradIn: winogradInGeneric, winogradOut: winogradOutGeneric,
 	depthwise: depthwiseGeneric, scaleShift: scaleShiftGeneric, channelSums: channelSumsGeneric,
 	prefetch:  prefetchGeneric,

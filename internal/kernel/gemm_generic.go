@@ -159,6 +159,19 @@ func stripOf(tile tileFunc, nr int) func(n, k int, a []float32, lda int, b, c []
 	}
 }
 
+// stackOf is a stack of tiles of mr rows.
+func stackOf(tile tileFunc, mr int) func(n, k int, a, b, c []float32, ldc int, d []float32, ldd int) {
+	return func(n, k int, a, b, c []float32, ldc int, d []float32, ldd int) {
+		for q := range n {
+			var before []float32
+			if d != nil {
+				before = d[q*mr*ldd:]
+			}
+			tile(k, a[q*mr*k:], mr, b, c[q*mr*ldc:], ldc, before, ldd)
+		}
+	}
+}
+
 // tileGeneric returns the tile of r rows and w columns as a plain loop, for
 // the rows left over.
 func tileGeneric(r, w int) tileFunc {

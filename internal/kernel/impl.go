@@ -28,6 +28,11 @@ type impl struct {
 	//	c[i*ldc+q*nr+j] = d[i*ldd+q*nr+j] + sum over p < k of a[p*lda+i] * b[(q*k+p)*nr+j]
 	strip func(n, k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int)
 
+	// stack is tile[1][mr-1] for n tiles that follow each other:
+	//
+	//	c[(q*mr+i)*ldc+j] = d[(q*mr+i)*ldd+j] + sum over p < k of a[(q*k+p)*mr+i] * b[p*nr+j]
+	stack func(n, k int, a, b, c []float32, ldc int, d []float32, ldd int)
+
 	// rowStrip is strip for rows that are not packed, a[i*lda+p] in the place of
 	// a[p*lda+i]; nil if there is none.
 	rowStrip func(n, k int, a []float32, lda int, b, c []float32, ldc int, d []float32, ldd int)
@@ -45,6 +50,9 @@ type impl struct {
 
 	// transposeRows[r-1] sets dst[j*ldd+i] = src[i*lds+j] for i < r, j < n.
 	transposeRows [4]func(dst []float32, ldd int, src []float32, lds, n int)
+
+	// transpose8 is the same for 8 rows and n a multiple of 8; nil if there is none.
+	transpose8 func(dst []float32, ldd int, src []float32, lds, n int)
 
 	// prefetch brings rows of n elements, lds apart, near. It may do nothing.
 	prefetch func(src []float32, lds, rows, n int)
@@ -137,6 +145,27 @@ func (im *impl) share(left int) int {
 	return (left + tiles - 1) / tiles
 }
 
+// busyRows are as many as a tile needs to keep a processor busy: with fewer it
+// waits for the sums.
+const busyRows = 4
+
+// height returns the rows of the next tile when left rows are left: the most, but
+// the last two tiles share what is left if that is too few for the last.
+func (im *impl) height(left int) int {
+	if left > im.mr && left < im.mr+busyRows {
+		return (left + 1) / 2
+	}
+	return min(left, im.mr)
+}
+
+// fullTiles is how many tiles of n rows come first that surely have the most.
+func (im *impl) fullTiles(n int) int {
+	if rest := n % im.mr; rest > 0 && rest < busyRows {
+		n -= im.mr
+	}
+	return max(0, n/im.mr)
+}
+
 // tileOf returns the tile function for r rows and w columns.
 func (im *impl) tileOf(r, w int) tileFunc {
 	if w == im.nr {
@@ -149,5 +178,21 @@ func (im *impl) tileOf(r, w int) tileFunc {
 func (im *impl) transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	for i := 0; i < rows; i += 4 {
 		im.transposeRows[min(4, rows-i)-1](dst[i:], ldd, src[i*lds:], lds, cols)
+	}
+}
+
+// turn is transpose for what is in the caches and has many rows and columns.
+func (im *impl) turn(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	i, whole := 0, cols&^7
+	if im.transpose8 != nil && whole > 0 {
+		for ; i+8 <= rows; i += 8 {
+			im.transpose8(dst[i:], ldd, src[i*lds:], lds, whole)
+			if whole < cols {
+				im.transpose(dst[whole*ldd+i:], ldd, src[i*lds+whole:], lds, 8, cols-whole)
+			}
+		}
+	}
+	if i < rows {
+		im.transpose(dst[i:], ldd, src[i*lds:], lds, rows-i, cols)
 	}
 }

@@ -15,6 +15,7 @@ var generic = impl{
 	transposeRows: [4]func([]float32, int, []float32, int, int){
 		transpose1Generic, transpose2Generic, transpose3Generic, transpose4Generic},
 	strip:      stripOf(tile4x4Generic, 4),
+	stack:      stackOf(tile4x4Generic, 4),
 	winogradIn: winogradInGeneric, winogradOut: winogradOutGeneric,
 	depthwise: depthwiseGeneric, scaleShift: scaleShiftGeneric, channelSums: channelSumsGeneric,
 	prefetch:  prefetchGeneric,

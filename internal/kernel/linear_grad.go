@@ -116,8 +116,8 @@ func (t *gradWTask) add(dy, x []float32, r int, first bool) {
 	cutRows(t.panels, x[t.c0:], t.k, r, full, im.nr)
 	for j := 0; j < full; j += im.cols {
 		panels := min(im.cols, full-j) / im.nr
-		for i := 0; i < t.n; i += im.mr {
-			strip, h := im.strip, min(im.mr, t.n-i)
+		for i := 0; i < t.n; {
+			strip, h := im.strip, im.height(t.n-i)
 			if h < im.mr {
 				strip = stripOf(im.tileOf(h, im.nr), im.nr)
 			}
@@ -127,6 +127,7 @@ func (t *gradWTask) add(dy, x []float32, r int, first bool) {
 				before = nil
 			}
 			strip(panels, r, t.tiles[i*r:], h, t.panels[j*r:], to, t.k, before, t.k)
+			i += h
 		}
 	}
 	if full < t.cols {
@@ -141,8 +142,8 @@ func (t *gradWTask) addEdge(x []float32, r, full int, first bool) {
 	panel := t.panels[full*r:][:r*w]
 	clear(panel)
 	copyRows(panel, w, x[t.c0+full:], t.k, r, cols)
-	for i := 0; i < t.n; i += im.mr {
-		h := min(im.mr, t.n-i)
+	for i := 0; i < t.n; {
+		h := im.height(t.n - i)
 		im.tileOf(h, w)(r, t.tiles[i*r:], h, panel, t.edge, w, nil, 0)
 		for y := range h {
 			to, sum := t.dw[(i+y)*t.k+t.c0+full:][:cols], t.edge[y*w:][:cols]
@@ -152,6 +153,7 @@ func (t *gradWTask) addEdge(x []float32, r, full int, first bool) {
 				im.add(to, to, sum)
 			}
 		}
+		i += h
 	}
 }
 

@@ -111,9 +111,10 @@ func (t *maskHeadTask) pixels(p, w int, panel, z1, z2, px []float32) {
 		for r := range 4 {
 			// Pixel (2*qy+ry, 2*qx+rx) of the cell.
 			at := (2*(q/2)+r/2)*4 + 2*(q%2) + r%2
-			for k := 0; k < t.Masks; k += im.mr {
-				im.tileOf(min(im.mr, t.Masks-k), w)(t.Up2, hyper[k*t.Up2:], min(im.mr, t.Masks-k),
-					z2[r*t.Up2*w:], px[(k*16+at)*w:], 16*w, nil, 0)
+			for k := 0; k < t.Masks; {
+				h := im.height(t.Masks - k)
+				im.tileOf(h, w)(t.Up2, hyper[k*t.Up2:], h, z2[r*t.Up2*w:], px[(k*16+at)*w:], 16*w, nil, 0)
+				k += h
 			}
 		}
 	}

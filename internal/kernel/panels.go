@@ -2,7 +2,8 @@ package kernel
 
 // Panels and tiles are how the decoder's kernels keep matrices whose rows are
 // lanes: a panel holds nr rows of x [n, k] (or fewer, then half of nr where
-// that is enough), transposed, [k, w]; a tile up to mr rows, [k, r].
+// that is enough), transposed, [k, w]; a tile the rows that impl.height
+// says, [k, r].
 
 // PackPanels sets dst, PackedLen(n, k) values, to the panels of x [n, k]. The
 // lanes beyond the last row are 0.
@@ -43,29 +44,42 @@ func PackTiles(w []float32, n, k int) []float32 {
 }
 
 func (im *impl) packTiles(dst, w []float32, n, k int) {
-	for i := 0; i < n; i += im.mr {
-		r := min(im.mr, n-i)
+	for i := 0; i < n; {
+		r := im.height(n - i)
 		im.transpose(dst[i*k:], r, w[i*k:], k, r, k)
+		i += r
 	}
 }
 
 // packTilesKN is packTiles for w [k, n].
 func (im *impl) packTilesKN(dst, w []float32, k, n int) {
-	full := n / im.mr * im.mr
-	cutRows(dst, w, n, k, full, im.mr)
-	copyRows(dst[full*k:], n-full, w[full:], n, k, n-full)
+	i := im.fullTiles(n) * im.mr
+	cutRows(dst, w, n, k, i, im.mr)
+	for i < n {
+		r := im.height(n - i)
+		copyRows(dst[i*k:], r, w[i:], n, k, r)
+		i += r
+	}
 }
 
 // tiles sets c [n, w] to the product of the tiles of a [n, k] with the panel
 // b [k, w], plus d, whose rows are ldd apart; d may be c or nil.
 func (im *impl) tiles(n, k, w int, a, b, c, d []float32, ldd int) {
-	for i := 0; i < n; i += im.mr {
-		r := min(im.mr, n-i)
-		var before []float32
-		if d != nil {
-			before = d[i*ldd:]
+	before := func(i int) []float32 {
+		if d == nil {
+			return nil
 		}
-		im.tileOf(r, w)(k, a[i*k:], r, b, c[i*w:], w, before, ldd)
+		return d[i*ldd:]
+	}
+	i := 0
+	if full := im.fullTiles(n); w == im.nr && full > 0 {
+		im.stack(full, k, a, b, c, w, d, ldd)
+		i = full * im.mr
+	}
+	for i < n {
+		r := im.height(n - i)
+		im.tileOf(r, w)(k, a[i*k:], r, b, c[i*w:], w, before(i), ldd)
+		i += r
 	}
 }
 

@@ -8,3 +8,8 @@ package kernel
 //
 //go:noescape
 func stripAVX512(n int, k int, a []float32, lda int, b []float32, c []float32, ldc int, d []float32, ldd int)
+
+// stackAVX512 works like stackGeneric.
+//
+//go:noescape
+func stackAVX512(n int, k int, a []float32, b []float32, c []float32, ldc int, d []float32, ldd int)

@@ -63,7 +63,7 @@ type twoWayTask struct {
 	wide        int // columns of the readers' scores with their padding
 	keys, read  side
 	values      []float32 // each prompt's Values as tiles
-	parts       []float32 // each block's maxima, sums [wide] and found [Channels, wide], in panels
+	parts       []float32 // each block's maxima, sums [wide] and found [Heads*Readers, Channels]
 	stage       uint8
 }
 
@@ -140,7 +140,7 @@ func (t *TwoWay) check(im *impl, maps, found []float32) {
 }
 
 // part is the size of a block's share of parts.
-func (t *twoWayTask) part() int { return t.wide * (2 + t.Channels) }
+func (t *twoWayTask) part() int { return 2*t.wide + t.Heads*t.Readers*t.Channels }
 
 func (t *twoWayTask) run(i int) {
 	switch t.stage {
@@ -197,10 +197,11 @@ func (t *twoWayTask) block(p, b int) {
 	}
 	a := arenas.get()
 	most := t.Heads * max(t.Tokens, t.Readers)
-	a.reset(n*c + most*im.nr + 2*im.nr + t.wide*n)
-	rows, s := a.take(n*c), a.take(most*im.nr)
+	a.reset(n*im.padded(c) + most*im.nr + 2*im.nr + t.wide*n + im.mr*im.nr)
+	rows, s := a.take(n*im.padded(c)), a.take(most*im.nr)
 	m, l := a.take(im.nr), a.take(im.nr)
 	scores := a.take(t.wide * n) // of the second half, [n, w] for each panel of columns
+	edge := a.take(im.mr * im.nr)
 	for j := 0; j < n; j += im.nr {
 		w := im.panelWidth(t.Cells - r0 - j)
 		lanes := min(w, n-j)
@@ -208,7 +209,10 @@ func (t *twoWayTask) block(p, b int) {
 		if t.Values != nil {
 			t.update(p, r0+j, w, x[(r0+j)*c:][:c*w], panel, s, m, l)
 		}
-		im.transpose(rows[j*c:], c, panel, w, c, lanes)
+		for k := 0; k < c; k += im.nr {
+			wide := im.panelWidth(c - k)
+			im.turn(rows[k*n+j*wide:], wide, panel[k*w:], w, min(wide, c-k), lanes)
+		}
 		t.score(s, w, panel, t.Positions[(r0+j)*t.Heads*t.HeadDim:], &t.read, p)
 		for i := 0; i < ht; i += im.nr {
 			wide := im.panelWidth(ht - i)
@@ -217,10 +221,10 @@ func (t *twoWayTask) block(p, b int) {
 			if cols < wide {
 				clear(dst[:lanes*wide])
 			}
-			im.transpose(dst, wide, s[i*w:], w, cols, lanes)
+			im.turn(dst, wide, s[i*w:], w, cols, lanes)
 		}
 	}
-	t.gather(p, b, n, rows, scores)
+	t.gather(p, b, n, rows, scores, edge)
 	arenas.put(a)
 }
 
@@ -231,8 +235,10 @@ func (t *twoWayTask) score(s []float32, w int, panel, known []float32, with *sid
 	tokens := with.known[p*n*t.Heads*hd:]
 	for h := range t.Heads {
 		a, b, c := tokens[h*hd*n:], known[h*hd*w:], s[h*n*w:]
-		for i := 0; i < n; i += im.mr {
-			im.tileOf(min(im.mr, n-i), w)(hd, a[i:], n, b, c[i*w:], w, nil, 0)
+		for i := 0; i < n; {
+			r := im.height(n - i)
+			im.tileOf(r, w)(hd, a[i:], n, b, c[i*w:], w, nil, 0)
+			i += r
 		}
 	}
 	if with.absorbed != nil {
@@ -262,9 +268,9 @@ func (t *twoWayTask) update(p, j, w int, panel, next, s, m, l []float32) {
 	im.normCols(next, t.Gamma, t.Beta, c, w, t.Eps)
 }
 
-// gather computes the share of block b, n rows of the map, in what the
-// tokens' attention finds.
-func (t *twoWayTask) gather(p, b, n int, rows, scores []float32) {
+// gather computes the share of block b, n rows of the map as panels of
+// channels, in what the tokens' attention finds. edge has room for a tile.
+func (t *twoWayTask) gather(p, b, n int, rows, scores, edge []float32) {
 	im, c, ht := t.im, t.Channels, t.Heads*t.Readers
 	part := t.parts[(p*t.blocks+b)*t.part():]
 	m, l, sum := part[:t.wide], part[t.wide:2*t.wide], part[2*t.wide:]
@@ -275,8 +281,23 @@ func (t *twoWayTask) gather(p, b, n int, rows, scores []float32) {
 		copy(m[i:][:w], e)
 		im.maxRows(e, m[i:], n, w)
 		im.expSum(e, m[i:], l[i:], n, w)
-		for k := 0; k < c; k += im.mr {
-			im.tileOf(min(im.mr, c-k), w)(n, rows[k:], c, e, sum[i*c+k*w:], w, nil, 0)
+		for j, end := i, min(i+w, ht); j < end; {
+			r, k := im.height(end-j), 0
+			if r == im.mr && c >= im.nr {
+				im.strip(c/im.nr, n, e[j-i:], w, rows, sum[j*c:], c, nil, 0)
+				k = c / im.nr * im.nr
+			}
+			for ; k < c; k += im.nr {
+				wide := im.panelWidth(c - k)
+				tile := im.tileOf(r, wide)
+				if to := sum[j*c+k:]; k+wide <= c {
+					tile(n, e[j-i:], w, rows[k*n:], to, c, nil, 0)
+				} else {
+					tile(n, e[j-i:], w, rows[k*n:], edge, wide, nil, 0)
+					copyRows(to, c, edge, wide, r, c-k)
+				}
+			}
+			j += r
 		}
 	}
 }
@@ -289,16 +310,30 @@ func (t *twoWayTask) mergeTasks() int { return (t.Heads*t.Readers + t.im.nr - 1)
 func (t *twoWayTask) merge(p, i int) {
 	im, c, ht := t.im, t.Channels, t.Heads*t.Readers
 	i *= im.nr
-	w := im.panelWidth(ht - i)
+	w, n := im.panelWidth(ht-i), min(im.nr, ht-i)
+	found := t.found[(p*ht+i)*c:][:n*c]
 	part := func(b int) (m, l, sum []float32) {
 		s := t.parts[(p*t.blocks+b)*t.part():]
-		return s[i:][:w], s[t.wide+i:][:w], s[2*t.wide+i*c:][:w*c]
+		return s[i:][:w], s[t.wide+i:][:w], s[2*t.wide+i*c:][:n*c]
 	}
 	a := arenas.get()
 	a.reset(3 * im.nr)
 	m, f, l := a.take(w), a.take(w), a.take(w)
-	total := im.join(t.blocks, part, m, f, l, c)
-	im.transpose(t.found[(p*ht+i)*c:], c, total, w, c, min(w, ht-i))
+	im.softmaxes(t.blocks, part, m, f, l, func(b int, sum []float32) {
+		for j, x := range f[:n] {
+			row := sum[j*c:][:c]
+			im.scale(row, row, x)
+		}
+		if b == 0 {
+			copy(found, sum)
+		} else {
+			im.add(found, found, sum)
+		}
+	})
+	for j, x := range l[:n] {
+		row := found[j*c:][:c]
+		im.scale(row, row, x)
+	}
 	arenas.put(a)
 }
 
@@ -307,7 +342,23 @@ func (t *twoWayTask) merge(p, i int) {
 // weighted sums [c, w]. It leaves the largest scores in m and the weights'
 // divisors in l, each [w] as f is.
 func (im *impl) join(n int, share func(i int) (m, l, sum []float32), m, f, l []float32, c int) (total []float32) {
-	first, _, total := share(0)
+	_, _, total = share(0)
+	im.softmaxes(n, share, m, f, l, func(i int, sum []float32) {
+		im.mulRows(sum, f, c, len(f))
+		if i > 0 {
+			im.add(total, total, sum)
+		}
+	})
+	im.mulRows(total, l, c, len(l))
+	return total
+}
+
+// softmaxes finds the softmaxes of n shares: of each the largest scores and the
+// sums of the weights. It calls add with each share's weighted sums while f are
+// the factors that they are to be multiplied with, and leaves the largest scores
+// in m and the weights' divisors in l, each as long as f.
+func (im *impl) softmaxes(n int, share func(i int) (m, l, sum []float32), m, f, l []float32, add func(i int, sum []float32)) {
+	first, _, _ := share(0)
 	copy(m, first)
 	for i := 1; i < n; i++ {
 		mi, _, _ := share(i)
@@ -322,14 +373,9 @@ func (im *impl) join(n int, share func(i int) (m, l, sum []float32), m, f, l []f
 		im.exp2(f, f)
 		im.mulRows(li, f, 1, len(f))
 		im.add(l, l, li)
-		im.mulRows(sum, f, c, len(f))
-		if i > 0 {
-			im.add(total, total, sum)
-		}
+		add(i, sum)
 	}
 	for j, v := range l {
 		l[j] = 1 / v
 	}
-	im.mulRows(total, l, c, len(l))
-	return total
 }

@@ -29,6 +29,11 @@ func transpose3AVX2(dst []float32, ldd int, src []float32, lds int, n int)
 //go:noescape
 func transpose4AVX2(dst []float32, ldd int, src []float32, lds int, n int)
 
+// transpose8AVX2 sets dst[j*ldd+i] = src[i*lds+j] for i < 8, j < n, n a multiple of 8.
+//
+//go:noescape
+func transpose8AVX2(dst []float32, ldd int, src []float32, lds int, n int)
+
 // biasMaxAVX2 works like biasMaxGeneric.
 //
 //go:noescape

@@ -272,6 +272,74 @@ done:
 	VZEROUPPER
 	RET
 
+// func transpose8AVX2(dst []float32, ldd int, src []float32, lds int, n int)
+// Requires: AVX
+TEXT ·transpose8AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ ldd+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ src_base+32(FP), DX
+	MOVQ lds+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ n+64(FP), SI
+	LEAQ (CX)(CX*2), DI
+	LEAQ (BX)(BX*2), R8
+	LEAQ (DX)(BX*4), R9
+	SHRQ $0x03, SI
+	JZ   done
+
+block:
+	VMOVUPS     (DX), X0
+	VINSERTF128 $0x01, (R9), Y0, Y0
+	VMOVUPS     (DX)(BX*1), X1
+	VINSERTF128 $0x01, (R9)(BX*1), Y1, Y1
+	VMOVUPS     (DX)(BX*2), X2
+	VINSERTF128 $0x01, (R9)(BX*2), Y2, Y2
+	VMOVUPS     (DX)(R8*1), X3
+	VINSERTF128 $0x01, (R9)(R8*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKLPS   Y3, Y2, Y5
+	VUNPCKHPS   Y1, Y0, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y5, Y4, Y8
+	VMOVUPS     Y8, (AX)
+	VUNPCKHPD   Y5, Y4, Y4
+	VMOVUPS     Y4, (AX)(CX*1)
+	VUNPCKLPD   Y7, Y6, Y4
+	VMOVUPS     Y4, (AX)(CX*2)
+	VUNPCKHPD   Y7, Y6, Y4
+	VMOVUPS     Y4, (AX)(DI*1)
+	LEAQ        (AX)(CX*4), AX
+	VMOVUPS     16(DX), X9
+	VINSERTF128 $0x01, 16(R9), Y9, Y9
+	VMOVUPS     16(DX)(BX*1), X10
+	VINSERTF128 $0x01, 16(R9)(BX*1), Y10, Y10
+	VMOVUPS     16(DX)(BX*2), X11
+	VINSERTF128 $0x01, 16(R9)(BX*2), Y11, Y11
+	VMOVUPS     16(DX)(R8*1), X12
+	VINSERTF128 $0x01, 16(R9)(R8*1), Y12, Y12
+	VUNPCKLPS   Y10, Y9, Y4
+	VUNPCKLPS   Y12, Y11, Y5
+	VUNPCKHPS   Y10, Y9, Y6
+	VUNPCKHPS   Y12, Y11, Y7
+	VUNPCKLPD   Y5, Y4, Y8
+	VMOVUPS     Y8, (AX)
+	VUNPCKHPD   Y5, Y4, Y4
+	VMOVUPS     Y4, (AX)(CX*1)
+	VUNPCKLPD   Y7, Y6, Y4
+	VMOVUPS     Y4, (AX)(CX*2)
+	VUNPCKHPD   Y7, Y6, Y4
+	VMOVUPS     Y4, (AX)(DI*1)
+	LEAQ        (AX)(CX*4), AX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, R9
+	DECQ        SI
+	JNZ         block
+
+done:
+	VZEROUPPER
+	RET
+
 // func biasMaxAVX2(sc []float32, rw []float32, rh []float32, m []float32, rows int, cols int, w int)
 // Requires: AVX
 TEXT ·biasMaxAVX2(SB), NOSPLIT, $0-120

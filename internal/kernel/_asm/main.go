@@ -3,8 +3,8 @@
 //
 //	go run . -part tile -isa avx2 -out ../tile_avx2_amd64.s -stubs ../tile_avx2_amd64.go -pkg kernel
 //
-// The parts are tile (products with a full panel), strip (with several), narrow
-// (with a narrow panel), eight (products in 8 bits, and from 16; -isa avx2 or
+// The parts are tile (products with a full panel), strip (several of either),
+// narrow (with a narrow panel), eight (products in 8 bits, and from 16; -isa avx2 or
 // vnni), gelu (the activation), grad (what only gradients need), winograd
 // (convolutions), maps (other ops of maps), vec (everything else) and wavelet
 // (package jpeg2000; -isa avx2).
@@ -52,6 +52,7 @@ func main() {
 		}
 	case "strip":
 		s.strip()
+		s.stack()
 	case "narrow":
 		for r := 1; r <= s.rows; r++ {
 			s.tile(r, 1)

@@ -53,6 +53,30 @@ func (s *isa) strip() {
 	ret()
 }
 
+// stack writes the products of tiles of the most rows, one after the other, with
+// a full panel.
+func (s *isa) stack() {
+	const v = 2
+	s.function("stack", "(n int, k int, a []float32, b []float32, c []float32, ldc int, d []float32, ldd int)")
+	n, a, b, c, d := integer("n"), slice("a"), slice("b"), slice("c"), slice("d")
+	ldc, ldd := stride("ldc"), stride("ldd")
+	lda := GP64()
+	MOVQ(I32(4*s.rows), lda)
+	Label("tile")
+	panel := GP64()
+	MOVQ(b, panel)
+	sums := s.tileSums(s.rows, v, integer("k"), a, lda, panel) // leaves a behind the tile
+	s.tileStore(sums, c, ldc, d, ldd)
+	ADDQ(ldc, c)
+	TESTQ(d, d)
+	JZ(LabelRef("next"))
+	ADDQ(ldd, d)
+	Label("next")
+	DECQ(n)
+	JNZ(LabelRef("tile"))
+	ret()
+}
+
 // sums are the sums of r rows and v registers each, at zero.
 func (s *isa) sums(r, v int) [][]reg.VecVirtual {
 	sums := make([][]reg.VecVirtual, r)

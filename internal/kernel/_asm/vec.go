@@ -33,6 +33,9 @@ func (s *isa) vectors() {
 	for r := 1; r <= 4; r++ {
 		s.transpose(r)
 	}
+	if !s.wide {
+		s.transpose8() // for AVX-512 too
+	}
 	s.biasMax()
 	s.maxRows()
 	s.expSum()
@@ -160,6 +163,60 @@ func (s *isa) transpose(r int) {
 	ADDQ(ldd, dst)
 	DECQ(n)
 	JNZ(LabelRef("tail"))
+	Label("done")
+	ret()
+}
+
+// transpose8 turns blocks of 8 rows and 8 columns.
+func (s *isa) transpose8() {
+	TEXT("transpose8"+s.name, NOSPLIT, "func(dst []float32, ldd int, src []float32, lds int, n int)")
+	Doc("transpose8" + s.name + " sets dst[j*ldd+i] = src[i*lds+j] for i < 8, j < n, n a multiple of 8.")
+	Pragma("noescape")
+	dst, ldd := slice("dst"), stride("ldd")
+	src, lds := slice("src"), stride("lds")
+	n := integer("n")
+	ldd3, lds3 := GP64(), GP64()
+	LEAQ(Mem{Base: ldd, Index: ldd, Scale: 2}, ldd3)
+	LEAQ(Mem{Base: lds, Index: lds, Scale: 2}, lds3)
+	four := func(base, ld, ld3 reg.Register) [4]Mem { // rows
+		return [4]Mem{{Base: base}, {Base: base, Index: ld, Scale: 1}, {Base: base, Index: ld, Scale: 2}, {Base: base, Index: ld3, Scale: 1}}
+	}
+	low := GP64() // the rows from the fourth on
+	LEAQ(Mem{Base: src, Index: lds, Scale: 4}, low)
+	SHRQ(U8(3), n)
+	JZ(LabelRef("done"))
+	Label("block")
+	to := GP64()
+	MOVQ(dst, to)
+	for half := range 2 { // four columns each
+		var x [4]reg.VecVirtual
+		for i := range x {
+			a, b := four(src, lds, lds3)[i].Offset(16*half), four(low, lds, lds3)[i].Offset(16*half)
+			x[i] = YMM()
+			VMOVUPS(a, x[i].AsX())
+			VINSERTF128(U8(1), b, x[i], x[i])
+		}
+		p := [4]reg.VecVirtual{YMM(), YMM(), YMM(), YMM()}
+		VUNPCKLPS(x[1], x[0], p[0])
+		VUNPCKLPS(x[3], x[2], p[1])
+		VUNPCKHPS(x[1], x[0], p[2])
+		VUNPCKHPS(x[3], x[2], p[3])
+		for i, m := range four(to, ldd, ldd3) {
+			q := YMM()
+			if pair := i &^ 1; i%2 == 0 {
+				VUNPCKLPD(p[pair+1], p[pair], q)
+			} else {
+				VUNPCKHPD(p[pair+1], p[pair], q)
+			}
+			VMOVUPS(q, m)
+		}
+		LEAQ(Mem{Base: to, Index: ldd, Scale: 4}, to)
+	}
+	ADDQ(U8(32), src)
+	ADDQ(U8(32), low)
+	MOVQ(to, dst)
+	DECQ(n)
+	JNZ(LabelRef("block"))
 	Label("done")
 	ret()
 }
