@@ -22,6 +22,7 @@ type component struct {
 	pix            []byte
 	seen           bool
 	coef           []int16    // of a progressive file: 64 a block, zigzag order
+	ends           []uint8    // the last coefficient of each block that is not zero
 	table          *[64]int32 // of quantisation, as the first scan had it
 }
 
@@ -167,6 +168,7 @@ func (d *decoder) readSOF(m byte, seg []byte, size int) error {
 		c := &comps[i]
 		if m == mSOF2 {
 			c.coef = make([]int16, c.stride*c.blocks*8)
+			c.ends = make([]uint8, c.stride/8*c.blocks)
 		} else {
 			c.pix = make([]byte, c.stride*c.blocks*8)
 		}

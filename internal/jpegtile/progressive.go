@@ -68,8 +68,8 @@ func (d *decoder) progressive(b []byte, at int, parts []scanPart, p pass, mx, my
 func (s *scanPart) coefficients(r *bits, p *pass, x, y int) error {
 	for v := range s.ny {
 		for h := range s.nx {
-			at := ((y*s.ny+v)*(s.c.stride/8) + x*s.nx + h) * 64
-			blk := s.c.coef[at : at+64 : at+64]
+			n := (y*s.ny+v)*(s.c.stride/8) + x*s.nx + h
+			blk, end := s.c.coef[64*n:64*n+64:64*n+64], &s.c.ends[n]
 			var err error
 			switch {
 			case p.lo == 0 && p.refine:
@@ -77,9 +77,9 @@ func (s *scanPart) coefficients(r *bits, p *pass, x, y int) error {
 			case p.lo == 0:
 				err = s.first(r, p, blk)
 			case p.refine:
-				err = s.refine(r, p, blk)
+				err = s.refine(r, p, blk, end)
 			default:
-				err = s.band(r, p, blk)
+				err = s.band(r, p, blk, end)
 			}
 			if err != nil {
 				return err
@@ -106,7 +106,7 @@ func (s *scanPart) first(r *bits, p *pass, blk []int16) error {
 }
 
 // band decodes the upper bits of the other coefficients.
-func (s *scanPart) band(r *bits, p *pass, blk []int16) error {
+func (s *scanPart) band(r *bits, p *pass, blk []int16, end *uint8) error {
 	for k := p.lo; k <= p.hi; k++ {
 		rs, err := s.ac.next(r)
 		if err != nil {
@@ -125,12 +125,13 @@ func (s *scanPart) band(r *bits, p *pass, blk []int16) error {
 			return fmt.Errorf("run past the end of a block: %w", ErrCorrupt)
 		}
 		blk[k] = int16(r.receive(size) << p.low)
+		*end = max(*end, uint8(k))
 	}
 	return nil
 }
 
 // refine decodes the bit p.low of the other coefficients.
-func (s *scanPart) refine(r *bits, p *pass, blk []int16) error {
+func (s *scanPart) refine(r *bits, p *pass, blk []int16, end *uint8) error {
 	one := int16(1) << p.low
 	k := p.lo
 	for p.run == 0 && k <= p.hi {
@@ -165,11 +166,12 @@ func (s *scanPart) refine(r *bits, p *pass, blk []int16) error {
 				return fmt.Errorf("run past the end of a block: %w", ErrCorrupt)
 			}
 			blk[k] = fresh
+			*end = max(*end, uint8(k))
 		}
 		k++
 	}
 	if p.run > 0 {
-		for ; k <= p.hi; k++ {
+		for ; k <= min(p.hi, int(*end)); k++ {
 			if blk[k] != 0 {
 				r.correct(&blk[k], one)
 			}
@@ -234,19 +236,14 @@ func (d *decoder) transform() error {
 		}
 		c.pix = make([]byte, c.stride*c.blocks*8)
 		var blk [64]int32
-		for at := 0; at < len(c.coef); at += 64 {
+		for n, end := range c.ends {
 			clear(blk[:])
-			last := 0
-			for k, v := range c.coef[at : at+64] {
-				if v != 0 {
-					blk[zigzag[k]] = int32(v) * c.table[k]
-					last = k
-				}
+			for k, v := range c.coef[64*n : 64*n+int(end)+1] {
+				blk[zigzag[k]] = int32(v) * c.table[k]
 			}
-			n := at / 64
-			idct(c.pix[n/(c.stride/8)*8*c.stride+n%(c.stride/8)*8:], c.stride, &blk, last)
+			idct(c.pix[n/(c.stride/8)*8*c.stride+n%(c.stride/8)*8:], c.stride, &blk, int(end))
 		}
-		c.coef = nil
+		c.coef, c.ends = nil, nil
 	}
 	return nil
 }

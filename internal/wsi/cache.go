@@ -116,11 +116,18 @@ const largeTiles = 256 << 20
 // large for the cache up to four stay, of up to 256 MiB in all, and the last one
 // in any case: regions touch four at most, and none is decoded for each anew.
 func (c *tileCache) put(k tileKey, seg *tiff.Segment) {
-	n := int64(len(seg.Pix))
+	n := weight(seg)
 	c.room(n)
 	c.byKey[k] = c.order.PushFront(&cached{k, seg})
 	c.used += n
 }
+
+// tileWeight is what a tile takes besides its pixels: its places in the list and the
+// table, and what the allocator rounds up. A file may be cut into tiles of one
+// pixel.
+const tileWeight = 512
+
+func weight(seg *tiff.Segment) int64 { return int64(len(seg.Pix)) + tileWeight }
 
 // room drops the oldest tiles until one of n bytes may come. It is called
 // before a large tile is decoded too, which takes twice its bytes.
@@ -130,6 +137,6 @@ func (c *tileCache) room(n int64) {
 		old := e.Value.(*cached)
 		c.order.Remove(e)
 		delete(c.byKey, old.key)
-		c.used -= int64(len(old.seg.Pix))
+		c.used -= weight(old.seg)
 	}
 }

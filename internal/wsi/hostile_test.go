@@ -90,6 +90,7 @@ func TestHostile(t *testing.T) {
 		{"Philips of many depths", saved(t, "a.tif", philips(small(), strings.Repeat(`<A Name="DICOM_PIXEL_SPACING">"0.1" "0.1"`, 40000)+strings.Repeat("</A>", 40000))), "inside one another", 200},
 		{"Philips in many pieces", saved(t, "a.tif", philips(small(), `<A Name="PIM_DP_IMAGE_DATA">`+strings.Repeat("AAAA<b/>", 400000)+"</A>")), "thumbnail", 300},
 		{"one large tile", saved(t, "a.tif", claimed(8192, 8192, 8192, 8192, 8, deflated(t, 8192*8192))), "thumbnail", 1200},
+		{"tiles of one pixel", saved(t, "a.tif", claimed(900, 900, 1, 1, 1, []byte{1})), "thumbnail made", 200},
 		{"JPEG 2000 of one tile", saved(t, "a.tif", claimed(8192, 4096, 8192, 4096, 34712, []byte{1})), "MaxPixels", 100},
 		{"JPEG 2000 without data", saved(t, "a.tif", claimed(4096, 4096, 4096, 4096, 34712, grayTile(4096))), "thumbnail", 300},
 		{"PNG", put("a.png", pngHeader(16384, 16384)), "MaxPixels", 100},

@@ -42,6 +42,13 @@ func unBlosc(b []byte, want int) ([]byte, error) {
 	if len(b) < 16+4*n {
 		return nil, fmt.Errorf("blosc frame of %d blocks ends early: %w", n, tiff.ErrCorrupt)
 	}
+	ratio := bloscRatio[flags>>5]
+	if ratio == 0 {
+		return nil, fmt.Errorf("format %d inside blosc: %w", flags>>5, tiff.ErrUnsupported)
+	}
+	if err := within(b, want, ratio); err != nil {
+		return nil, fmt.Errorf("blosc frame: %w", err)
+	}
 	out := make([]byte, 0, want)
 	for i := range n {
 		size := min(int(block), want-len(out))
@@ -91,6 +98,9 @@ func bloscBlock(b []byte, at, size, splits int, format byte) ([]byte, error) {
 	return out, nil
 }
 
+// bloscRatio has the formats inside Blosc: BloscLZ, LZ4, Snappy, zlib, Zstandard.
+var bloscRatio = [8]int{lz4Ratio, lz4Ratio, snappyRatio, zlibRatio, zstdRatio}
+
 func bloscPart(dst, src []byte, format byte) error {
 	var n int
 	var err error
@@ -110,11 +120,9 @@ func bloscPart(dst, src []byte, format byte) error {
 			n, err = io.ReadFull(z, dst)
 			z.Close()
 		}
-	case 4:
+	default:
 		err = unZstd(dst, src)
 		n = len(dst)
-	default:
-		return fmt.Errorf("format %d inside blosc: %w", format, tiff.ErrUnsupported)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, tiff.ErrCorrupt)

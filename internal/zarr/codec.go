@@ -25,6 +25,9 @@ type decoder func(b []byte, want int) ([]byte, error)
 // codecs by the names of version 3 and of numcodecs.
 var codecs = map[string]decoder{
 	"blosc": unBlosc, "zstd": func(b []byte, want int) ([]byte, error) {
+		if err := within(b, want, zstdRatio); err != nil {
+			return nil, err
+		}
 		out := make([]byte, want)
 		return out, unZstd(out, b)
 	},
@@ -33,6 +36,24 @@ var codecs = map[string]decoder{
 	"bz2":    stream(func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }),
 	"lz4":    unLZ4,
 	"crc32c": unCRC,
+}
+
+// The most bytes that each scheme makes of one: a longest match takes a byte for
+// 255, deflate's two bits for 258, and a block of 128 KiB of Zstandard four.
+const (
+	lz4Ratio    = 256
+	snappyRatio = 64
+	zlibRatio   = 1100
+	zstdRatio   = 1 << 15
+)
+
+// within refuses data too short for what they claim to hold, before room is made
+// for it.
+func within(b []byte, want, ratio int) error {
+	if want/ratio > len(b) {
+		return fmt.Errorf("%d bytes cannot hold %d: %w", len(b), want, tiff.ErrCorrupt)
+	}
+	return nil
 }
 
 func stream(open func(io.Reader) (io.Reader, error)) decoder {
@@ -89,6 +110,9 @@ func unZstd(dst, src []byte) error {
 func unLZ4(b []byte, want int) ([]byte, error) {
 	if len(b) < 4 || int64(binary.LittleEndian.Uint32(b)) != int64(want) {
 		return nil, fmt.Errorf("lz4: not of %d bytes: %w", want, tiff.ErrCorrupt)
+	}
+	if err := within(b, want, lz4Ratio); err != nil {
+		return nil, fmt.Errorf("lz4: %w", err)
 	}
 	out := make([]byte, want)
 	n, err := lz4.UncompressBlock(b[4:], out)

@@ -289,10 +289,7 @@ func (l *Level) Tile(col, row int) (*tiff.Segment, error) {
 		return nil, fmt.Errorf("zarr: read tile (%d, %d): outside %d x %d", col, row, l.Cols, l.Rows)
 	}
 	a := l.a
-	out := make([]byte, 4*l.TileW*l.TileH)
-	for i := 3; i < len(out); i += 4 {
-		out[i] = 255
-	}
+	var out []byte // once the first chunk has shown that it is one
 	step := make([]int, len(a.Chunk))
 	size := 1
 	for i := len(step) - 1; i >= 0; i-- {
@@ -310,6 +307,12 @@ func (l *Level) Tile(col, row int) (*tiff.Segment, error) {
 		b, err := a.chunk(at)
 		if err != nil {
 			return nil, fmt.Errorf("zarr: read tile (%d, %d): %w", col, row, err)
+		}
+		if out == nil {
+			out = make([]byte, 4*l.TileW*l.TileH)
+			for i := 3; i < len(out); i += 4 {
+				out[i] = 255
+			}
 		}
 		for k := range here {
 			plane := 0

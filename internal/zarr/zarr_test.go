@@ -1,6 +1,7 @@
 package zarr_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"os"
@@ -95,6 +96,39 @@ func FuzzStore(f *testing.F) {
 			t.Fatalf("%d bytes allocated for %d", n, len(meta)+len(chunk))
 		}
 	})
+}
+
+// Chunks of a few bytes that claim to hold the most that is allowed are refused
+// before room is made for it, whatever their codec: issue 24.
+func TestShortChunks(t *testing.T) {
+	const side = 8000
+	frame := func(format byte) string { // a Blosc frame of one block
+		b := []byte{2, 1, format<<5 | 0x10, 1}
+		for _, v := range []uint32{3 * side * side, 3 * side * side, 28} {
+			b = binary.LittleEndian.AppendUint32(b, v)
+		}
+		return string(append(b, 20, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4))
+	}
+	size := string(binary.LittleEndian.AppendUint32(nil, 3*side*side))
+	for _, tt := range []struct{ codec, chunk string }{
+		{"lz4", size + "abcd"}, {"zstd", "\x28\xb5\x2f\xfd\xa0" + size + "\x01\x00\x00"},
+		{"blosc", frame(0)}, {"blosc", frame(1)}, {"blosc", frame(2)}, {"blosc", frame(3)}, {"blosc", frame(4)},
+		{"zlib", "\x78\x9c\x63\x00"}, {"gzip", "\x1f\x8b\x08\x00\x00"}, {"bz2", "BZh9"},
+	} {
+		s, err := zarr.Open(fstest.MapFS{
+			".zattrs":   {Data: []byte(`{"multiscales":[{"version":"0.4","axes":[{"name":"c","type":"channel"},{"name":"y","type":"space"},{"name":"x","type":"space"}],"datasets":[{"path":"0","coordinateTransformations":[{"type":"scale","scale":[1,1,1]}]}]}]}`)},
+			".zgroup":   {Data: []byte(`{"zarr_format":2}`)},
+			"0/.zarray": {Data: fmt.Appendf(nil, `{"zarr_format":2,"shape":[3,%d,%[1]d],"chunks":[3,%[1]d,%[1]d],"dtype":"|u1","order":"C","fill_value":0,"filters":null,"compressor":{"id":%q}}`, side, tt.codec)},
+			"0/0.0.0":   {Data: []byte(tt.chunk)},
+		}, ".")
+		require.NoError(t, err)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = s.Levels[0].Tile(0, 0)
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, err, tiff.ErrCorrupt, tt.codec)
+		assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20), tt.codec)
+	}
 }
 
 // names returns the metadata file of level 0 and one of its chunks.
