@@ -20,7 +20,7 @@ func (s *isa) tile(r, v int) {
 	a := slice("a")
 	lda := stride("lda")
 	b := slice("b")
-	sums := s.tileSums(r, v, k, a, lda, b)
+	sums := s.tileSums(r, v, k, a, lda, b, s.panelAhead(b, v))
 	c := slice("c")
 	ldc := stride("ldc")
 	d := slice("d")
@@ -38,7 +38,7 @@ func (s *isa) strip() {
 	lda, ldc, ldd := stride("lda"), stride("ldc"), stride("ldd")
 	c, d := slice("c"), slice("d")
 	Label("panel")
-	sums := s.tileSums(s.rows, v, integer("k"), slice("a"), lda, b)
+	sums := s.tileSums(s.rows, v, integer("k"), slice("a"), lda, b, s.panelAhead(b, v))
 	to, before := GP64(), GP64()
 	MOVQ(c, to)
 	MOVQ(d, before)
@@ -65,7 +65,13 @@ func (s *isa) stack() {
 	Label("tile")
 	panel := GP64()
 	MOVQ(b, panel)
-	sums := s.tileSums(s.rows, v, integer("k"), a, lda, panel) // leaves a behind the tile
+	// The tiles come from the second-level cache, the panel is near. a is left
+	// behind the tile.
+	sums := s.tileSums(s.rows, v, integer("k"), a, lda, panel, func() {
+		for l := 0; l < 2*4*s.rows; l += 64 {
+			PREFETCHT0(at(a, prefetch+l))
+		}
+	})
 	s.tileStore(sums, c, ldc, d, ldd)
 	ADDQ(ldc, c)
 	TESTQ(d, d)
@@ -112,9 +118,18 @@ func (s *isa) rank1(sums [][]reg.VecVirtual, b reg.Register, n int, row func(i i
 	}
 }
 
-// tileSums writes the loop over the inner dimension. It leaves b behind the
-// panel.
-func (s *isa) tileSums(r, v int, k, a, lda, b reg.Register) [][]reg.VecVirtual {
+// panelAhead fetches two rows of the panel b ahead of their use.
+func (s *isa) panelAhead(b reg.Register, v int) func() {
+	return func() {
+		for l := 0; l < 2*v*s.bytes(); l += 64 {
+			PREFETCHT0(at(b, prefetch+l))
+		}
+	}
+}
+
+// tileSums writes the loop over the inner dimension, which calls ahead for each
+// two elements. It leaves b behind the panel.
+func (s *isa) tileSums(r, v int, k, a, lda, b reg.Register, ahead func()) [][]reg.VecVirtual {
 	w := v * s.vec
 	sums := s.sums(r, v)
 	// step adds one inner element; it is row p of a, panel row n.
@@ -127,13 +142,11 @@ func (s *isa) tileSums(r, v int, k, a, lda, b reg.Register) [][]reg.VecVirtual {
 		SHRQ(U8(1), pairs)
 		JZ(LabelRef("rest"))
 		Label("block")
+		ahead()
 		for n := range 2 {
 			row := Mem{Base: a}
 			if n == 1 {
 				row = Mem{Base: a, Index: lda, Scale: 1}
-			}
-			for l := 0; l < w*4; l += 64 {
-				PREFETCHT0(at(b, prefetch+n*w*4+l))
 			}
 			step(n, row)
 		}
@@ -183,5 +196,5 @@ func (s *isa) tileStore(sums [][]reg.VecVirtual, c, ldc, d, ldd reg.Register) {
 	}
 }
 
-// prefetch is how far ahead of its use a panel is fetched, in bytes.
+// prefetch is how far ahead of its use a panel or a tile is fetched, in bytes.
 const prefetch = 512
