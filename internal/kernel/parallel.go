@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Parallel calls f(0), ..., f(n-1), on up to GOMAXPROCS goroutines, and
@@ -42,7 +43,7 @@ type job struct {
 	t       task
 	n       int64
 	next    atomic.Int64 // the next piece to hand out
-	helpers int          // workers inside the job; guarded by pool.mu
+	helpers atomic.Int64 // workers inside the job; changed under pool.mu
 	limit   int          // most workers at once
 	done    sync.Cond    // signalled when helpers falls to 0
 	fault   any          // first panic value of a piece; guarded by pool.mu
@@ -51,11 +52,28 @@ type job struct {
 
 // pool is the process-wide pool of workers.
 var pool struct {
-	mu      sync.Mutex
-	work    sync.Cond // signalled when a job is added
-	jobs    []*job    // jobs that may still have pieces to hand out
-	workers int       // started
-	idle    int       // waiting for work
+	mu       sync.Mutex
+	work     sync.Cond    // signalled when a job is added
+	added    atomic.Int64 // jobs so far
+	jobs     []*job       // jobs that may still have pieces to hand out
+	workers  int          // started
+	idle     int          // waiting for work
+	spinning int          // of these, awake
+}
+
+// A prompt's many short jobs follow each other within microseconds, and waking a
+// thread takes tens of them: who has to wait stays awake for a moment, a few
+// workers at most.
+const (
+	spinTime     = 50 * time.Microsecond
+	mostSpinners = 3
+)
+
+// spin waits until done, but no longer than spinTime. Other goroutines may run.
+func spin(done func() bool) {
+	for start := time.Now(); !done() && time.Since(start) < spinTime; {
+		runtime.Gosched()
+	}
 }
 
 var jobs freeList[job]
@@ -78,6 +96,7 @@ func run(n int, t task) {
 
 	pool.mu.Lock()
 	pool.jobs = append(pool.jobs, j)
+	pool.added.Add(1)
 	for pool.workers < procs-1 && pool.idle < j.limit {
 		pool.workers++
 		pool.idle++ // counted as idle until it takes a job
@@ -90,9 +109,10 @@ func run(n int, t task) {
 
 	j.work()
 
+	spin(func() bool { return j.helpers.Load() == 0 })
 	pool.mu.Lock()
 	removeJob(j)
-	for j.helpers > 0 {
+	for j.helpers.Load() > 0 {
 		j.done.Wait()
 	}
 	fault, faulty := j.fault, j.faulty
@@ -132,11 +152,20 @@ func worker() {
 	pool.mu.Lock()
 	for {
 		j := openJob()
+		if j == nil && pool.spinning < mostSpinners {
+			seen := pool.added.Load()
+			pool.spinning++
+			pool.mu.Unlock()
+			spin(func() bool { return pool.added.Load() != seen })
+			pool.mu.Lock()
+			pool.spinning--
+			j = openJob()
+		}
 		if j == nil {
 			pool.work.Wait()
 			continue
 		}
-		j.helpers++
+		j.helpers.Add(1)
 		pool.idle--
 		pool.mu.Unlock()
 
@@ -145,8 +174,7 @@ func worker() {
 		pool.mu.Lock()
 		pool.idle++
 		removeJob(j) // nothing is left to hand out
-		j.helpers--
-		if j.helpers == 0 {
+		if j.helpers.Add(-1) == 0 {
 			j.done.Signal()
 		}
 	}
@@ -156,7 +184,7 @@ func worker() {
 // a nested job holds up the piece that started it.
 func openJob() *job {
 	for i := len(pool.jobs) - 1; i >= 0; i-- {
-		if j := pool.jobs[i]; j.helpers < j.limit && j.next.Load() < j.n {
+		if j := pool.jobs[i]; int(j.helpers.Load()) < j.limit && j.next.Load() < j.n {
 			return j
 		}
 	}
