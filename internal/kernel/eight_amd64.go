@@ -6,12 +6,14 @@ import "golang.org/x/sys/cpu"
 
 // avx2x8 needs what avx2 needs.
 var avx2x8 = eightBit{
-	name: "avx2", mr: 6, nr: 16,
-	tile:       wordTile6x16AVX2,
+	name: "avx2", mr: 4, nr: 16,
+	tile:       wordTile4x16AVX2,
+	quick:      pairTile4x16AVX2,
+	crowded:    crowdedAVX2,
 	absMax:     absMaxAVX2,
 	quantise:   quantiseAVX2,
 	dequantise: dequantiseAVX2,
-	transpose:  func(dst, src []uint32, lds, n int) { avx2.transpose(asFloats(dst), 6, asFloats(src), lds, 6, n) },
+	transpose:  func(dst, src []uint32, lds, n int) { avx2.transpose(asFloats(dst), 4, asFloats(src), lds, 4, n) },
 }
 
 // vnni needs AVX-512 VNNI beside what avx512 needs.
@@ -44,14 +46,13 @@ func absMaxAVX2(x []float32) uint32 {
 	return max(absMaxBlocksAVX2(x[:n]), absMaxGeneric(x[n:]))
 }
 
-func quantiseAVX2(dst []uint32, x []float32, scale float32) {
+func quantiseAVX2(dst []uint32, x []float32, scale float32) int32 {
 	n := len(x) &^ 15
-	quantiseBlocksAVX2(dst, x[:n], scale)
-	quantiseGeneric(dst[n/4:], x[n:], scale)
+	return quantiseBlocksAVX2(dst, x[:n], scale) + quantiseGeneric(dst[n/4:], x[n:], scale)
 }
 
-func dequantiseAVX2(dst []float32, sums []int32, scales, bias []float32, scale float32) {
+func dequantiseAVX2(dst []float32, sums []int32, start int32, scales, bias []float32, scale float32) {
 	n := len(dst) &^ 7
-	dequantiseBlocksAVX2(dst[:n], sums, scales, bias, scale)
-	dequantiseGeneric(dst[n:], sums[n:], scales[n:], bias[n:], scale)
+	dequantiseBlocksAVX2(dst[:n], sums, start, scales, bias, scale)
+	dequantiseGeneric(dst[n:], sums[n:], start, scales[n:], bias[n:], scale)
 }

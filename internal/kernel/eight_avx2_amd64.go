@@ -4,10 +4,21 @@
 
 package kernel
 
-// wordTile6x16AVX2 works like wordTile4x4Generic with 6 rows and 16 columns.
+// wordTile4x16AVX2 works like wordTile4x4Generic with 4 rows and 16 columns.
 //
 //go:noescape
-func wordTile6x16AVX2(k int, a []uint32, b []uint32, c []int32, ldc int)
+func wordTile4x16AVX2(k int, a []uint32, b []uint32, c []int32, ldc int)
+
+// pairTile4x16AVX2 works like wordTile4x4Generic with 4 rows and 16 columns where
+// crowdedAVX2 finds nothing; k is a multiple of 4.
+//
+//go:noescape
+func pairTile4x16AVX2(k int, a []uint32, b []uint32, c []int32, ldc int)
+
+// crowdedAVX2 is an eightBit's crowded for panels of 4 rows.
+//
+//go:noescape
+func crowdedAVX2(dst []uint32, a []uint32)
 
 // absMaxBlocksAVX2 works like absMaxGeneric; the length of x is a multiple of 16.
 //
@@ -17,12 +28,12 @@ func absMaxBlocksAVX2(x []float32) uint32
 // quantiseBlocksAVX2 works like quantiseGeneric; the length of x is a multiple of 16.
 //
 //go:noescape
-func quantiseBlocksAVX2(dst []uint32, x []float32, scale float32)
+func quantiseBlocksAVX2(dst []uint32, x []float32, scale float32) int32
 
 // dequantiseBlocksAVX2 works like dequantiseGeneric; the length of dst is a multiple of 8.
 //
 //go:noescape
-func dequantiseBlocksAVX2(dst []float32, sums []int32, scales []float32, bias []float32, scale float32)
+func dequantiseBlocksAVX2(dst []float32, sums []int32, start int32, scales []float32, bias []float32, scale float32)
 
 // widenBlocksAVX2 works like widenGeneric; the length of dst is a multiple of 16.
 //

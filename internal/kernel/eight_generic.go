@@ -22,7 +22,7 @@ func wordTile4x4Generic(k int, a, b []uint32, c []int32, ldc int) {
 				x, y := (*[2]uint32)(a[4*p:]), (*[2]uint32)(b[4*p:])
 				x0, z0, y0, y1 := x[0], x[1], y[0], y[1]
 				for range 4 {
-					l, m, u, v := int32(x0&255), int32(z0&255), int32(int8(y0)), int32(int8(y1))
+					l, m, u, v := int32(int8(x0)), int32(int8(z0)), int32(y0&255), int32(y1&255)
 					s00 += l * u
 					s01 += l * v
 					s10 += m * u
@@ -52,19 +52,19 @@ func rounded(x, scale float32) int32 {
 	return int32(math.RoundToEven(float64(float32(x * scale))))
 }
 
-func quantiseGeneric(dst []uint32, x []float32, scale float32) {
-	for i := range dst {
-		q := uint32(0x80808080)
-		for j, v := range x[4*i : min(4*i+4, len(x))] {
-			q ^= uint32(rounded(v, scale)) & 0xff << (8 * j)
-		}
-		dst[i] = q
+func quantiseGeneric(dst []uint32, x []float32, scale float32) (sum int32) {
+	clear(dst)
+	for i, v := range x {
+		q := rounded(v, scale)
+		sum += q
+		dst[i/4] |= uint32(q) & 0xff << (i % 4 * 8)
 	}
+	return sum
 }
 
-func dequantiseGeneric(dst []float32, sums []int32, scales, bias []float32, scale float32) {
+func dequantiseGeneric(dst []float32, sums []int32, start int32, scales, bias []float32, scale float32) {
 	for i := range dst {
-		dst[i] = float32(float32(float32(sums[i])*scales[i])*scale) + bias[i]
+		dst[i] = float32(float32(float32(sums[i]+start)*scales[i])*scale) + bias[i]
 	}
 }
 

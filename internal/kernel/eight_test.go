@@ -13,7 +13,7 @@ func wordTileRef(mr, nr, k int, a, b []uint32, c []int32, ldc int) {
 		for j := range nr {
 			for p := range 4 * k {
 				x, y := a[p/4*mr+i]>>(p%4*8), b[p/4*nr+j]>>(p%4*8)
-				c[i*ldc+j] += int32(byte(x)) * int32(int8(y))
+				c[i*ldc+j] += int32(int8(x)) * int32(byte(y))
 			}
 		}
 	}
@@ -50,13 +50,13 @@ func TestWordTile(t *testing.T) {
 			for off := range 8 {
 				r := newRand(k, off)
 				guard := func(w []uint32) []uint32 { return asWords(guarded(asFloats(w), off)) }
-				a, b := guard(factors(r, k*im.mr, 127, 128)), guard(factors(r, k*im.nr, 64, 0))
+				a, b := guard(factors(r, k*im.mr, 127, 0)), guard(factors(r, k*im.nr, 64, 64))
 				if off == 7 { // the largest sums
 					for i := range a {
-						a[i] = 0xffffffff
+						a[i] = [2]uint32{0x7f7f7f7f, 0x81818181}[i%im.mr%2]
 					}
 					for i := range b {
-						b[i] = [2]uint32{0xc0c0c0c0, 0x40404040}[i%2]
+						b[i] = 0x80808080
 					}
 				}
 				ldc := im.nr + off%3
@@ -76,6 +76,115 @@ func TestWordTile(t *testing.T) {
 						t.Fatalf("k %d, offset %d: element %d: %d, want %d", k, off, i, v, want[i])
 					}
 				}
+			}
+		}
+	})
+}
+
+// sparse are words of a panel of mr rows, mostly of small factors: every quarter
+// of them, drawn at a rate of one in rare groups, is as large as it may be for
+// quick, or larger by one.
+func sparse(r *rand.Rand, mr, k, rare int) []uint32 {
+	w := factors(r, k*mr, 63, 0)
+	set := func(p, i, f, q int) {
+		at, shift := p*mr+i, 8*(f%4)
+		w[at] = w[at]&^(255<<shift) | uint32(q)&255<<shift
+	}
+	for p := 0; p < k; p += 2 {
+		for i := range mr {
+			if r.IntN(rare*mr) > 0 {
+				continue
+			}
+			sign, half, last := 1-2*r.IntN(2), r.IntN(2), r.IntN(3)
+			for f, q := range []int{127, 127, 0, last} { // up to 255, and 256
+				set(p+f/2, i, 2*half+f%2, sign*q)
+			}
+		}
+	}
+	return w
+}
+
+// TestCrowded wants what the definition of crowded says.
+func TestCrowded(t *testing.T) {
+	crowdedOf := func(mr int, a []uint32) bool {
+		for p := 0; p < len(a)/mr; p += 2 {
+			for i := range mr {
+				for half := range 2 {
+					up, down := 0, 0
+					for f := range 4 {
+						q := int(int8(a[(p+f/2)*mr+i] >> (8 * (2*half + f%2))))
+						up, down = up+max(q, 0), down-min(q, 0)
+					}
+					if up > 255 || down > 255 {
+						return true
+					}
+				}
+			}
+		}
+		return false
+	}
+	each8(t, func(t *testing.T, im *eightBit) {
+		if im.quick == nil {
+			return
+		}
+		var seen [2]int
+		for groups := range 40 {
+			for off := range 8 {
+				r := newRand(groups, off)
+				a := asWords(guarded(asFloats(sparse(r, im.mr, groups*groupWords, 8)), off))
+				dst := newCanary(groups, off)
+				im.crowded(asWords(dst.out), a)
+				dst.check(t, off, nil)
+				for g, v := range asWords(dst.out) {
+					n := groupWords * im.mr
+					want := crowdedOf(im.mr, a[g*n:][:n])
+					if (v != 0) != want {
+						t.Fatalf("%d groups, offset %d: group %d: %#x, want %v", groups, off, g, v, want)
+					}
+					if want {
+						seen[1]++
+					} else {
+						seen[0]++
+					}
+				}
+			}
+		}
+		if min(seen[0], seen[1]) < 100 {
+			t.Fatalf("%d groups with room, %d crowded", seen[0], seen[1])
+		}
+	})
+}
+
+// TestMultiply wants the plain loop's integers, with no, some and many crowded
+// groups, at the edge of what 16 bits hold.
+func TestMultiply(t *testing.T) {
+	each8(t, func(t *testing.T, im *eightBit) {
+		var seen [mostCrowded + 2]int
+		for _, k := range []int{4, 8, 12, 16, 64, 256} {
+			for try := range 100 {
+				r := newRand(k, try)
+				a, b := sparse(r, im.mr, k, 1+try%50), factors(r, k*im.nr, 64, 64)
+				if try%2 == 0 {
+					for i := range b {
+						b[i] = 0x80808080
+					}
+				}
+				crowded := make([]uint32, crowdedWords)
+				im.findCrowded(crowded, a, make([]uint32, maxWords/groupWords))
+				seen[crowded[0]]++
+				got, want := make([]int32, im.mr*im.nr), make([]int32, im.mr*im.nr)
+				im.multiply(k, a, b, got, im.nr, crowded)
+				wordTileRef(im.mr, im.nr, k, a, b, want, im.nr)
+				for i, v := range want {
+					if got[i] != v {
+						t.Fatalf("k %d, crowded %v: element %d: %d, want %d", k, crowded, i, got[i], v)
+					}
+				}
+			}
+		}
+		for n, times := range seen {
+			if im.quick != nil && times < 10 {
+				t.Errorf("%d crowded groups %d times", n, times)
 			}
 		}
 	})
@@ -105,16 +214,20 @@ func TestRounding8(t *testing.T) {
 					factor, _ = scaleOf(im.absMax(x), 127)
 				}
 				dst := newCanary(wordsOf(n), off)
-				im.quantise(asWords(dst.out), x, factor)
+				sum := im.quantise(asWords(dst.out), x, factor)
 				dst.check(t, off, nil)
 				for i := range 4 * wordsOf(n) {
 					want := 0
 					if i < n {
 						want = int(math.RoundToEven(float64(x[i] * factor)))
 					}
-					if got := int(byte(asWords(dst.out)[i/4]>>(8*(i%4)))) - 128; got != want {
+					if got := int(int8(asWords(dst.out)[i/4] >> (8 * (i % 4)))); got != want {
 						t.Fatalf("%d elements, offset %d: element %d: %d, want %d", n, off, i, got, want)
 					}
+					sum -= int32(want)
+				}
+				if sum != 0 {
+					t.Fatalf("%d elements, offset %d: the sum is %d too much", n, off, sum)
 				}
 
 				scales, bias := guarded(random(r, n), off), guarded(random(r, n), (off+1)%8)
@@ -123,10 +236,11 @@ func TestRounding8(t *testing.T) {
 					sums[i] = int32(r.Uint32()) >> (i % 24)
 				}
 				y := newCanary(n, (off+3)%8)
-				im.dequantise(y.out, sums, scales, bias, 0.37)
+				const start = -12345
+				im.dequantise(y.out, sums, start, scales, bias, 0.37)
 				y.check(t, (off+3)%8, nil)
 				for i, v := range y.out {
-					p := float32(float32(sums[i]) * scales[i])
+					p := float32(float32(sums[i]+start) * scales[i])
 					p = float32(p * 0.37)
 					if want := p + bias[i]; math.Float32bits(v) != math.Float32bits(want) {
 						t.Fatalf("%d elements: brought back %v, want %v", n, v, want)
@@ -362,6 +476,9 @@ func BenchmarkGemm8(b *testing.B) {
 		m, n, k := s[0], s[1], s[2]
 		r := newRand(1)
 		a, w, y := random(r, m*k), random(r, n*k), make([]float32, m*n)
+		for i := range a { // as after a layer norm
+			a[i] = float32(r.NormFloat64())
+		}
 		for _, im := range eightBits()[:max(1, len(eightBits())-1)] {
 			p := pack8(im, w, n, k)
 			b.Run(fmt.Sprintf("impl=%s/m=%d/n=%d/k=%d", im.name, m, n, k), func(b *testing.B) {

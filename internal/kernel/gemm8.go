@@ -21,7 +21,7 @@ func Gemm8(dst []float32, ldd int, a []float32, lda, m int, b *Packed8, e Epilog
 	gemm8Tasks.put(t)
 }
 
-const block8Cols = 64 // columns in hand at a time, whole panels
+const block8Cols = 256 // columns in hand at a time, whole panels
 
 type gemm8Task struct {
 	im  *eightBit
@@ -48,27 +48,32 @@ func (t *gemm8Task) block(r0, r1 int) {
 	kw := wordsOf(b.K)
 	rows := (r1 - r0 + im.mr - 1) / im.mr * im.mr // with the padding of the last tile
 	cols := min(block8Cols, im.padded(b.N))
+	blocks := (kw + b.kc - 1) / b.kc
 
 	s := arenas.get()
-	s.reset(rows*(kw+cols+1) + im.mr*kw + 2*cols)
-	ap := asWords(s.take(rows * kw))
-	scales := s.take(rows)
-	t.packRows(ap, asWords(s.take(im.mr*kw)), scales, r0, r1, rows)
+	s.reset(rows*(kw+cols+2) + im.mr*kw + 2*cols + rows/im.mr*blocks*crowdedWords + maxWords/groupWords)
+	p := packed8Rows{words: asWords(s.take(rows * kw)), scales: s.take(rows), starts: asInts(s.take(rows))}
+	p.crowded = asWords(s.take(rows / im.mr * blocks * crowdedWords))
+	p.flags = asWords(s.take(maxWords / groupWords))
+	t.packRows(&p, asWords(s.take(im.mr*kw)), r0, r1, rows)
 	sums := asInts(s.take(rows * cols))
 	line, zero := s.take(cols), s.take(cols)
 	clear(zero)
-	starts := b.starts()
 	for j0 := 0; j0 < b.N; j0 += cols {
 		width := min(cols, im.padded(b.N)-j0)
-		for i := range rows {
-			copy(sums[i*cols:], starts[j0:j0+width])
-		}
+		clear(sums)
 		for k0 := 0; k0 < kw; k0 += b.kc {
 			kc := min(b.kc, kw-k0)
 			for j := 0; j < width; j += im.nr {
 				panel := b.panel(k0, kc, j0+j)
 				for i := 0; i < rows; i += im.mr {
-					im.tile(kc, ap[k0*rows+i*kc:], panel, sums[i*cols+j:], cols)
+					crowded := p.crowded[(k0/b.kc*rows+i)/im.mr*crowdedWords:][:crowdedWords]
+					words, to := p.words[k0*rows+i*kc:], sums[i*cols+j:]
+					if crowded[0] == 0 && im.quick != nil {
+						im.quick(kc, words, panel, to, cols)
+					} else {
+						im.multiply(kc, words, panel, to, cols, crowded)
+					}
 				}
 			}
 		}
@@ -77,15 +82,23 @@ func (t *gemm8Task) block(r0, r1 int) {
 			bias = t.e.Bias[j0:]
 		}
 		for i := range r1 - r0 {
-			t.finish(r0+i, j0, sums[i*cols:][:min(width, b.N-j0)], bias, scales[i], line)
+			t.finish(r0+i, j0, sums[i*cols:][:min(width, b.N-j0)], p.starts[i], bias, p.scales[i], line)
 		}
 	}
 	arenas.put(s)
 }
 
-// packRows rounds rows [r0, r1) of a and packs their words: for each block of
-// kc words the panels of mr rows, transposed.
-func (t *gemm8Task) packRows(ap, tmp []uint32, scales []float32, r0, r1, rows int) {
+// packed8Rows are rows of the left matrix in 8 bits.
+type packed8Rows struct {
+	words   []uint32  // for each block of kc words the panels of mr rows, transposed
+	scales  []float32 // of the rows
+	starts  []int32   // what is added to the rows' sums
+	crowded []uint32  // for each block and panel what multiply wants to know
+	flags   []uint32  // scratch
+}
+
+// packRows rounds and packs rows [r0, r1) of a, and rows of zeros up to rows.
+func (t *gemm8Task) packRows(p *packed8Rows, tmp []uint32, r0, r1, rows int) {
 	im, k := t.im, t.b.K
 	kw := wordsOf(k)
 	for i := 0; i < rows; i += im.mr {
@@ -97,26 +110,76 @@ func (t *gemm8Task) packRows(ap, tmp []uint32, scales []float32, r0, r1, rows in
 			}
 			row := t.a[(r0+i+j)*t.lda:][:k]
 			var factor float32
-			factor, scales[i+j] = scaleOf(im.absMax(row), 127)
-			im.quantise(words, row, factor)
+			factor, p.scales[i+j] = scaleOf(im.absMax(row), 127)
+			p.starts[i+j] = -weightZero * im.quantise(words, row, factor)
 		}
 		for k0 := 0; k0 < kw; k0 += t.b.kc {
 			kc := min(t.b.kc, kw-k0)
-			im.transpose(ap[k0*rows+i*kc:], tmp[k0:], kw, kc)
+			panel := p.words[k0*rows+i*kc:][:im.mr*kc]
+			im.transpose(panel, tmp[k0:], kw, kc)
+			im.findCrowded(p.crowded[(k0/t.b.kc*rows+i)/im.mr*crowdedWords:][:crowdedWords], panel, p.flags)
 		}
+	}
+}
+
+// Of a panel of rows, crowdedWords words say how many groups of words are
+// crowded, and which. With more than mostCrowded, which saves no time, they do not
+// say which.
+const (
+	mostCrowded  = 3
+	crowdedWords = 1 + mostCrowded
+)
+
+// findCrowded sets dst to what it says about the panel a, and overwrites flags.
+func (e *eightBit) findCrowded(dst, a, flags []uint32) {
+	dst[0] = 0
+	if e.quick == nil {
+		return
+	}
+	groups := flags[:len(a)/(e.mr*groupWords)]
+	e.crowded(groups, a)
+	for g, found := range groups {
+		if found == 0 {
+			continue
+		}
+		if dst[0]++; dst[0] > mostCrowded {
+			return
+		}
+		dst[dst[0]] = uint32(g)
+	}
+}
+
+// multiply is tile, as quick as findCrowded lets it be.
+func (e *eightBit) multiply(k int, a, b []uint32, c []int32, ldc int, crowded []uint32) {
+	n := crowded[0]
+	if e.quick == nil || n > mostCrowded {
+		e.tile(k, a, b, c, ldc)
+		return
+	}
+	at := 0
+	for _, g := range crowded[1 : 1+n] {
+		next := int(g) * groupWords
+		if next > at {
+			e.quick(next-at, a[at*e.mr:], b[at*e.nr:], c, ldc)
+		}
+		e.tile(groupWords, a[next*e.mr:], b[next*e.nr:], c, ldc)
+		at = next + groupWords
+	}
+	if at < k {
+		e.quick(k-at, a[at*e.mr:], b[at*e.nr:], c, ldc)
 	}
 }
 
 // finish applies the epilogue to the sums of row r from column j on and stores
 // them.
-func (t *gemm8Task) finish(r, j int, sums []int32, bias []float32, scale float32, line []float32) {
+func (t *gemm8Task) finish(r, j int, sums []int32, start int32, bias []float32, scale float32, line []float32) {
 	e, n := &t.e, len(sums)
 	dst := t.dst[r*t.ldd+j:][:n]
 	at := dst
 	if e.Add != nil {
 		at = line[:n] // dst may be what is added
 	}
-	t.im.dequantise(at, sums, t.b.scales()[j:], bias, scale)
+	t.im.dequantise(at, sums, start, t.b.scales()[j:], bias, scale)
 	switch e.Act {
 	case ActReLU:
 		active.relu(at, at)

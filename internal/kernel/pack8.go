@@ -15,15 +15,18 @@ type Packed8 struct {
 	data []float32
 }
 
+// weightZero is added to the weights' factors, so that they have no sign.
+const weightZero = 64
+
 // maxK8 is the longest inner dimension of a product in 8 bits: sums of products
-// of up to 255*64 have room in 32 bits.
+// of up to 127*128 have room in 32 bits.
 const maxK8 = 1 << 16
 
 // Len8 is the number of values that an [n, k] weight in 8 bits takes the room
 // of.
 func Len8(n, k int) int { return active8.len(n, k) }
 
-func (e *eightBit) len(n, k int) int { return e.padded(n) * (2 + wordsOf(k)) }
+func (e *eightBit) len(n, k int) int { return e.padded(n) * (1 + wordsOf(k)) }
 
 // Pack8 rounds w [N, K], the weight of y = x·wᵀ, to 8 bits and packs it. A
 // value is off by at most half of its channel's scale, which is the channel's
@@ -36,7 +39,7 @@ func pack8(im *eightBit, w []float32, n, k int) *Packed8 {
 	}
 	need("pack in 8 bits: w", len(w), n*k)
 	p := packed8Of(im, Alloc(im.len(n, k)), n, k)
-	scales, starts := p.scales(), p.starts()
+	scales := p.scales()
 	kw := wordsOf(k)
 	words := make([]uint32, kw)
 	for j := range n {
@@ -44,17 +47,15 @@ func pack8(im *eightBit, w []float32, n, k int) *Packed8 {
 		factor, scale := scaleOf(im.absMax(row), 64)
 		scales[j] = scale
 		im.quantise(words, row, factor)
-		var sum int32
 		for k0 := 0; k0 < kw; k0 += p.kc {
 			kc := min(p.kc, kw-k0)
 			panel := p.panel(k0, kc, j/im.nr*im.nr)
 			for i, word := range words[k0 : k0+kc] {
-				word ^= 0x80808080 // the sign is back
-				sum += int32(int8(word)) + int32(int8(word>>8)) + int32(int8(word>>16)) + int32(int8(word>>24))
-				panel[i*im.nr+j%im.nr] = word
+				// Add 64 to each factor: a sum modulo 2^7, and the bit above it.
+				const low, added = 0x7f7f7f7f, 0x40404040
+				panel[i*im.nr+j%im.nr] = word&low + added ^ word&^low
 			}
 		}
-		starts[j] = -128 * sum
 	}
 	return &p
 }
@@ -91,17 +92,11 @@ func packed8Of(im *eightBit, data []float32, n, k int) Packed8 {
 // scales are those of the channels.
 func (p *Packed8) scales() []float32 { return p.data[:p.im.padded(p.N)] }
 
-// starts are what the sums of the channels start at.
-func (p *Packed8) starts() []int32 {
-	n := p.im.padded(p.N)
-	return asInts(p.data[n : 2*n])
-}
-
 // panel returns the panel [kc, nr] of words that starts at word k0 and column
 // j.
 func (p *Packed8) panel(k0, kc, j int) []uint32 {
 	n := p.im.padded(p.N)
-	return asWords(p.data[n*(2+k0)+j*kc:][:kc*p.im.nr])
+	return asWords(p.data[n*(1+k0)+j*kc:][:kc*p.im.nr])
 }
 
 // Unpack sets dst [N, K] to the rounded weight.
@@ -114,7 +109,7 @@ func (p *Packed8) Unpack(dst []float32) {
 			kc := min(p.kc, kw-k0)
 			panel := p.panel(k0, kc, j/im.nr*im.nr)
 			for i := 4 * k0; i < min(4*(k0+kc), p.K); i++ {
-				q := int8(panel[(i/4-k0)*im.nr+j%im.nr] >> (8 * (i % 4)))
+				q := int(panel[(i/4-k0)*im.nr+j%im.nr]>>(8*(i%4))&255) - weightZero
 				dst[j*p.K+i] = float32(q) * scales[j]
 			}
 		}
