@@ -98,7 +98,7 @@ func (m *Model) imageGraph() network {
 	b := graph.NewBuilder()
 	img := m.image(b)
 	outputs := []*gorgonia.Node{b.Stage(inKeys, img.Rows), b.Stage(inK, img.K), b.Stage(inV, img.V), b.Stage(inQ, img.Q)}
-	return network{"image side", b, outputs, graph.CompileOptions{Private: []string{inKeys, inQ}, Lasting: []string{inEmbedding}}}
+	return network{"image side", b, outputs, graph.CompileOptions{Private: []string{inKeys, inK, inQ}, Lasting: []string{inEmbedding}}}
 }
 
 // decoderKey is what a decoder's graph depends on.
@@ -132,7 +132,7 @@ func (m *Model) decoderGraph(k decoderKey) network {
 	} else {
 		img = m.decoder.ImageInputs(b, img.Positions, inKeys, inK, inV, inQ)
 	}
-	o := graph.CompileOptions{Private: []string{inKeys, inQ}, Lasting: []string{inEmbedding, inKeys, inK, inV, inQ}}
+	o := graph.CompileOptions{Private: []string{inKeys, inK, inQ}, Lasting: []string{inEmbedding, inKeys, inK, inV, inQ}}
 	return network{"mask decoder", b, m.buildDecoder(b, k, img, true), o}
 }
 

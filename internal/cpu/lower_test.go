@@ -3,6 +3,7 @@ package cpu_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -193,6 +194,41 @@ func TestPrivate(t *testing.T) {
 	require.NoError(t, second.Run(context.Background()))
 	want := run(t, op.GELU{}, array{run(t, op.ReLU{}, array{x, []int{37, 3}}), []int{37, 3}})
 	assert.Equal(t, want, second.Output(0))
+}
+
+// TestPanelKeys: an attention to keys of another program has the bits of one to
+// keys of its own, whether it shares them or not.
+func TestPanelKeys(t *testing.T) {
+	const prompts, nq, nk, heads, hd = 2, 3, 37, 2, 5
+	rng := rand.New(rand.NewPCG(11, 1))
+	q, x, v := random(rng, prompts*nq*heads*hd), random(rng, nk*heads*hd), random(rng, nk*heads*hd)
+	b := graph.NewBuilder()
+	o := graph.CompileOptions{Private: []string{"keys"}}
+	first, err := cpu.Compile(b, o, b.Stage("keys", b.Apply(op.ReLU{}, b.Input("x", nk, heads*hd))))
+	require.NoError(t, err)
+	copy(first.Input("x"), x)
+	require.NoError(t, first.Run(context.Background()))
+
+	at := op.Attention{Batch: prompts, Heads: heads, HeadDim: hd, NQ: nq, NK: nk}
+	keys := array{run(t, op.ReLU{}, array{x, []int{nk, heads * hd}}), []int{nk, heads * hd}}
+	want := run(t, at, array{q, []int{prompts * nq, heads * hd}}, keys, array{v, []int{nk, heads * hd}})
+	for _, both := range []bool{false, true} {
+		b := graph.NewBuilder()
+		k := b.Input("keys", nk, heads*hd)
+		y := b.Apply(at, b.Input("q", prompts*nq, heads*hd), k, b.Input("v", nk, heads*hd))
+		outputs := []*G.Node{y}
+		if both {
+			outputs = append(outputs, b.Apply(op.GELU{}, k))
+		}
+		second, err := cpu.Compile(b, o, outputs...)
+		require.NoError(t, err)
+		assert.Equal(t, both, slices.Contains(second.Steps(), "from_panels"))
+		require.NoError(t, second.Bind("keys", first.Output(0)))
+		copy(second.Input("q"), q)
+		copy(second.Input("v"), v)
+		require.NoError(t, second.Run(context.Background()))
+		assert.Equal(t, want, second.Output(0))
+	}
 }
 
 // TestStockOps runs ops of gorgonia's own between ours.

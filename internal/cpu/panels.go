@@ -5,6 +5,7 @@ import (
 
 	"github.com/slidesam/sam/internal/graph"
 	"github.com/slidesam/sam/internal/kernel"
+	"github.com/slidesam/sam/internal/op"
 )
 
 // panels puts each block of Rows rows into panels, the order in which products
@@ -49,4 +50,32 @@ func panelsOf(x *value, rows int) *value {
 	}
 	n := x.shape[0] / rows * kernel.PackedLen(rows, 1)
 	return &value{op: panels{Rows: rows}, in: []*value{x}, shape: tensor.Shape{n, x.shape[1]}}
+}
+
+// panelKeys is an attention of all prompts' tokens to one map, whose keys are in
+// panels: see [kernel.PanelAttention].
+//
+// Inputs: queries [Batch*NQ, D]; keys [N, D], N = kernel.PackedLen(NK, 1); values
+// [NK, D]. Output: [Batch*NQ, D].
+type panelKeys struct{ op.Attention }
+
+// Forward implements [graph.Forwarder].
+func (a panelKeys) Forward(out graph.View, in []graph.View) error {
+	kernel.PanelAttention(out.Data, in[0].Data, in[1].Data, in[2].Data, a.Heads, a.HeadDim, a.Batch*a.NQ, a.NK)
+	return nil
+}
+
+// keepPanels lets attentions whose keys come in panels use them as they are.
+func (l *lowered) keepPanels() {
+	l.each(func(v *value) {
+		a, ok := v.op.(op.Attention)
+		if !ok {
+			return
+		}
+		f, ok := v.in[1].op.(fromPanels)
+		if ok && f.Rows == a.NK && v.in[1].shape[0] == a.NK && v.in[2].shape[0] == a.NK && v.in[0].shape[0] == a.Batch*a.NQ {
+			v.op = panelKeys{a}
+			v.in = []*value{v.in[0], v.in[1].in[0], v.in[2]}
+		}
+	})
 }

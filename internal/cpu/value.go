@@ -50,6 +50,7 @@ func lower(b *graph.Builder, o graph.CompileOptions, outputs []*G.Node) (*lowere
 	l.sort()
 	if !o.Plain {
 		l.fuseDecoder()
+		l.keepPanels()
 		l.absorbGradients()
 		l.projectAhead()
 		l.sumAhead()

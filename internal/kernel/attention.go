@@ -12,14 +12,30 @@ func Attention(dst, q, k, v []float32, heads, headDim, nq, nk int) {
 	plainAttention(active, dst, q, k, v, heads, headDim, nq, nk)
 }
 
+// PanelAttention is [Attention] with the keys in panels, see [PackPanels]: many
+// calls with the same keys need not turn them over each time. It gives the same
+// bits.
+func PanelAttention(dst, q, k, v []float32, heads, headDim, nq, nk int) {
+	panelAttention(active, dst, q, k, v, heads, headDim, nq, nk)
+}
+
 func plainAttention(im *impl, dst, q, k, v []float32, heads, headDim, nq, nk int) {
+	need("attention: k", len(k), nk*heads*headDim)
+	attendPlain(im, dst, q, k, v, heads, headDim, nq, nk, false)
+}
+
+func panelAttention(im *impl, dst, q, k, v []float32, heads, headDim, nq, nk int) {
+	need("attention: k", len(k), im.padded(nk)*heads*headDim)
+	attendPlain(im, dst, q, k, v, heads, headDim, nq, nk, true)
+}
+
+func attendPlain(im *impl, dst, q, k, v []float32, heads, headDim, nq, nk int, panels bool) {
 	c := heads * headDim
 	if heads <= 0 || headDim <= 0 || nk <= 0 {
 		panic(fmt.Sprintf("kernel: attention: %d heads of %d, %d keys", heads, headDim, nk))
 	}
 	need("attention: dst", len(dst), nq*c)
 	need("attention: q", len(q), nq*c)
-	need("attention: k", len(k), nk*c)
 	need("attention: v", len(v), nk*c)
 	if nq <= 0 {
 		return
@@ -27,7 +43,7 @@ func plainAttention(im *impl, dst, q, k, v []float32, heads, headDim, nq, nk int
 	t := attnTasks.get()
 	*t = attnTask{
 		im: im, dst: dst, q: q, k: k, v: v, ldq: c, ldk: c, ldo: c, hd: headDim,
-		h: nk, w: 1, sh: nk, sw: 1, nq: nq, plain: true,
+		h: nk, w: 1, sh: nk, sw: 1, nq: nq, plain: true, panels: panels,
 	}
 	t.qTasks = (nq + queriesPerTask - 1) / queriesPerTask
 	t.heads = heads
@@ -155,6 +171,7 @@ type attnTask struct {
 	packing    bool      // pieces pack a block of keys for kAll and vAll
 
 	plain   bool // queries are a list of nq, apart from the keys
+	panels  bool // keys are in panels
 	nq      int
 	qTasks  int // cuts of a window's queries
 	hTasks  int // cuts of the heads

@@ -57,7 +57,7 @@ func (p *piece) scratch(a *arena) {
 	n := im.padded(p.n)
 	block := p.blockKeys()
 	rh, rw := 0, 0
-	tmp := max(block, im.nr) * hd
+	tmp := max(max(block, im.nr)*hd, im.nr*im.nr)
 	if p.relH != nil {
 		rh, rw = p.sh*n, p.sw*n
 		tmp = max(tmp, (2*max(p.sh, p.sw)-1)*(hd+im.nr))
@@ -181,7 +181,11 @@ func (p *piece) keys() {
 			at = (p.head*p.sh*p.sw + first) * p.hd
 			kp, vp = p.kAll[at:][:n*p.hd], p.vAll[at:][:n*p.hd]
 		case p.plain:
-			p.transposeKeys(kp, p.k[first*p.ldk+at:], p.ldk, n)
+			if p.panels {
+				kp = p.k[first*p.ldk:]
+			} else {
+				p.transposeKeys(kp, p.k[first*p.ldk+at:], p.ldk, n)
+			}
 			vp, ldv = p.v[first*p.ldk+at:], p.ldk
 		default:
 			p.packKeys(b)
@@ -232,7 +236,10 @@ func (p *piece) block(b rect, kp, vp []float32, ldv int, next rect, head int) {
 		w := im.panelWidth(p.n - i)
 		panel := p.qp[i*hd:][:hd*w]
 		s := p.s[:n*w]
-		for j := 0; j < n; {
+		if p.panels {
+			p.scorePanels(s, kp, panel, p.sh*p.sw-b.y*p.sw-b.x, n, w)
+		}
+		for j := 0; j < n && !p.panels; {
 			r := im.share(n - j)
 			im.tileOf(r, w)(hd, kp[j*hd:], r, panel, s[j*w:], w, nil, 0)
 			j += r
@@ -263,6 +270,23 @@ func (p *piece) block(b rect, kp, vp []float32, ldv int, next rect, head int) {
 			im.tileOf(r, w)(n, vp[d:], ldv, s, sum, w, before, w)
 			d += r
 		}
+	}
+}
+
+// scorePanels sets s [n, w] to the products of the first n keys of panels with a
+// panel of queries. left keys are in the panels.
+func (p *piece) scorePanels(s, panels, queries []float32, left, n, w int) {
+	im, hd := p.im, p.hd
+	for j := 0; j < n; {
+		wide := im.panelWidth(left - j)
+		keys, t := panels[j*p.ldk+p.head*hd*wide:], p.tmp[:w*wide]
+		for i := 0; i < w; {
+			r := im.height(w - i)
+			im.tileOf(r, wide)(hd, queries[i:], w, keys, t[i*wide:], wide, nil, 0)
+			i += r
+		}
+		im.turn(s[j*w:], w, t, wide, w, min(wide, n-j))
+		j += wide
 	}
 }
 

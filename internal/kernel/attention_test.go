@@ -187,6 +187,12 @@ func TestAttention(t *testing.T) {
 				plainAttention(im, dst.out, q, k, v, s.heads, s.hd, s.nq, s.nk)
 				dst.check(t, off, nil)
 				closeTo(t, attnRef(q, k, v, s.heads, s.hd, s.nq, s.nk), dst.out, attnTolerance, 0)
+				panels := make([]float32, im.padded(s.nk)*c)
+				packPanels(im, panels, k, s.nk, c)
+				same := newCanary(s.nq*c, off)
+				panelAttention(im, same.out, q, guarded(panels, off), v, s.heads, s.hd, s.nq, s.nk)
+				same.check(t, off, nil)
+				sameBits(t, dst.out, same.out)
 			})
 		}
 	})
