@@ -4,8 +4,9 @@
 
 Pictures are those that regions.py and prompts.py --draw make, NNNN.png with NNNN-labels.npy of regions, FOLDER:SHARE, or
 NNNN-nuclei.npy of nuclei, FOLDER:TRUTH:KEEP with weights of the error against the truth and against the masks of --teacher. Each
-is seen turned, in other colours, as a whole or in part, in 512 x 512 pixels at a place of the frame or, a share --frames of them,
-in all of it: a frame costs a core eight times as much. On nuclei the embedding is kept as well, as other decoders
+is seen turned, in other colours, as a whole or in part, in 512 x 512 pixels at a place of the frame or, a share --frames of those of nuclei
+and --region-frames of those of regions, in all of it: a frame costs a core eight times as much, but without it no prompt asks for what is larger
+than half a frame. On nuclei the embedding is kept as well, as other decoders
 read it: --embedding weighs its squared distance from the teacher's over the variance.
 
 A helper tells from each token of a region's picture which cells are inside of an object and which at a border; it is thrown away.
@@ -55,6 +56,9 @@ def view(rng, base, nuclei, size):
         if side > size:
             img = cv2.resize(img, (size, size), interpolation=cv2.INTER_AREA)
             lab = np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_NEAREST) for m in lab])
+    if not nuclei and rng.random() < 0.3:  # as a thumbnail is enlarged to the frame
+        small = round(size / rng.uniform(1.5, 6))
+        img = cv2.resize(cv2.resize(img, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR)
     k = int(rng.integers(4))
     img, lab = np.rot90(img, k), np.rot90(lab, k, (1, 2))
     if rng.random() < 0.5:
@@ -99,7 +103,8 @@ def main():
     a.add_argument("--out", required=True)
     a.add_argument("--keep", type=float, default=0.4, help="share of the pictures that show nuclei")
     a.add_argument("--kinds", default="0.7,0.12,0.06,0.12", help="shares of prompts: box or point, several points, a mask, a click on an error")
-    a.add_argument("--frames", type=float, default=0.08)
+    a.add_argument("--frames", type=float, default=0.08, help="share of the pictures of nuclei seen as whole frames")
+    a.add_argument("--region-frames", type=float, default=0.4)
     a.add_argument("--first", type=int, default=0, help="the first of the encoder's blocks that learns")
     a.add_argument("--prompts", type=int, default=10, help="of a picture")
     a.add_argument("--pictures", type=int, default=3, help="of a step")
@@ -154,7 +159,7 @@ def main():
             folder, truth, keep = nuclei[rng.choice(len(nuclei), p=often / often.sum())] if kept else (regions[rng.choice(len(regions), p=share)][0], 1.0, 0.0)
             found = names(folder)
             base = found[rng.integers(len(found))]
-            size = model.SIZE if rng.random() < o.frames else PART
+            size = model.SIZE if rng.random() < (o.frames if kept else o.region_frames) else PART
             img, lab = view(rng, base, kept, size)
             side = size // model.PATCH
             at = tuple(int(v) * model.WINDOW for v in rng.integers((model.GRID - side) // model.WINDOW + 1, size=2))
