@@ -126,16 +126,22 @@ def cells(rng, nuc, count):
 
 
 def regions(rng, labels, count):
-    """Up to count objects of labels [n, n] or [L, n, n]."""
+    """Up to count objects of labels [n, n] or [L, n, n]: of the second layer and those below, parts of objects, no more than of the first or four."""
     n, out = labels.shape[-1], []
-    for lab in labels.reshape(-1, n, n):
+    for layer, lab in enumerate(labels.reshape(-1, n, n)):
+        some = []
         for i, s in enumerate(nd.find_objects(lab.astype(np.int32))):
             if s is None:
                 continue
             m = lab[s] == i + 1
             cut = s[0].start == 0 or s[1].start == 0 or s[0].stop == n or s[1].stop == n
             if m.sum() >= (400 if cut else 80):
-                out.append((m, s))
+                some.append((m, s))
+        if layer == 0:
+            most = max(4, len(some))
+        elif len(some) > most:
+            some = [some[i] for i in rng.permutation(len(some))[:most]]
+        out += some
     # Large ones are few: each counts by the fourth root of its area.
     weight = [m.sum() ** 0.25 * (2.0 if m.mean() < 0.62 else 1.0) for m, _ in out]
     order = np.argsort([-rng.random() ** (1 / w) for w in np.array(weight) / max(weight, default=1)])

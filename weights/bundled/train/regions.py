@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 import data
-from textures import apart, between, compartment, direction, dots, fibres, field, glass, layout, mix, numbered, soft, stain, texture, vary, warp
+from textures import apart, between, compartment, direction, dots, fibres, field, glass, layout, mix, numbered, soft, stain, star, texture, vary, warp
 
 SIZE = 1024
 ROLES = ("epithelium", "epithelium", "stroma", "lymph", "fat", "smooth", "necrosis", "blood", "mucin", "picture", "picture")  # see textures.compartment
@@ -157,12 +157,45 @@ def parts(rng, n, r, inside, shards, s, unit, roles):
     return od, numbered((lab > 0) & ~edge, max(80, 0.02 * r * r))
 
 
-def sections(rng, n, shards):
+def mount(rng, n):
+    """Labels [n, n] of one to nine whole pieces beside one another, as thumbnails of slides show them, and about their radius."""
+    rows, columns = rng.integers(1, 3, 2) if rng.random() < 0.8 else rng.integers(1, 4, 2)
+    lab = np.zeros((n, n), np.int32)
+    h, w = n / rows, n / columns
+    for k in range(rows * columns):
+        if k and rng.random() < 0.2:
+            continue
+        m = np.zeros((n, n), np.float32)
+        outline = star(rng, 1, rng.uniform(0.2, 0.6))
+        size = np.array([w, h]) * rng.uniform(0.5, 0.92)
+        low, high = outline.min(0), outline.max(0)
+        if rng.random() < 0.5:  # as long as it is, not as its place
+            size = np.minimum(size, (high - low) * (size / (high - low)).min())
+        outline = (outline - low) / (high - low) * size + (np.array([w, h]) - size) * rng.uniform(0.1, 0.9, 2) + np.array([k % columns * w, k // columns * h])
+        cv2.fillPoly(m, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
+        reach = float(min(size))
+        m = warp(rng, m, reach * rng.uniform(0.2, 0.7), reach * rng.uniform(0.01, 0.09))
+        if rng.random() < 0.5:  # bitten and frayed
+            deep = cv2.distanceTransform((m > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / reach
+            m = m * (deep > rng.uniform(0.02, 0.25) * (0.5 + 0.5 * field(rng, n, reach * rng.uniform(0.1, 0.6), 4, 0.6)))
+        lab[(m > 0.5) & (lab == 0)] = k + 1
+    return lab, float(0.35 * min(h, w))
+
+
+def mounted(rng, n, shards):
+    """Sections that lie whole in the picture."""
+    return sections(rng, n, shards, True)
+
+
+def sections(rng, n, shards, mounted=False):
     """Pieces of tissue on glass of several kinds each, epithelium beside stroma, fat, lymph follicles: labels [2, n, n] of pieces and parts."""
     s = stain(rng)
-    r = between(rng, 90, 560)
-    lab = layout(rng, n, r, rng.choice(["stars", "stars", "branches", "noise"]))
-    if rng.random() < 0.25:  # cores
+    if mounted:
+        lab, r = mount(rng, n)
+    else:
+        r = between(rng, 90, 560)
+        lab = layout(rng, n, r, rng.choice(["stars", "stars", "branches", "noise"]))
+    if not mounted and rng.random() < 0.25:  # cores
         lab[:] = 0
         pitch = r * rng.uniform(2.1, 3)
         at = rng.uniform(0, pitch, 2)
@@ -240,7 +273,7 @@ def shapes(rng, n, shards):
     return 10 ** -od * 250, lab
 
 
-KINDS = dict(glands=glands, tissue=tissue, shapes=shapes, fragments=fragments, sections=sections, tumours=tumours)
+KINDS = dict(glands=glands, tissue=tissue, shapes=shapes, fragments=fragments, sections=sections, mounted=mounted, tumours=tumours)
 
 
 def picture(rng, kind, shards=None, n=SIZE):
