@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	urfave "github.com/urfave/cli/v3"
 )
@@ -64,7 +65,10 @@ func (u *UsageError) Unwrap() error { return u.Err }
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
 
 // Parse parses arguments. Errors are UsageErrors, or flag.ErrHelp if help was
-// asked for, which has been written to the set's output.
+// asked for, which has been written to the set's output. A text that is given
+// but empty, as a variable of the shell that nobody has set is, is an error: it
+// would ask for the default, another picture or model than was meant. A flag for
+// which it means something says so in its usage with the word "empty:".
 func Parse(fs *flag.FlagSet, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -72,7 +76,17 @@ func Parse(fs *flag.FlagSet, args []string) error {
 		}
 		return &UsageError{err}
 	}
-	return nil
+	var err error
+	fs.Visit(func(f *flag.Flag) {
+		g, ok := f.Value.(flag.Getter)
+		if !ok || strings.Contains(f.Usage, "empty:") {
+			return
+		}
+		if text, ok := g.Get().(string); ok && strings.TrimSpace(text) == "" {
+			err = errors.Join(err, Usagef("-%s is empty: give a value, or leave the flag out; is a variable of the shell not set?", f.Name))
+		}
+	})
+	return err
 }
 
 // Main runs the command that args, which begin with the program's name, ask
