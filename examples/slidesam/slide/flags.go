@@ -118,7 +118,7 @@ func parse(args []string, env func(string) string, stderr io.Writer) (*job, erro
 	fs := j.flags()
 	j.set = fs
 	fs.SetOutput(stderr)
-	if err := fs.Parse(args); err != nil {
+	if err := cli.Parse(fs, args); err != nil {
 		return nil, err
 	}
 	if fs.NArg() > 0 {

@@ -158,7 +158,7 @@ func TestFlags(t *testing.T) {
 		{"-mpp 0.5,2 -prompts ais,grid -model a", "for all scales or none"}, {"-mpp 0.5,2 -prompts grid,apg -model a", "for all scales or none"},
 		{"-merge -shard 0/2", "leave -shard out"}, {"-slide a -sheet b", "want one"}, {"a.svs", "-slide"}, {"-mpp 0.5,x", "-mpp"}, {"-mpp 0.5,2 -class a,b,c", "one for each"},
 		{"-min-area -1", "0 or more"}, {"-min-area 1.5", "want pixels"}, {"-max-area xum2", "square micrometres"}, {"-mpp abc", "is not micrometres per pixel"}, {"-tile 1", "want 64"}, {"-halo -1", "want 0 to a quarter"},
-		{"-tile 256 -halo 80", "want 0 to a quarter"}, {"-layers -1", "want 0 or more"}, {"-shard auto", "no variable"},
+		{"-tile 256 -halo 80", "want 0 to a quarter"}, {"-slide=", "-slide is empty"}, {"-decoder= -prompts ais", "-decoder is empty"}, {"-layers -1", "want 0 or more"}, {"-shard auto", "no variable"},
 	} {
 		_, err := parse(strings.Fields(tt.args), noEnv, &bytes.Buffer{})
 		assert.ErrorContains(t, err, tt.want, tt.args)
