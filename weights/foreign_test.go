@@ -35,6 +35,9 @@ func TestOpenNamesForeignModels(t *testing.T) {
 		{"SAM-Med2D", "model.image_encoder.blocks.0.Adapter.channel.0.weight model.mask_decoder.iou_token.weight"},
 		{"Medical SAM Adapter", "image_encoder.blocks.0.MLP_Adapter.D_fc1.weight"},
 		{"MedSAM2", "model.image_encoder.trunk.pos_embed model.sam_mask_decoder.iou_token.weight"},
+		{"SAM 2 (or later)", "detector.backbone.vision_backbone.trunk.patch_embed.proj.weight tracker.maskmem_tpos_enc"},
+		{"FastSAM", "model.0.conv.weight model.22.cv2.0.0.conv.weight"},
+		{"UNI", "cls_token pos_embed patch_embed.proj.weight blocks.0.norm1.weight"},
 		{"CellSeg1", "w_a_000 w_b_000 sa_a_000 prompt_encoder.not_a_point_embed.weight"},
 		{"Cellpose", "encoder.blocks.0.norm1.weight out.weight W2 diam_mean diam_labels"},
 	} {

@@ -165,7 +165,8 @@ func anyName(tensors map[string]*Tensor, parts ...string) bool {
 // refuseOtherModels names the models that share names with SAM but are others.
 func refuseOtherModels(tensors map[string]*Tensor) error {
 	switch {
-	case anyName(tensors, ".sam_mask_decoder.", ".image_encoder.trunk.", ".memory_attention.", ".vision_encoder.backbone."):
+	case anyName(tensors, ".sam_mask_decoder.", ".image_encoder.trunk.", ".memory_attention.", ".vision_encoder.backbone.",
+		".maskmem_tpos_enc", ".vision_backbone.trunk."):
 		return errors.New("a SAM 2 (or later) checkpoint, or one made of it such as MedSAM2, which is another architecture: use a SAM checkpoint such as sam_vit_b_01ec64.pth")
 	case anyName(tensors, ".mask_decoder.hf_token.", ".mask_decoder.hq_token.", ".mask_decoder.hq_mask_mlp.", ".mask_decoder.compress_vit_conv1."):
 		return errors.New("an HQ-SAM checkpoint, whose decoder is another: use a SAM checkpoint")
@@ -211,6 +212,10 @@ func notSAM(tensors map[string]*Tensor, opaque map[string]string) error {
 			return errors.New("a patho-sam semantic segmentation model: it has SAM's image encoder but no prompt encoder and no mask decoder: load it as an instance model, or use the SAM it was trained from, such as vit_b_histopathology")
 		}
 		return errors.New("a UNETR decoder of micro-sam or patho-sam, not a SAM: open the model's own file, without _decoder in its name, or load both as an instance model")
+	case anyName(tensors, ".model.0.conv.") && anyName(tensors, ".model.22."):
+		return errors.New("a YOLO model, as FastSAM is, which is another architecture: use a SAM checkpoint")
+	case anyName(tensors, ".cls_token"):
+		return errors.New("an image encoder alone (as DINO, UNI, Virchow or H-optimus are), without a prompt encoder and a mask decoder: use a SAM checkpoint")
 	case len(tensors) == 0:
 		return errors.New("no tensors in the file")
 	}
