@@ -70,7 +70,7 @@ func (c *tileCache) getWithin(ctx context.Context, k tileKey, size int64, load f
 	c.busy[k] = p
 	slow := size > slowTile
 	if slow {
-		c.room(size)
+		c.room(size + tileWeight)
 	}
 	c.mu.Unlock()
 	if slow {
@@ -110,7 +110,7 @@ func (c *tileCache) load(k tileKey, p *pending, load func() (*tiff.Segment, erro
 const slowTile = 4 << 20
 
 // largeTiles is the most bytes of tiles that are kept for their size.
-const largeTiles = 256 << 20
+const largeTiles = 256<<20 + 4*tileWeight
 
 // put adds a tile and drops the oldest ones over the limit. Of tiles that are
 // large for the cache up to four stay, of up to 256 MiB in all, and the last one

@@ -16,7 +16,7 @@ import (
 // TestRun embeds a picture once, as the model does.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
-	img := image.NewRGBA(image.Rect(0, 0, 40, 30))
+	img := image.NewNRGBA(image.Rect(0, 0, 40, 30))
 	for i := range img.Pix {
 		img.Pix[i] = byte(i * 7)
 	}
