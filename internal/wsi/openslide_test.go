@@ -58,6 +58,11 @@ func TestOpenSlideAgrees(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			for k, l := range ours.Levels() {
 				assert.Equal(t, [2]int{l.W, l.H}, [2]int{theirs.Levels()[k].W, theirs.Levels()[k].H})
+				if ours.Meta().Format == "tiff" && (l.W < l.TileW || l.H < l.TileH) {
+					// Debian's libtiff 4.5.0-6+deb12u4 reads tiles that are larger than their level
+					// wrongly, with OpenSlide. Pillow shows what we read there.
+					continue
+				}
 				whole := l.Downsample == math.Trunc(l.Downsample)
 				for i := range 12 {
 					w, h := 1+rng.IntN(min(l.W, 700)), 1+rng.IntN(min(l.H, 700))
