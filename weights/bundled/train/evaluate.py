@@ -166,44 +166,47 @@ def shards(sam, folder, what, count, rng, per=24):
 
 
 def drawn(sam, folder, per):
-    """Dice and IoU beside predicted IoU, per kind, of up to per objects of each picture that regions.py drew into a folder."""
+    """Dice and IoU beside predicted IoU, per kind, of up to per objects of each picture that regions.py drew into a folder; of the second layer of labels too, as parts."""
     dices, guesses = {}, {}
     for f in sorted(glob.glob(os.path.join(folder, "[0-9]*.png"))):
         base = f[:-4]
         with open(base + ".json") as j:
             kind = json.load(j)["kind"]
-        lab = np.load(base + "-labels.npy").astype(np.int32)
-        side = lab.shape[0]
-        rng = np.random.default_rng(int(os.path.basename(base)))
-        obj = []
-        for i, s in enumerate(nd.find_objects(lab)):
-            if s is None:
+        layers = np.load(base + "-labels.npy").astype(np.int32)
+        layers = layers.reshape(-1, *layers.shape[-2:])
+        side, emb = layers.shape[1], None
+        for layer, lab in enumerate(layers):
+            rng = np.random.default_rng(int(os.path.basename(base)))
+            what = kind if layer == 0 else kind + ", parts"
+            obj = []
+            for i, s in enumerate(nd.find_objects(lab)):
+                if s is None:
+                    continue
+                m = lab[s] == i + 1
+                cut = s[0].start == 0 or s[1].start == 0 or s[0].stop == side or s[1].stop == side
+                if m.sum() >= (1500 if cut else 150):
+                    obj.append((m, s))
+            if not obj:
                 continue
-            m = lab[s] == i + 1
-            cut = s[0].start == 0 or s[1].start == 0 or s[0].stop == side or s[1].stop == side
-            if m.sum() >= (1500 if cut else 150):
-                obj.append((m, s))
-        if not obj:
-            continue
-        weight = np.array([m.sum() ** 0.25 for m, _ in obj])
-        obj = [obj[i] for i in np.argsort([-rng.random() ** (1 / w) for w in weight / weight.max()])[:per]]
-        emb = embed(sam, np.asarray(Image.open(f).convert("RGB")))
-        at = [data.inside(None, m, True) for m, _ in obj]
-        pts = [(s[1].start + x + 0.5, s[0].start + y + 0.5) for (x, y), (_, s) in zip(at, obj)]
-        boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for _, s in obj]
-        for name, kw in (("box", dict(boxes=boxes)), ("point", dict(points=pts))):
-            for (m, s), (l, q) in zip(obj, predict(sam, emb, side, **kw)):
-                t = np.zeros((side, side), bool)
-                t[s] = m
-                k = choose(q, name == "box")
-                p = full(l[k], side)
-                dices.setdefault((kind, name), []).append(dice(p, t))
-                guesses.setdefault(name, []).append((q[k], iou(p, t)))
-                if name == "point":
-                    dices.setdefault((kind, "point, best of 3"), []).append(max(dice(full(l[j], side), t) for j in (1, 2, 3)))
-                else:
-                    y, x = ((np.arange(n) + 0.5) / n * 2 - 1 for n in m.shape)
-                    dices.setdefault((kind, "inscribed ellipse"), []).append(dice(y[:, None] ** 2 + x ** 2 <= 1, m))
+            weight = np.array([m.sum() ** 0.25 for m, _ in obj])
+            obj = [obj[i] for i in np.argsort([-rng.random() ** (1 / w) for w in weight / weight.max()])[:per]]
+            emb = embed(sam, np.asarray(Image.open(f).convert("RGB"))) if emb is None else emb
+            at = [data.inside(None, m, True) for m, _ in obj]
+            pts = [(s[1].start + x + 0.5, s[0].start + y + 0.5) for (x, y), (_, s) in zip(at, obj)]
+            boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for _, s in obj]
+            for name, kw in (("box", dict(boxes=boxes)), ("point", dict(points=pts))):
+                for (m, s), (l, q) in zip(obj, predict(sam, emb, side, **kw)):
+                    t = np.zeros((side, side), bool)
+                    t[s] = m
+                    k = choose(q, name == "box")
+                    p = full(l[k], side)
+                    dices.setdefault((what, name), []).append(dice(p, t))
+                    guesses.setdefault(name, []).append((q[k], iou(p, t)))
+                    if name == "point":
+                        dices.setdefault((what, "point, best of 3"), []).append(max(dice(full(l[j], side), t) for j in (1, 2, 3)))
+                    else:
+                        y, x = ((np.arange(n) + 0.5) / n * 2 - 1 for n in m.shape)
+                        dices.setdefault((what, "inscribed ellipse"), []).append(dice(y[:, None] ** 2 + x ** 2 <= 1, m))
     for (kind, name), v in sorted(dices.items()):
         print(f"{kind}, drawn: {name}: mean Dice {np.mean(v):.3f} (n {len(v)})", flush=True)
     for name, v in guesses.items():
