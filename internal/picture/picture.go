@@ -210,7 +210,11 @@ func setColor(dst []byte, c color.Color) {
 		setNRGBA(dst, c)
 	case color.NRGBA64:
 		dst[0], dst[1], dst[2] = byte(c.R>>8), byte(c.G>>8), byte(c.B>>8)
-	default:
+	case color.RGBA:
+		divide(dst, c.R, c.G, c.B, c.A)
+	case color.RGBA64:
+		divide(dst, byte(c.R>>8), byte(c.G>>8), byte(c.B>>8), byte(c.A>>8))
+	default: // straight colours that only show themselves premultiplied, among others
 		r, g, b, a := c.RGBA()
 		setRGBA64(dst, color.RGBA64{R: uint16(r), G: uint16(g), B: uint16(b), A: uint16(a)})
 	}

@@ -200,19 +200,18 @@ func ExampleNew() {
 	// Output: 1x2 [0 0 0 200 100 50]
 }
 
-// Premultiplied colours are divided as Pillow divides them: 255 * 37 / 61 is 154.
+// Premultiplied colours are divided as Pillow divides them, whatever holds them:
+// 255 * 37 / 61 is 154.
 func TestDivide(t *testing.T) {
 	m := image.NewRGBA(image.Rect(0, 0, 3, 1))
 	copy(m.Pix, []byte{37, 61, 70, 61, 5, 6, 7, 0, 9, 10, 11, 255})
-	p, err := picture.New(m)
-	require.NoError(t, err)
-	want := []byte{154, 255, 255, 0, 0, 0, 9, 10, 11}
-	assert.Equal(t, want, p.RGB().Pix)
 	deep := image.NewRGBA64(m.Rect)
 	for i, v := range m.Pix {
 		deep.Pix[2*i], deep.Pix[2*i+1] = v, 99
 	}
-	p, err = picture.New(deep)
-	require.NoError(t, err)
-	assert.Equal(t, want, p.RGB().Pix)
+	for _, img := range []image.Image{m, deep, hidden{m}, hidden{deep}} {
+		p, err := picture.New(img)
+		require.NoError(t, err)
+		assert.Equal(t, []byte{154, 255, 255, 0, 0, 0, 9, 10, 11}, p.RGB().Pix, "%T", img)
+	}
 }
