@@ -40,7 +40,10 @@ type PictureInfo struct {
 // are in the frame of the picture that is returned. [OpenSlide] shows pictures
 // as they are stored.
 //
-// Pixels are those of Pillow to the bit.
+// Pixels are those of Pillow to the bit, but for fully transparent ones of GIF
+// files, which are black; 16-bit TIFF files of which 0 is white, which Pillow does
+// not invert; and progressive JPEG files that end without their finest
+// coefficients, which libjpeg smooths.
 //
 // The error wraps [ErrPictureFile] if the content is at fault. Pipes and
 // devices are refused.
