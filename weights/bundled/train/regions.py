@@ -187,15 +187,15 @@ def mounted(rng, n, shards):
     return sections(rng, n, shards, True)
 
 
-def sections(rng, n, shards, mounted=False):
+def sections(rng, n, shards, whole=False):
     """Pieces of tissue on glass of several kinds each, epithelium beside stroma, fat, lymph follicles: labels [2, n, n] of pieces and parts."""
     s = stain(rng)
-    if mounted:
+    if whole:
         lab, r = mount(rng, n)
     else:
         r = between(rng, 90, 560)
         lab = layout(rng, n, r, rng.choice(["stars", "stars", "branches", "noise"]))
-    if not mounted and rng.random() < 0.25:  # cores
+    if not whole and rng.random() < 0.25:  # cores
         lab[:] = 0
         pitch = r * rng.uniform(2.1, 3)
         at = rng.uniform(0, pitch, 2)
